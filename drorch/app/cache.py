@@ -1,0 +1,175 @@
+"""The cache: what was read of vaults and providers, in one SQLite file. Disposable: delete it and nothing is lost.
+
+It holds bytes as they were read and what checking their signature gave, so that a pass needs no request for what it
+has seen before. A version change, other trusted keys or a damaged file start it afresh.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from drorch.domain.errors import Unavailable
+
+VERSION = 1
+_SCHEMA = """
+create table if not exists meta (key text primary key, value text not null);
+create table if not exists record (
+  vault text not null, path text not null, application text not null, fingerprint text not null,
+  written text not null, trust text not null, why text not null, data blob not null,
+  primary key (vault, path)) without rowid;
+create index if not exists record_application on record (vault, application);
+create table if not exists object (
+  vault text not null, path text not null, application text not null, size integer not null,
+  primary key (vault, path)) without rowid;
+create index if not exists object_application on object (vault, application);
+create table if not exists listing (name text primary key, at text not null, body text not null default '');
+create table if not exists text (name text primary key, body text not null);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedRecord:
+    """A record's bytes as read, the store's time of writing (text), and what its signature was worth."""
+
+    path: str
+    application: str
+    fingerprint: str
+    written: str
+    trust: str
+    why: str
+    data: bytes
+
+
+class Cache:
+    """One connection behind one lock; every method is one transaction."""
+
+    def __init__(self, path: Path | None, trusted: str) -> None:
+        self._lock = threading.Lock()
+        self._connection = _open(path, trusted)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                with self._connection:
+                    yield self._connection
+            except sqlite3.Error as error:
+                raise Unavailable(
+                    "the cache could not be used", cause=str(error), hint="it is disposable: delete it and start again"
+                ) from error
+
+    def fingerprints(self, vault: str, prefix: str) -> dict[str, str]:
+        """path -> fingerprint of the records of `vault` below `prefix`."""
+        with self._transaction() as db:
+            rows = db.execute(
+                "select path, fingerprint from record where vault = ? and substr(path, 1, ?) = ?",
+                (vault, len(prefix), prefix),
+            )
+            return dict(rows.fetchall())
+
+    def replace(
+        self,
+        vault: str,
+        prefixes: Iterable[str],
+        keep: Iterable[str],
+        records: Iterable[CachedRecord],
+        objects: Mapping[str, tuple[str, int]],
+    ) -> None:
+        """What a complete listing below `prefixes` showed: `keep` stays, `records` are new, the rest is gone.
+
+        `objects` maps data paths to (application, size).
+        """
+        kept = set(keep)
+        with self._transaction() as db:
+            for prefix in prefixes:
+                known = db.execute(
+                    "select path from record where vault = ? and substr(path, 1, ?) = ?", (vault, len(prefix), prefix)
+                ).fetchall()
+                gone = [(vault, path) for (path,) in known if path not in kept]
+                db.executemany("delete from record where vault = ? and path = ?", gone)
+                db.execute(
+                    "delete from object where vault = ? and substr(path, 1, ?) = ?", (vault, len(prefix), prefix)
+                )
+            db.executemany(
+                "insert or replace into record values (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(vault, r.path, r.application, r.fingerprint, r.written, r.trust, r.why, r.data) for r in records],
+            )
+            rows = [(vault, path, application, size) for path, (application, size) in objects.items()]
+            db.executemany("insert or replace into object values (?, ?, ?, ?)", rows)
+
+    def records(self, vault: str, application: str) -> list[CachedRecord]:
+        """Every record of one application in one vault."""
+        with self._transaction() as db:
+            rows = db.execute(
+                "select path, application, fingerprint, written, trust, why, data from record"
+                " where vault = ? and application = ?",
+                (vault, application),
+            )
+            return [CachedRecord(*row) for row in rows.fetchall()]
+
+    def objects(self, vault: str, application: str) -> dict[str, int]:
+        """path -> size of every data object of one application in one vault."""
+        with self._transaction() as db:
+            rows = db.execute("select path, size from object where vault = ? and application = ?", (vault, application))
+            return dict(rows.fetchall())
+
+    def set_listing(self, name: str, at: str, body: str = "") -> None:
+        """Remember that `name` was listed completely at `at`, and for native vaults what was seen."""
+        with self._transaction() as db:
+            db.execute("insert or replace into listing values (?, ?, ?)", (name, at, body))
+
+    def listing(self, name: str) -> tuple[str, str] | None:
+        """(at, body) of the last complete listing of `name`."""
+        with self._transaction() as db:
+            row = db.execute("select at, body from listing where name = ?", (name,)).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def set_texts(self, texts: Mapping[str, str]) -> None:
+        """Replace the remembered policy texts."""
+        with self._transaction() as db:
+            db.execute("delete from text")
+            db.executemany("insert into text values (?, ?)", list(texts.items()))
+
+    def texts(self) -> dict[str, str]:
+        """The remembered policy texts."""
+        with self._transaction() as db:
+            return dict(db.execute("select name, body from text").fetchall())
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+
+def _open(path: Path | None, trusted: str) -> sqlite3.Connection:
+    if path is None:
+        return _prepare(sqlite3.connect(":memory:", check_same_thread=False), trusted)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return _prepare(sqlite3.connect(path, check_same_thread=False, timeout=30), trusted)
+    except sqlite3.DatabaseError:
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        return _prepare(sqlite3.connect(path, check_same_thread=False, timeout=30), trusted)
+    except OSError as error:
+        raise Unavailable(f"cannot open the cache {path}", cause=error.strerror or str(error)) from error
+
+
+def _prepare(connection: sqlite3.Connection, trusted: str) -> sqlite3.Connection:
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = off")  # a torn cache is rebuilt; nothing in it is worth an fsync
+    with connection:
+        connection.executescript(_SCHEMA)
+        known = dict(connection.execute("select key, value from meta").fetchall())
+        wanted = {"version": str(VERSION), "trusted": trusted}
+        if known != wanted:
+            for table in ("meta", "record", "object", "listing", "text"):
+                connection.execute(f"drop table {table}")
+            connection.executescript(_SCHEMA)
+            connection.executemany("insert into meta values (?, ?)", list(wanted.items()))
+    return connection

@@ -1,0 +1,145 @@
+"""Carrying out one light action: a call or two at a provider or a vault, never a dump's bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from drorch.app.failpoint import reach
+from drorch.app.native import NativeHands
+from drorch.app.observe import World
+from drorch.app.reading import TrustedKey
+from drorch.app.signing import replicate, write_somewhere
+from drorch.crypto.minisign import SecretKey
+from drorch.domain.action import Action, Copy, Cut, Replicate, WriteRecord
+from drorch.domain.catalogue import Catalogue
+from drorch.domain.errors import DrorchError, Refused
+from drorch.domain.instant import to_text
+from drorch.domain.model import Member, RecoveryPoint
+from drorch.domain.native import NativeSnapshot, Source
+from drorch.domain.policy import ResourcePolicy
+from drorch.domain.record import RecordType, compose
+from drorch.ports import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the planner saw when it decided: enough to carry an action out."""
+
+    resource: ResourcePolicy
+    catalogue: Catalogue
+    world: World
+    sources: tuple[Source, ...]
+    note: str = ""
+
+
+class LightHands:
+    """Cuts and copies native points, writes and replicates records."""
+
+    def __init__(
+        self,
+        *,
+        site: str,
+        native: NativeHands,
+        signing: Callable[[], SecretKey],
+        trusted: Sequence[TrustedKey],
+        store_of: Callable[[str], ObjectStore],
+    ) -> None:
+        self._site = site
+        self._native = native
+        self._signing = signing
+        self._trusted = tuple(trusted)
+        self._store_of = store_of
+
+    def carry_out(self, action: Action, scene: Scene, now: datetime) -> str:
+        """Do it; words for the closing line. Raises the three kinds of errors."""
+        if isinstance(action, Cut):
+            return self._native.cut(action, scene.resource.kind, scene.sources, now)
+        if isinstance(action, Copy):
+            return self._copy(action, scene, now)
+        if isinstance(action, WriteRecord):
+            return self._record(action, scene, now)
+        if isinstance(action, Replicate):
+            reach("replicate.before")
+            replicate(self._store_of(action.source), self._store_of(action.vault), action.path, self._trusted)
+            reach("replicate.called")
+            return f"{action.path} written into {action.vault}"
+        raise TypeError(f"{action.name} is not a light action")
+
+    def _copy(self, action: Copy, scene: Scene, now: datetime) -> str:
+        point = _point(scene.catalogue, action)
+        source = point.copy_in(action.source)
+        members = [
+            snapshot
+            for member in (source.members if source else ())
+            if (snapshot := scene.world.snapshot(action.source, member.native_id)) is not None
+        ]
+        if source is None or len(members) != len(source.members):
+            raise Refused("the source of the copy is not there any more", operation="copy", vault=action.source)
+        listed = [s for view in scene.world.natives if view.vault.name == action.vault for s in view.snapshots]
+        return self._native.copy(action, scene.resource.kind, members, listed, now)
+
+    def _record(self, action: WriteRecord, scene: Scene, now: datetime) -> str:
+        point = _point(scene.catalogue, action)
+        copy = point.copy_in(action.vault)
+        if copy is None or point.cut_at is None:
+            raise Refused("the copy to be recorded is not there any more", operation="record", vault=action.vault)
+        snapshots = {m.native_id: scene.world.snapshot(action.vault, m.native_id) for m in copy.members}
+        keys = sorted({s.kms_key for s in snapshots.values() if s is not None and s.kms_key})
+        record = compose(
+            RecordType.NATIVE,
+            site=self._site,
+            at=now,
+            application=action.application,
+            resource=action.resource,
+            point=point.id,
+            cut_at=point.cut_at,
+            vault=action.vault,
+            kind=scene.resource.kind,
+            slot=point.slot,
+            note=point.note or scene.note or None,
+            members=[_member(m, snapshots[m.native_id], scene) for m in copy.members],
+            kms_keys=keys or None,
+            usable_at=to_text(now),
+        )
+        reach("record.before")
+        lost: dict[str, DrorchError] = write_somewhere(record, self._signing(), action.into, self._store_of)
+        reach("record.called")
+        missed = f", not into {', '.join(sorted(lost))}" if lost else ""
+        return f"recorded in {', '.join(sorted(set(action.into) - set(lost)))}{missed}"
+
+
+def _member(member: Member, snapshot: NativeSnapshot | None, scene: Scene) -> dict[str, object]:
+    """As the record carries it: with the source's settings as they are now, as far as they were seen."""
+    origin = _origin(member, snapshot, scene)
+    source = next((s for s in scene.sources if s.source_id == origin), None)
+    return {
+        "native_id": member.native_id,
+        "role": member.role,
+        "source_id": member.source_id,
+        "bytes": member.bytes,
+        "device": source.device if source else member.device,
+        "instance": source.instance if source else member.instance,
+        "identity": source.identity if source else "",
+        "settings": dict(source.settings) if source else {},
+        "encrypted": snapshot.encrypted if snapshot else False,
+    }
+
+
+def _origin(member: Member, snapshot: NativeSnapshot | None, scene: Scene) -> str:
+    """The volume or instance behind a member: for a copy, that of the snapshot it was made from."""
+    if snapshot is None or member.source_id == snapshot.source_id:
+        return member.source_id
+    for view in scene.world.natives:
+        for candidate in view.snapshots:
+            if candidate.native_id == member.source_id:
+                return candidate.source_id
+    return member.source_id
+
+
+def _point(catalogue: Catalogue, action: Action) -> RecoveryPoint:
+    point = catalogue.find(action.point)
+    if point is None:
+        raise Refused(f"point {action.point} is not known any more", operation=action.name, resource=action.resource)
+    return point

@@ -1,0 +1,214 @@
+"""The host configuration: found, read, and refused with every error at once. Secrets are named here, never read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from drorch.app.config_form import Config, ConfigForm, Credential, Drills, Encryption, Signing, VaultConfig
+from drorch.app.text_file import read_text
+from drorch.app.yaml_source import read_yaml
+from drorch.domain.errors import InvalidInput, NotFound
+from drorch.domain.explain import Loc, Problem, explain, near, read_fields, unknown_keys
+from drorch.domain.model import FailureDomain
+from drorch.domain.policy import AWS, NAME_HINT, is_name
+from drorch.domain.policy_form import DefaultsForm
+
+__all__ = ["Config", "VaultConfig", "find_config", "load_config"]
+
+VARIABLE = "DRORCH_CONFIG"
+SYSTEM_PLACE = Path("/etc/drorch/drorch.yaml")
+LATER_TYPES = frozenset({"azure", "swift"})
+LATER_KEYS = frozenset({"brake", "grace", "prove_every"})
+LATER_VAULT_KEYS = frozenset({"lock"})
+
+
+def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
+    """The configuration's place: `explicit`, ``$DRORCH_CONFIG``, ``./drorch.yaml``, ``/etc/drorch/drorch.yaml``.
+
+    A place that was named must hold a file: nothing else is tried then. NotFound otherwise.
+    """
+    variable = environ.get(VARIABLE, "")
+    for named, how in ((explicit, "--config"), (Path(variable) if variable else None, f"${VARIABLE}")):
+        if named is not None:
+            if not named.is_file():
+                raise NotFound(f"there is no configuration at {named}", cause=f"named by {how}")
+            return named
+    places = (Path("drorch.yaml"), SYSTEM_PLACE)
+    for place in places:
+        if place.is_file():
+            return place
+    looked = f"looked for --config, ${VARIABLE}, ./{places[0]} and {places[1]}"
+    raise NotFound("there is no host configuration", hint=looked)
+
+
+def load_config(
+    path: Path,
+    *,
+    vault_options: Mapping[str, type[BaseModel]],
+    regions: frozenset[str] | None = None,
+    later_types: frozenset[str] = LATER_TYPES,
+) -> Config:
+    """The configuration in `path`. Raises InvalidInput with all findings, NotFound when there is no such file.
+
+    `vault_options` has the options model of every vault type; each model has a property `domain`. `regions` are those
+    that AWS has (None: unchecked).
+    """
+    if not path.is_file():
+        raise NotFound(f"there is no configuration at {path}")
+    text, findings = read_text(path, str(path))
+    source, wrong = (None, ()) if text is None else read_yaml(text, str(path))
+    findings.extend(wrong)
+    if source is None:
+        raise InvalidInput("the host configuration is invalid", findings)
+    reading = _Reading(source.data, path.absolute().parent, vault_options, regions, later_types)
+    config = reading.config(path.absolute())
+    if config is None:
+        found = sorted({source.finding(problem) for problem in reading.problems})
+        raise InvalidInput("the host configuration is invalid", found)
+    return config
+
+
+class _Reading:
+    """One reading of the data of a configuration; what is wrong gathers in `problems`."""
+
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        folder: Path,
+        vault_options: Mapping[str, type[BaseModel]],
+        regions: frozenset[str] | None,
+        later_types: frozenset[str],
+    ) -> None:
+        self.data = data
+        self.folder = folder
+        self.vault_options = vault_options
+        self.later_types = later_types
+        self.top, self.problems = read_fields(ConfigForm, data, ())
+        self.problems.extend(unknown_keys(data, ConfigForm.model_fields, (), LATER_KEYS))
+        self.regions = None if self.top.get("allow_unknown_regions") else regions
+
+    def config(self, file: Path) -> Config | None:
+        """The whole, or None when there are problems."""
+        vaults = {name: vault for name, raw in self.top.get("vaults", {}).items() if (vault := self._vault(name, raw))}
+        self.problems.extend(self._default_drill())
+        if self.problems:
+            return None
+        top = dict(self.top)
+        del top["version"]
+        defaults = top["defaults"]
+        top.update(
+            file=file,
+            vaults=vaults,
+            policies=self.folder / top["policies"],
+            state=self.folder / top["state"],
+            encryption=self._encryption(top["encryption"]),
+            signing=self._signing(top["signing"]),
+            credentials={name: self._credential(entry) for name, entry in top["credentials"].items()},
+            drills=self._drills(top["drills"]),
+            defaults={name: getattr(defaults, name) for name in defaults.model_fields_set},
+        )
+        return Config(**top)
+
+    # --- vaults ----------------------------------------------------------------------------------------------------
+
+    def _vault(self, name: str, raw: object) -> VaultConfig | None:
+        loc: Loc = ("vaults", name)
+        before = len(self.problems)
+        if "." in name:
+            self._wrong(
+                loc, f"{name[:80]!r} is not a vault's name", "names with a dot belong to native snapshots", True
+            )
+        elif not is_name(name):
+            self._wrong(loc, f"{name[:80]!r} is not a name", NAME_HINT, True)
+        if not isinstance(raw, Mapping):
+            self._wrong(loc, "must be a mapping", "such as {type: directory, path: /mnt/dr, ...}")
+            return None
+        options = self._options(loc, raw)
+        if options is None:
+            return None
+        domain: FailureDomain = options.domain  # type: ignore[attr-defined]  # promised by whoever hands the models in
+        self._check_place(loc, options, domain)
+        if len(self.problems) > before:
+            return None
+        return VaultConfig(name=name, type=raw["type"], options=options, domain=domain)
+
+    def _options(self, loc: Loc, raw: Mapping[str, Any]) -> BaseModel | None:
+        kind = raw.get("type")
+        if not isinstance(kind, str):
+            text = "type must be text" if "type" in raw else "type is missing"
+            self._wrong((*loc, "type"), text, f"known: {', '.join(sorted(self.vault_options))}")
+            return None
+        if kind in self.later_types:
+            self._wrong((*loc, "type"), f"vaults of type {kind} are not in this version", self._known_types())
+            return None
+        if kind not in self.vault_options:
+            self._wrong((*loc, "type"), f"unknown vault type {kind[:60]!r}", near(kind, self.vault_options))
+            return None
+        given = {key: raw[key] for key in raw if key != "type"}
+        form = self.vault_options[kind]
+        try:
+            return form.model_validate(given)
+        except ValidationError as error:
+            self.problems.extend(explain(error, given, loc, form, reserved=LATER_VAULT_KEYS))
+        try:  # what is known, so that an unknown key does not hide an unknown account or region
+            return form.model_validate({key: given[key] for key in given if key in form.model_fields})
+        except ValidationError:
+            return None
+
+    def _known_types(self) -> str:
+        return f"this version knows {', '.join(sorted(self.vault_options))}"
+
+    def _check_place(self, loc: Loc, options: BaseModel, domain: FailureDomain) -> None:
+        """The account must be one of `aws.accounts`, the region one that AWS has."""
+        accounts = self._accounts()
+        account = getattr(options, "account", "")
+        if account and account not in accounts:
+            hint = near(account, accounts) or "accounts are named under aws: accounts:"
+            self._wrong((*loc, "account"), f"unknown account {account}", hint)
+        if domain.provider == AWS and self.regions is not None and domain.region not in self.regions:
+            hint = near(domain.region, self.regions) or "allow_unknown_regions: true if it is new"
+            self._wrong((*loc, "region"), f"unknown region {domain.region[:60]!r}", hint)
+
+    def _default_drill(self) -> Iterator[Problem]:
+        defaults, _ = read_fields(DefaultsForm, self.data.get("defaults", {}), ())
+        drill = defaults.get("drill")
+        names = self.top.get("vaults", {})
+        for index, vault in enumerate(drill.from_ if drill is not None else ()):
+            if vault not in names:
+                yield Problem(("defaults", "drill", "from", index), f"unknown vault {vault}", near(vault, names))
+
+    def _accounts(self) -> frozenset[str]:
+        """The names of `aws.accounts`, whatever is wrong with the accounts themselves."""
+        section = self.data.get("aws")
+        accounts = section.get("accounts") if isinstance(section, Mapping) else None
+        return frozenset(accounts) if isinstance(accounts, Mapping) else frozenset()
+
+    def _wrong(self, loc: Loc, message: str, hint: str = "", at_key: bool = False) -> None:
+        self.problems.append(Problem(loc, message, hint, at_key))
+
+    # --- secrets in files beside the configuration -----------------------------------------------------------------
+
+    def _encryption(self, section: Encryption | None) -> Encryption:
+        section = section or Encryption()
+        return section.model_copy(update={"identities": tuple(ref.beside(self.folder) for ref in section.identities)})
+
+    def _signing(self, section: Signing) -> Signing:
+        key = None if section.key is None else section.key.beside(self.folder)
+        return section.model_copy(update={"key": key})
+
+    def _credential(self, entry: Credential) -> Credential:
+        return entry.model_copy(update={"secret": entry.secret.beside(self.folder)})
+
+    def _drills(self, section: Drills) -> Drills:
+        scratch = {}
+        for engine, place in section.scratch.items():
+            connection = place.connection
+            if connection is not None and connection.password is not None:
+                password = connection.password.beside(self.folder)
+                place = place.model_copy(update={"connection": connection.model_copy(update={"password": password})})
+            scratch[engine] = place
+        return section.model_copy(update={"scratch": scratch})

@@ -1,0 +1,79 @@
+"""Intents: what was about to be asked of a provider whose calls have no token, written down and fsynced first.
+
+After a crash, or a reply that never came, the planner waits until such a call would show in a listing before it asks
+again. An intent goes away when its point is seen, or when the provider said that nothing happened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from drorch.domain.errors import Unavailable
+from drorch.domain.instant import from_text, to_text
+
+
+class Intents:
+    """The files below ``STATE/intents``, one per call under way: its name is the key, its content the instant."""
+
+    def __init__(self, state: Path, now: datetime) -> None:
+        self._folder = state / "intents"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            birth = self._folder / ".since"
+            if not birth.exists():
+                self._write(birth, now)
+            self.since = self._read(birth) or now
+        except OSError as error:
+            raise Unavailable(
+                f"cannot write below {state}",
+                cause=error.strerror or "",
+                hint="the state folder must be writable for this user",
+            ) from error
+
+    def begin(self, key: str, now: datetime) -> bool:
+        """Write the intent down; True when one was there already: look before acting."""
+        path = self._folder / key
+        known = path.exists()
+        try:
+            self._write(path, now)
+        except OSError as error:
+            raise Unavailable("an intent could not be written down, so nothing was asked", cause=str(error)) from error
+        return known
+
+    def end(self, key: str) -> None:
+        """The call is known to have shown, or not to have happened."""
+        (self._folder / key).unlink(missing_ok=True)
+
+    def standing(self) -> Mapping[str, datetime]:
+        """Every intent with the instant at which it was begun."""
+        found = {path.name: self._read(path) for path in self._folder.iterdir() if not path.name.startswith(".")}
+        return {key: at for key, at in found.items() if at is not None}
+
+    @staticmethod
+    def _read(path: Path) -> datetime | None:
+        try:
+            return from_text(path.read_text(encoding="ascii").strip())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            # A file cut short by a crash still says that a call may be under way since it was written.
+            return datetime.fromtimestamp(path.stat().st_mtime, tz=UTC) if path.exists() else None
+
+    def _write(self, path: Path, now: datetime) -> None:
+        with path.open("w", encoding="ascii") as file:
+            file.write(to_text(now) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def copy_intent(point: str, vault: str) -> str:
+    """The key of the intent to copy a point into a vault; the key of a cut is the point's id."""
+    return f"{point}@{vault}"

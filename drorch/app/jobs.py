@@ -1,0 +1,198 @@
+"""What a worker is told to do: one JSON object per job, sent through its control pipe, secrets and all.
+
+These values never become arguments, environment or log lines; their representations leave the secrets out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import Any, ClassVar, Protocol
+
+from drorch.app.dump import DumpOrder
+from drorch.app.reading import TrustedKey
+from drorch.app.ship import ShipOrder
+from drorch.crypto.minisign import PublicKey
+from drorch.domain.instant import from_text, to_text
+
+
+class Job(Protocol):
+    """Any of the jobs below."""
+
+    @property
+    def name(self) -> str:
+        """What the worker looks up in its table of jobs."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The object for the pipe; holds secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class VaultSpec:
+    """A vault as configured: `options` as its adapter's model dumps them (JSON)."""
+
+    name: str
+    type: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> VaultSpec:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**body)
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """What adapters need of the host configuration: AWS accounts (name -> {id, role_arn}) and folders of clients.
+
+    `inventory_budget_s` bounds exact counting; None leaves it to the engine.
+    """
+
+    accounts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    tools: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    inventory_budget_s: int | None = None
+
+    @property
+    def inventory_budget(self) -> timedelta | None:
+        """As a duration."""
+        return None if self.inventory_budget_s is None else timedelta(seconds=self.inventory_budget_s)
+
+
+@dataclass(frozen=True, slots=True)
+class DumpJob:
+    """Dump one point into `vaults`. `options` are the engine's, `secrets` maps credential names to values."""
+
+    name: ClassVar[str] = "dump"
+    order: DumpOrder
+    vaults: tuple[VaultSpec, ...]
+    options: Mapping[str, Any]
+    secrets: Mapping[str, str] = field(repr=False)
+    signing_key: str = field(repr=False)
+    host: HostSpec = HostSpec()
+    stall: timedelta = timedelta(minutes=5)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object for the pipe."""
+        return {
+            "job": self.name,
+            "order": asdict(self.order),
+            "vaults": [asdict(vault) for vault in self.vaults],
+            "options": dict(self.options),
+            "secrets": dict(self.secrets),
+            "signing_key": self.signing_key,
+            "host": asdict(self.host),
+            "stall_s": self.stall.total_seconds(),
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> DumpJob:
+        """The inverse of `to_json`."""
+        order = {**body["order"], "recipients": tuple(body["order"]["recipients"])}
+        return cls(
+            order=DumpOrder(**order),
+            vaults=_vaults(body["vaults"]),
+            options=body["options"],
+            secrets=body["secrets"],
+            signing_key=body["signing_key"],
+            host=HostSpec(**body["host"]),
+            stall=timedelta(seconds=body["stall_s"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ShipJob:
+    """Ship one point from `source` to `target`. Needs public keys only."""
+
+    name: ClassVar[str] = "ship"
+    order: ShipOrder
+    source: VaultSpec
+    target: VaultSpec
+    trusted: tuple[TrustedKey, ...]
+    host: HostSpec = HostSpec()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object for the pipe."""
+        return {
+            "job": self.name,
+            "order": self.order.to_json(),
+            "source": asdict(self.source),
+            "target": asdict(self.target),
+            "trusted": _keys_body(self.trusted),
+            "host": asdict(self.host),
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> ShipJob:
+        """The inverse of `to_json`."""
+        return cls(
+            order=ShipOrder.from_json(body["order"]),
+            source=VaultSpec.from_json(body["source"]),
+            target=VaultSpec.from_json(body["target"]),
+            trusted=_keys(body["trusted"]),
+            host=HostSpec(**body["host"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DrillJob:
+    """Drill one point. `order` is a `DrillOrder` in JSON, `kind` the engine's; all `vaults` get the proof.
+
+    `scratch` are the engine's scratch options, None for `private`.
+    """
+
+    name: ClassVar[str] = "drill"
+    order: Mapping[str, Any]
+    kind: str
+    vaults: tuple[VaultSpec, ...]
+    trusted: tuple[TrustedKey, ...]
+    identities: tuple[str, ...] = field(repr=False)
+    signing_key: str = field(repr=False)
+    scratch: Mapping[str, Any] | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    host: HostSpec = HostSpec()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object for the pipe."""
+        return {
+            "job": self.name,
+            "order": dict(self.order),
+            "kind": self.kind,
+            "vaults": [asdict(vault) for vault in self.vaults],
+            "trusted": _keys_body(self.trusted),
+            "identities": list(self.identities),
+            "signing_key": self.signing_key,
+            "scratch": None if self.scratch is None else dict(self.scratch),
+            "secrets": dict(self.secrets),
+            "host": asdict(self.host),
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> DrillJob:
+        """The inverse of `to_json`."""
+        return cls(
+            order=body["order"],
+            kind=body["kind"],
+            vaults=_vaults(body["vaults"]),
+            trusted=_keys(body["trusted"]),
+            identities=tuple(body["identities"]),
+            signing_key=body["signing_key"],
+            scratch=body["scratch"],
+            secrets=body["secrets"],
+            host=HostSpec(**body["host"]),
+        )
+
+
+def _vaults(bodies: Sequence[Mapping[str, Any]]) -> tuple[VaultSpec, ...]:
+    return tuple(VaultSpec.from_json(body) for body in bodies)
+
+
+def _keys_body(keys: Sequence[TrustedKey]) -> list[dict[str, str | None]]:
+    return [{"key": key.key.text(), "until": None if key.until is None else to_text(key.until)} for key in keys]
+
+
+def _keys(bodies: Sequence[Mapping[str, Any]]) -> tuple[TrustedKey, ...]:
+    return tuple(
+        TrustedKey(PublicKey.parse(body["key"]), None if body["until"] is None else from_text(body["until"]))
+        for body in bodies
+    )

@@ -1,0 +1,125 @@
+"""One artefact from a vault into a loading process: verified, decrypted, decompressed, poured; nothing half is a whole.
+
+Every way out but the good one kills the process before its input is closed: an early end must never look like the end.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from drorch.app.progress import Meter, ProgressSink, ignore
+from drorch.app.reading import TrustedKey, open_artefact
+from drorch.domain import layout
+from drorch.domain.errors import Refused, Unavailable
+from drorch.domain.record import Record, StoredArtefact
+from drorch.ports import Clock, Consumer, ObjectStore, RestoreTarget
+
+_POLL = 0.2
+"""Seconds between looks at the cancel event while the loading process works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What reading needs: whose signatures count, what opens the dumps, the present, who watches, whether to stop.
+
+    `ticker` counts seconds from anywhere; it measures how long things take.
+    """
+
+    keys: Sequence[TrustedKey]
+    identities: Sequence[str] = field(repr=False)
+    clock: Clock
+    sink: ProgressSink = ignore
+    cancel: threading.Event | None = None
+    ticker: Callable[[], float] = time.monotonic
+
+
+@dataclass(slots=True)
+class Pace:
+    """Where the seconds of a load went: waiting for (and opening) the data, or for the process that loads it."""
+
+    download: float = 0.0
+    load: float = 0.0
+
+
+def load_artefact(
+    store: ObjectStore, manifest: Record, artefact: StoredArtefact, target: RestoreTarget, reader: Reader, pace: Pace
+) -> tuple[str, ...]:
+    """Load one artefact; the loading process's warnings. Raises what `open_artefact` and the process raise."""
+    meter = Meter("load", manifest.resource, artefact.bytes, reader.clock.now())
+
+    def passed(count: int) -> None:
+        reader.sink(meter.advance(count, reader.clock.now()))
+
+    parts = open_artefact(
+        store, manifest, artefact, reader.identities, reader.clock, passed=passed, cancel=reader.cancel
+    )
+    with closing(parts):
+        consumer = target.load(artefact.name.removesuffix(layout.ENCRYPTED))
+        with _killing(consumer, reader.cancel):
+            _pour(parts, consumer.stdin, reader.ticker, pace, consumer)
+            began = reader.ticker()
+            warnings = consumer.finish()
+            pace.load += reader.ticker() - began
+    return warnings
+
+
+def _pour(
+    parts: Generator[memoryview, None, None],
+    sink: BinaryIO,
+    ticker: Callable[[], float],
+    pace: Pace,
+    consumer: Consumer,
+) -> None:
+    before = ticker()
+    for part in parts:
+        ready = ticker()
+        pace.download += ready - before
+        try:
+            _write(sink, part)
+        except (OSError, ValueError) as error:
+            # A broken pipe, or an input that `kill` closed: why the process left, it says itself.
+            consumer.finish()
+            raise Refused("the loading process ended before its data did", operation="load") from error
+        before = ticker()
+        pace.load += before - ready
+    pace.download += ticker() - before
+
+
+def _write(sink: BinaryIO, part: memoryview) -> None:
+    """An unbuffered pipe may take less than it is given."""
+    while part:
+        written = sink.write(part)
+        part = part[len(part) if written is None else written :]
+
+
+@contextmanager
+def _killing(consumer: Consumer, cancel: threading.Event | None) -> Iterator[None]:
+    """Kill the process on any error, and as soon as `cancel` is set, whatever this thread is waiting for."""
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch, args=(consumer, cancel, ended), name="cancel", daemon=True)
+    if cancel is not None:
+        watch.start()
+    try:
+        yield
+    except BaseException as error:
+        consumer.kill()
+        if cancel is not None and cancel.is_set() and isinstance(error, Exception):
+            raise Unavailable(
+                "it was interrupted", operation="load", hint="the same command may be given again"
+            ) from error
+        raise
+    finally:
+        ended.set()
+
+
+def _watch(consumer: Consumer, cancel: threading.Event, ended: threading.Event) -> None:
+    while not ended.is_set():
+        if cancel.wait(_POLL):
+            with suppress(OSError):
+                consumer.kill()
+            return

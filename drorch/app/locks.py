@@ -1,0 +1,92 @@
+"""Locks that die with their holder (flock): one daemon per state folder, one activity per resource.
+
+A worker inherits the descriptor of its resource's lock, so that a held lock means that something is running.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from drorch.domain.errors import Busy, Unavailable
+
+
+class Lock:
+    """A held lock. `descriptor` may be inherited; the lock is free when every copy of it is closed."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+
+    def release(self) -> None:
+        """Let go; harmless twice."""
+        if self.descriptor >= 0:
+            with suppress(OSError):
+                os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class Locks:
+    """The lock files below ``STATE/locks``."""
+
+    def __init__(self, state: Path) -> None:
+        self._folder = state / "locks"
+
+    def take(self, name: str, what: str) -> Lock:
+        """Take the lock `name` or raise Busy at once, naming who holds it; `what` is written down for the others."""
+        path = self._path(name)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Unavailable(
+                f"cannot make the lock file {path}",
+                cause=error.strerror or "",
+                hint="the state folder must be writable for this user",
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another drorch"
+            os.close(descriptor)
+            raise Busy(
+                f"{name} is locked", cause=holder, hint="it is free when that ends; nothing to clean up"
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{what} (process {os.getpid()})\n".encode(), 0)
+        return Lock(path, descriptor)
+
+    @contextmanager
+    def held(self, name: str, what: str) -> Iterator[Lock]:
+        """As `take`, released at the end of the block."""
+        lock = self.take(name, what)
+        try:
+            yield lock
+        finally:
+            lock.release()
+
+    def holder(self, name: str) -> str:
+        """What holds the lock `name` now; empty when nothing does."""
+        try:
+            descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return ""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another drorch"
+        else:
+            return ""
+        finally:
+            os.close(descriptor)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.lock"
+
+
+def resource_lock(application: str, resource: str) -> str:
+    """The name of a resource's lock; no name contains the separator."""
+    return f"{application}.{resource}"

@@ -1,0 +1,169 @@
+"""Carrying out what concerns native snapshots: cuts and copies that no crash and no lost reply makes twice.
+
+The intent is fsynced before the first call; a call whose outcome is not known leaves its intent standing, and the
+provider is asked what is there before anything is asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from drorch.app.failpoint import reach
+from drorch.app.intents import Intents, copy_intent
+from drorch.domain.action import Copy, Cut
+from drorch.domain.catalogue_native import (
+    TAG_APPLICATION,
+    TAG_POINT,
+    TAG_RESOURCE,
+    TAG_SET,
+    TAG_SITE,
+    TAG_SLOT,
+    TAG_SOURCE,
+    set_of,
+)
+from drorch.domain.errors import AlreadyExists, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.native import NativeSnapshot, Source
+from drorch.ports import CopyOrder, CutOrder, SnapshotKind
+
+_OF_THE_POINT = (TAG_SITE, TAG_APPLICATION, TAG_RESOURCE, TAG_SLOT, TAG_POINT, TAG_SET)
+
+
+class NativeHands:
+    """Makes native points and copies for one site."""
+
+    def __init__(self, site: str, kinds: Mapping[str, SnapshotKind], intents: Intents) -> None:
+        self._site = site
+        self._kinds = kinds
+        self._intents = intents
+        self._checked_keys: set[tuple[str, str]] = set()
+
+    def cut(self, action: Cut, kind: str, sources: Sequence[Source], now: datetime) -> str:
+        """Make every creating call of the point that has not been made; words for the closing line.
+
+        Raises Unavailable or Refused when nothing happened, OutcomeUnknown when it may have.
+        """
+        hands = self._kinds[kind]
+        account, _, region = action.vault.partition(".")
+        tags = {
+            TAG_SITE: self._site,
+            TAG_APPLICATION: action.application,
+            TAG_RESOURCE: action.resource,
+            TAG_SLOT: action.slot,
+            TAG_POINT: action.point,
+        }
+        order = CutOrder(account, region, action.point, tuple(sources), tags)
+        calls = hands.creating_calls(order.sources)
+        reach("cut.before")
+        known = self._intents.begin(action.point, now)
+        there = hands.find(account, region, action.point) if known or action.resumed else ()
+        if there:
+            _same_division(_ours(there, tags), len(calls), action)
+        made = {set_of(snapshot)[0] for snapshot in there}
+        members = len(there)
+        for number in range(len(calls)):
+            if number + 1 not in made:
+                members += self._one_cut(hands, order, number, first=not made and number == 0)
+                reach("cut.called")
+        reach("cut.recorded")
+        return f"{members} snapshot(s) begun in {action.vault}"
+
+    def _one_cut(self, hands: SnapshotKind, order: CutOrder, number: int, *, first: bool) -> int:
+        try:
+            return len(hands.cut(order, number))
+        except AlreadyExists:
+            return len(_ours(hands.find(order.account, order.region, order.point), order.tags))
+        except OutcomeUnknown:
+            raise
+        except (Refused, Unavailable):
+            if first:
+                self._intents.end(order.point)
+            raise
+
+    def copy(
+        self,
+        action: Copy,
+        kind: str,
+        members: Sequence[NativeSnapshot],
+        listed: Sequence[NativeSnapshot],
+        now: datetime,
+    ) -> str:
+        """Begin the copy of every member that has none; `listed` is what the destination was seen to hold."""
+        hands = self._kinds[kind]
+        account, _, region = action.vault.partition(".")
+        self._check_key(hands, account, region, action.kms_key)
+        reach("copy.before")
+        known = self._intents.begin(copy_intent(action.point, action.vault), now)
+        there = [s for s in listed if s.tags.get(TAG_POINT) == action.point]
+        if known or there:
+            there = list(hands.find(account, region, action.point))
+        begun = 0
+        for member in members:
+            of_member = [s for s in there if s.tags.get(TAG_SOURCE) == member.native_id]
+            if any(s.state != "failed" for s in of_member):
+                continue
+            order = CopyOrder(
+                account=account,
+                region=region,
+                from_account=member.account,
+                from_region=member.region,
+                point=action.point,
+                snapshot=member,
+                tags=_tags_of_copy(member),
+                kms_key=action.kms_key,
+                attempt=len(of_member) + 1,
+            )
+            begun += self._one_copy(hands, order, action, first=begun == 0)
+            reach("copy.called")
+        reach("copy.recorded")
+        return f"{begun} of {len(members)} member(s) being copied to {action.vault}"
+
+    def _one_copy(self, hands: SnapshotKind, order: CopyOrder, action: Copy, *, first: bool) -> int:
+        try:
+            hands.copy(order)
+        except AlreadyExists:
+            return 1
+        except OutcomeUnknown:
+            raise
+        except (Refused, Unavailable):
+            if first:
+                self._intents.end(copy_intent(action.point, action.vault))
+            raise
+        return 1
+
+    def _check_key(self, hands: SnapshotKind, account: str, region: str, key: str) -> None:
+        """A wrong key fails asynchronously at AWS: it is looked up before the first copy of this process."""
+        place = (f"{account}.{region}", key)
+        if key and place not in self._checked_keys:
+            hands.check_key(account, region, key)
+            self._checked_keys.add(place)
+
+
+def _tags_of_copy(member: NativeSnapshot) -> dict[str, str]:
+    """The member's own tags of drorch's and the user's; what belongs to the member alone stays behind."""
+    tags = {key: value for key, value in member.tags.items() if not key.startswith(("drorch:", "aws:"))}
+    tags |= {key: member.tags[key] for key in _OF_THE_POINT if key in member.tags}
+    return tags | {TAG_SOURCE: member.native_id}
+
+
+def _ours(found: Sequence[NativeSnapshot], tags: Mapping[str, str]) -> Sequence[NativeSnapshot]:
+    """The snapshots, if every one bears the tags of this point. Refused when somebody else took the identifier."""
+    if not found or any(s.tags.get(key) != value for s in found for key, value in tags.items()):
+        raise Refused(
+            f"the identifier of point {tags[TAG_POINT]} is taken by a snapshot that is not drorch's",
+            operation="cut",
+            resource=tags[TAG_RESOURCE],
+            hint="the next attempt takes another id; look at who made that snapshot",
+        )
+    return found
+
+
+def _same_division(there: Sequence[NativeSnapshot], calls: int, action: Cut) -> None:
+    if any(set_of(snapshot)[1] != calls for snapshot in there):
+        raise Refused(
+            "the selection changed between the creating calls of one point",
+            operation="cut",
+            resource=action.resource,
+            cause=f"begun as {set_of(there[0])[1]} calls, now {calls}",
+            hint="the next slot makes a whole point",
+        )

@@ -1,0 +1,188 @@
+"""Observing: one paginated listing per account, region and kind for all applications together; vaults when due.
+
+A listing that fails keeps the last complete picture and says that it is not of this pass.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from drorch.app.cache import Cache
+from drorch.app.catalogue import Scope, VaultReader
+from drorch.domain.catalogue import Catalogue, fold
+from drorch.domain.catalogue_native import NativeView, ValidId
+from drorch.domain.errors import DrorchError
+from drorch.domain.instant import from_text, to_text
+from drorch.domain.model import FailureDomain, Vault, native_vault_name
+from drorch.domain.native import NativeSnapshot, Source
+from drorch.domain.plan import SourcesSeen
+from drorch.domain.policy import Policy, ResourcePolicy
+from drorch.ports import ObjectStore, SnapshotKind
+
+LISTING_EVERY = timedelta(minutes=15)
+"""How often an object vault is listed as a whole; what drorch itself writes is read back at once."""
+
+Place = tuple[str, str, str]
+"""(kind, account, region)."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What one pass saw. `sources` maps places to what was listed there, or to why it was not."""
+
+    at: datetime
+    natives: tuple[NativeView, ...] = ()
+    sources: Mapping[Place, tuple[Source, ...] | str] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+    def snapshot(self, vault: str, native_id: str) -> NativeSnapshot | None:
+        """One snapshot by its vault and id, as seen in this pass."""
+        for view in self.natives:
+            if view.vault.name == vault:
+                for snapshot in view.snapshots:
+                    if snapshot.native_id == native_id:
+                        return snapshot
+        return None
+
+
+class Observer:
+    """Lists providers and vaults. `store_of` opens a vault's store; it may raise like any store."""
+
+    def __init__(
+        self,
+        *,
+        site: str,
+        vaults: Mapping[str, Vault],
+        store_of: Callable[[str], ObjectStore],
+        kinds: Mapping[str, SnapshotKind],
+        reader: VaultReader,
+        cache: Cache,
+        valid_id: ValidId,
+    ) -> None:
+        self.vaults = vaults
+        self._site = site
+        self._store_of = store_of
+        self._kinds = kinds
+        self._reader = reader
+        self._cache = cache
+        self._valid_id = valid_id
+        self._asked: dict[str, datetime] = {}
+        self._why: dict[str, str] = {}
+
+    def observe(self, policies: Iterable[Policy], now: datetime, *, fresh: bool = False) -> World:
+        """One pass over everything that the policies name. `fresh` lists every vault whatever its turn."""
+        resources = [resource for policy in policies for resource in policy.resources if resource.native]
+        homes, places = _places(resources)
+        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="observe") as pool:
+            vaults = [pool.submit(self._vault, name, now, fresh) for name in self.vaults]
+            views = list(pool.map(lambda place: self._native(place, now), sorted(places)))
+            sources = list(pool.map(lambda place: self._sources(place, homes[place]), sorted(homes)))
+            for future in vaults:
+                future.result()
+        unread = dict(self._why)
+        for view in views:
+            if not view.complete:
+                unread[view.vault.name] = view.why
+        return World(now, tuple(views), dict(zip(sorted(homes), sources, strict=True)), unread)
+
+    def refresh(self, vault: str, application: str, resource: str, now: datetime) -> None:
+        """Read back what drorch has just written; a failure leaves that to the next listing."""
+        try:
+            self._reader.refresh(self._store_of(vault), now, Scope(application, resource))
+        except DrorchError as error:
+            self._why[vault] = str(error)
+            self._asked.pop(vault, None)
+
+    def catalogue(self, application: str, world: World) -> Catalogue:
+        """One application's catalogue from what this pass saw."""
+        views = [
+            self._reader.view(vault, application, complete=name not in world.unread, why=world.unread.get(name, ""))
+            for name, vault in self.vaults.items()
+        ]
+        return fold(application, views, world.natives, self._valid_id, world.at)
+
+    def never_read(self, world: World) -> frozenset[str]:
+        """Vaults of which nothing at all is known."""
+        objects = {name for name in self.vaults if self._reader.listed_at(name) is None}
+        return frozenset(objects | {view.vault.name for view in world.natives if view.at is None})
+
+    def checked_at(self, vault: str) -> datetime | None:
+        """When an object vault was last listed completely."""
+        return self._reader.listed_at(vault)
+
+    def sources_of(self, resource: ResourcePolicy, world: World) -> SourcesSeen:
+        """What a native resource selects now."""
+        seen = world.sources.get(_home(resource), "its account and region were not observed")
+        if isinstance(seen, str):
+            return SourcesSeen(why=seen)
+        return SourcesSeen(self._kinds[resource.kind].select(resource.options, seen))
+
+    # --- one listing each ---
+
+    def _vault(self, name: str, now: datetime, fresh: bool) -> None:
+        asked = self._asked.get(name)
+        due = fresh or asked is None or now >= asked + LISTING_EVERY or now < asked or name in self._why
+        if not due:
+            return
+        try:
+            self._reader.refresh(self._store_of(name), now)
+        except DrorchError as error:
+            self._why[name] = str(error)
+        else:
+            self._why.pop(name, None)
+            self._asked[name] = now
+
+    def _native(self, place: Place, now: datetime) -> NativeView:
+        kind, account, region = place
+        vault = Vault(native_vault_name(account, region), FailureDomain("aws", region, account), native=True)
+        name = f"{kind}:{vault.name}"
+        try:
+            snapshots = tuple(self._kinds[kind].snapshots(account, region, self._site))
+        except DrorchError as error:
+            known = self._cache.listing(name)
+            if known is None:
+                return NativeView(vault, kind, complete=False, why=str(error))
+            return NativeView(vault, kind, False, _loaded(known[1]), from_text(known[0]), str(error))
+        self._cache.set_listing(name, to_text(now), _dumped(snapshots))
+        return NativeView(vault, kind, complete=True, snapshots=snapshots, at=now)
+
+    def _sources(self, place: Place, options: Sequence[object]) -> tuple[Source, ...] | str:
+        kind, account, region = place
+        try:
+            return tuple(self._kinds[kind].sources(account, region, options))
+        except DrorchError as error:
+            return str(error)
+
+
+def _home(resource: ResourcePolicy) -> Place:
+    return resource.kind, resource.home.account, resource.home.region
+
+
+def _places(resources: Iterable[ResourcePolicy]) -> tuple[dict[Place, list[object]], set[Place]]:
+    """Where sources live (with every option that selects there), and where snapshots may lie."""
+    homes: dict[Place, list[object]] = {}
+    places: set[Place] = set()
+    for resource in resources:
+        homes.setdefault(_home(resource), []).append(resource.options)
+        for rule in resource.targets:
+            account, _, region = rule.vault.partition(".")
+            places.add((resource.kind, account, region))
+    return homes, places
+
+
+def _dumped(snapshots: Sequence[NativeSnapshot]) -> str:
+    return json.dumps([asdict(snapshot) for snapshot in snapshots], default=to_text, separators=(",", ":"))
+
+
+def _loaded(body: str) -> tuple[NativeSnapshot, ...]:
+    def snapshot(entry: dict[str, Any]) -> NativeSnapshot:
+        for key in ("started", "origin"):
+            entry[key] = None if entry[key] is None else from_text(entry[key])
+        return NativeSnapshot(**entry)
+
+    return tuple(snapshot(entry) for entry in json.loads(body))

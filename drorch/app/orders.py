@@ -1,0 +1,206 @@
+"""What a person orders: a point now, a drill now, a pin. The same hands and locks as the daemon's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from drorch.app.carry import LightHands, Scene
+from drorch.app.intents import Intents
+from drorch.app.locks import Locks, resource_lock
+from drorch.app.reconcile import ApplicationPlan, Finished, Handle, HeavyHands, Pass, Reconciler
+from drorch.app.signing import write_somewhere
+from drorch.crypto.minisign import SecretKey
+from drorch.domain.action import Action, Cut, Drill, WriteRecord
+from drorch.domain.errors import NotFound, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.instant import from_text, manual_slot, to_text
+from drorch.domain.model import CopyState, RecoveryPoint
+from drorch.domain.plan import PointId, newest_usable
+from drorch.domain.policy import ResourcePolicy
+from drorch.domain.record import MarkType, Record, RecordType, compose
+from drorch.ports import Clock, ObjectStore
+
+_LOOK_EVERY = 2.0
+"""Seconds between looks at a snapshot that is pending."""
+_POLL = 0.2
+"""Seconds between looks at a worker on this host."""
+
+Watch = Callable[[str, Mapping[str, Any]], None]
+"""Hears of progress: the resource, and what was reported last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A point that was cut by order, usable now."""
+
+    resource: str
+    point: str
+    cut_at: datetime
+    vaults: tuple[str, ...]
+    lost: Mapping[str, str]
+
+
+class Orders:
+    """Carries out orders against one host."""
+
+    def __init__(
+        self,
+        *,
+        site: str,
+        reconciler: Reconciler,
+        light: LightHands,
+        heavy: HeavyHands,
+        locks: Locks,
+        intents: Intents,
+        signing: Callable[[], SecretKey],
+        store_of: Callable[[str], ObjectStore],
+        point_id: PointId,
+        clock: Clock,
+        watch: Watch = lambda _resource, _progress: None,
+    ) -> None:
+        self._site = site
+        self._reconciler = reconciler
+        self._light = light
+        self._heavy = heavy
+        self._locks = locks
+        self._intents = intents
+        self._signing = signing
+        self._store_of = store_of
+        self._point_id = point_id
+        self._clock = clock
+        self.watch = watch
+
+    # --- backup ---
+
+    def backup(self, seen: Pass, plan: ApplicationPlan, resource: ResourcePolicy, note: str) -> Ordered:
+        """Cut a manual point now and wait until it is usable. Raises Busy when the resource is locked."""
+        slot = manual_slot(self._clock.now())
+        application = plan.policy.application
+        point = self._point_id(application, resource.name, slot, 1)
+        sources = plan.observed.sources.get(resource.name)
+        scene = Scene(resource, plan.catalogue, seen.world, sources.sources if sources else (), note)
+        if resource.native:
+            if sources is None or sources.why or not sources.sources:
+                why = sources.why if sources else ""
+                raise Refused("there is nothing to cut", resource=resource.name, cause=why or "the selection is empty")
+            home = resource.targets[0].vault
+            cut = Cut(application, resource.name, home, point, "ordered", slot, 1)
+            return self._native(cut, scene)
+        into = tuple(rule.vault for rule in resource.targets)
+        cut = Cut(application, resource.name, "", point, "ordered", slot, 1, into)
+        result = self._in_worker(cut, scene).result
+        self._read_back(into, application, resource.name)
+        return Ordered(
+            resource.name, point, from_text(result["cut_at"]), tuple(result["vaults"]), dict(result.get("lost") or {})
+        )
+
+    def _native(self, cut: Cut, scene: Scene) -> Ordered:
+        with self._locks.held(resource_lock(cut.application, cut.resource), "backup"):
+            try:
+                self._light.carry_out(cut, scene, self._clock.now())
+            except OutcomeUnknown:
+                self.watch(cut.resource, {"step": "looking whether the cut was begun"})
+            point, seen = self._usable(cut)
+        self._intents.end(cut.point)
+        plan = seen.plans[cut.application]
+        record = WriteRecord(
+            cut.application, cut.resource, cut.vault, cut.point, "usable", tuple(self._reconciler.observer.vaults)
+        )
+        if record.into:
+            scene = Scene(scene.resource, plan.catalogue, seen.world, scene.sources, scene.note)
+            self._light.carry_out(record, scene, self._clock.now())
+            self._read_back(record.into, cut.application, cut.resource)
+        if point.cut_at is None:
+            raise Unavailable(f"the provider does not say what {point.id} is as of", resource=cut.resource)
+        return Ordered(cut.resource, cut.point, point.cut_at, (cut.vault,), {})
+
+    def _usable(self, cut: Cut) -> tuple[RecoveryPoint, Pass]:
+        """Look until the point is usable; what shows nothing for long was never begun."""
+        begun = self._clock.now()
+        while True:
+            seen = self._reconciler.look()
+            point = seen.plans[cut.application].catalogue.find(cut.point)
+            copy = point.copy_in(cut.vault) if point is not None else None
+            if point is not None and copy is not None:
+                if copy.usable:
+                    return point, seen
+                if copy.state is CopyState.FAILED:
+                    raise Unavailable(f"point {cut.point} failed at the provider", vault=cut.vault, cause=copy.why)
+                self.watch(cut.resource, {"step": copy.why})
+            elif self._clock.now() - begun > timedelta(minutes=5):
+                raise OutcomeUnknown(
+                    f"point {cut.point} does not show", vault=cut.vault, hint="drorch points shows it if it comes up"
+                )
+            self._clock.sleep(_LOOK_EVERY)
+
+    # --- drill ---
+
+    def drill(self, seen: Pass, plan: ApplicationPlan, resource: ResourcePolicy, vault: str) -> Finished:
+        """Drill the newest usable point of a vault now. Raises NotFound when there is none."""
+        if resource.native:
+            raise Refused(
+                f"drills of {resource.kind} are not in this version",
+                resource=resource.name,
+                hint="drill a database dump",
+            )
+        point = newest_usable(plan.catalogue.of(resource.name), vault)
+        if point is None:
+            raise NotFound(f"{vault} has no usable point of {resource.name}", hint="drorch points shows what there is")
+        action = Drill(plan.policy.application, resource.name, vault, point.id, "ordered")
+        finished = self._in_worker(action, Scene(resource, plan.catalogue, seen.world, ()), fail=False)
+        self._read_back(self._reconciler.observer.vaults, plan.policy.application, resource.name)
+        return finished
+
+    def _in_worker(self, action: Action, scene: Scene, *, fail: bool = True) -> Finished:
+        with self._locks.held(resource_lock(action.application, action.resource), f"{action.name} by order") as lock:
+            handle: Handle = self._heavy.start(action, scene, lock)
+            try:
+                while (finished := handle.poll()) is None:
+                    self.watch(action.resource, getattr(handle, "progress", {}))
+                    self._clock.sleep(_POLL)
+            except BaseException:
+                handle.cancel()
+                raise
+        if finished.error is not None and (fail or not finished.result):
+            raise finished.error
+        return finished
+
+    # --- pins ---
+
+    def pin(self, plan: ApplicationPlan, point: RecoveryPoint, reason: str, until: datetime | None) -> Record:
+        """Sign a pin into every vault that can be reached."""
+        return self._mark(plan, point, MarkType.PIN, reason, until)
+
+    def unpin(self, plan: ApplicationPlan, point: RecoveryPoint, reason: str) -> Record:
+        """End the pin."""
+        return self._mark(plan, point, MarkType.UNPIN, reason, None)
+
+    def _mark(
+        self, plan: ApplicationPlan, point: RecoveryPoint, mark: MarkType, reason: str, until: datetime | None
+    ) -> Record:
+        vaults = tuple(self._reconciler.observer.vaults)
+        if not vaults:
+            raise Refused("a pin is a record, and this host has no object vault to keep it in", hint="vaults: ...")
+        if point.cut_at is None:
+            raise Refused(f"point {point.id} has no instant yet", hint="wait until it is usable")
+        record = compose(
+            RecordType.MARK,
+            site=self._site,
+            at=self._clock.now(),
+            application=plan.policy.application,
+            resource=point.resource,
+            point=point.id,
+            cut_at=point.cut_at,
+            mark=str(mark),
+            reason=reason or None,
+            until=None if until is None else to_text(until),
+        )
+        write_somewhere(record, self._signing(), vaults, self._store_of)
+        self._read_back(vaults, plan.policy.application, point.resource)
+        return record
+
+    def _read_back(self, vaults: Iterable[str], application: str, resource: str) -> None:
+        for vault in vaults:
+            self._reconciler.observer.refresh(vault, application, resource, self._clock.now())

@@ -1,0 +1,298 @@
+"""One artefact on its way: producer -> zstd -> age -> digests -> all vaults at once, in bounded memory.
+
+A reader thread keeps the producer busy, the caller's thread compresses, encrypts and digests, a thread per vault writes
+(`drorch.app.vault_writers`). No temporary file, one read of the source whatever the number of vaults. Nothing becomes
+visible here: the caller commits once every producer has ended well.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import cast
+
+import zstandard
+
+from drorch.app.vault_writers import Part, VaultWriters
+from drorch.crypto.age import Encryptor
+from drorch.crypto.age_chunks import PLAIN_BYTES, SEALED_BYTES
+from drorch.domain import layout
+from drorch.domain.errors import DrorchError, InvalidInput, Unavailable
+from drorch.domain.record import StoredArtefact, StoredVolume
+from drorch.ports import ObjectStore, Producer
+
+LEAF_BYTES = 1024 * 1024
+LARGEST_VOLUME = 64 * 1024 * LEAF_BYTES
+LEVEL = 3
+_READ_BYTES = 1024 * 1024
+_BUFFERS = 3
+_PIPE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How the ciphertext is cut: bytes of a part and of a volume, the same for all vaults of a point."""
+
+    part_bytes: int
+    volume_bytes: int
+
+
+def cutting(stores: Mapping[str, ObjectStore], largest: int = LARGEST_VOLUME) -> Cutting:
+    """The largest part and the smallest volume that the vaults' limits allow.
+
+    Raises InvalidInput when there is no vault, or when their parts do not fit into one another in whole MiB.
+    """
+    limits = {vault: store.limits for vault, store in stores.items()}
+    if not limits:
+        raise InvalidInput("a dump needs a vault")
+    part = max(limit.part_bytes for limit in limits.values())
+    unfit = [vault for vault, limit in limits.items() if limit.part_bytes % LEAF_BYTES or part % limit.part_bytes]
+    volume = min(largest, *(limit.part_bytes * limit.max_parts for limit in limits.values())) // part * part
+    if unfit or not volume:
+        raise InvalidInput(f"these vaults cannot take one dump together: {', '.join(sorted(unfit or limits))}")
+    return Cutting(part, volume)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamProgress:
+    """How far one artefact is: bytes read, bytes of ciphertext made, bytes each vault has taken (of the whole dump)."""
+
+    name: str
+    plain_bytes: int
+    cipher_bytes: int
+    vaults: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamResult:
+    """What went to the vaults: the artefact as the manifest will sign it, its leaf digests, the plain bytes."""
+
+    artefact: StoredArtefact
+    leaves: bytes
+    plain_bytes: int
+
+
+def stream_artefact(
+    name: str,
+    producer: Producer,
+    recipients: Sequence[str],
+    writers: VaultWriters,
+    folder: str,
+    volume_bytes: int,
+    progress: Callable[[StreamProgress], None] = lambda _progress: None,
+) -> StreamResult:
+    """Send what `producer` gives to every vault of `writers`, as objects named `name` + ``.zst.age`` below `folder`.
+
+    Raises the producer's own error when it did not end well, Unavailable when no vault is left or it was cancelled;
+    the producer is killed then, and the caller leaves `writers`, which aborts every upload.
+    """
+    cutter = _Cutter(name + layout.ENCRYPTED, folder, Encryptor(recipients), writers, volume_bytes)
+    reader = _Reader(producer, writers)
+    zstd = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
+    plain = 0
+
+    def tell() -> None:
+        progress(StreamProgress(name, plain, cutter.bytes, writers.written()))
+
+    writers.on_wait(tell)
+    try:
+        reader.thread.start()
+        while (data := reader.next()) is not None:
+            cutter.take(zstd.compress(data))
+            plain += len(data)
+            reader.recycle(data)
+            tell()
+        cutter.take(zstd.flush())
+        artefact = cutter.finish()
+        tell()
+    except BaseException:
+        reader.stop()
+        raise
+    finally:
+        writers.on_wait(lambda: None)
+    return StreamResult(artefact, bytes(cutter.leaves), plain)
+
+
+class _Reader:
+    """Fills a few pooled buffers from the producer, then waits for its end. Shares the lock of the writers."""
+
+    def __init__(self, producer: Producer, writers: VaultWriters) -> None:
+        self._producer = producer
+        self._source = cast("io.RawIOBase", producer.stdout)
+        self._writers = writers
+        self._changed = writers.changed
+        self._free = deque(memoryview(bytearray(_READ_BYTES)) for _ in range(_BUFFERS))
+        self._ready: deque[memoryview] = deque()
+        self._ended = False
+        self._stopped = False
+        self._error: Exception | None = None
+        self.thread = threading.Thread(target=self._run, name="reader", daemon=True)
+        with suppress(OSError, AttributeError):  # not a pipe, or the user's share of pipe memory is used up
+            fcntl.fcntl(producer.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    def next(self) -> memoryview | None:
+        """The next bytes; None after a good end. Raises what ended it badly."""
+        with self._changed:
+            self._writers.wait_for(lambda: bool(self._ready) or self._ended)
+            self._writers.check()
+            if self._ready:
+                return self._ready.popleft()
+            if self._error is not None:
+                raise self._error
+            return None
+
+    def recycle(self, data: memoryview) -> None:
+        """The buffer may be filled again."""
+        with self._changed:
+            self._free.append(memoryview(cast("bytearray", data.obj)))
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Kill the producer; the thread ends with it."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        self._producer.kill()
+
+    def _run(self) -> None:
+        error: Exception | None = None
+        try:
+            while self._fill():
+                pass
+            if not self._stopped:
+                self._producer.finish()
+        except DrorchError as failure:
+            error = failure
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the caller's thread must hear of it
+            error = Unavailable("reading from the dump process failed", operation="dump", cause=str(failure))
+        with self._changed:
+            self._ended, self._error = True, error
+            self._changed.notify_all()
+
+    def _fill(self) -> bool:
+        """Fill one buffer as far as it goes; False at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._free) or self._stopped)
+            if self._stopped:
+                return False
+            buffer = self._free.popleft()
+        filled = 0
+        while filled < len(buffer) and (count := self._source.readinto(buffer[filled:])):
+            filled += count
+        with self._changed:
+            if filled:
+                self._ready.append(buffer[:filled])
+                self._changed.notify_all()
+        return filled == len(buffer)
+
+
+class _Cutter:
+    """Compressed bytes in; encrypted, digested parts out to the vaults, volume after volume."""
+
+    def __init__(self, name: str, folder: str, encryptor: Encryptor, writers: VaultWriters, volume_bytes: int) -> None:
+        self.bytes = 0
+        """Of ciphertext so far."""
+        self.leaves = bytearray()
+        self._name, self._folder = name, folder
+        self._encryptor, self._writers = encryptor, writers
+        self._volume_bytes = volume_bytes
+        self._volumes: list[StoredVolume] = []
+        self._volume_sha = hashlib.sha256()
+        self._in_volume = 0
+        self._part: Part | None = None
+        self._filled = 0
+        self._digested = 0
+        self._straddling = memoryview(bytearray(SEALED_BYTES))
+        self._copy(encryptor.header)
+
+    def take(self, data: bytes) -> None:
+        """Encrypt straight into the part buffer; only a chunk that straddles two parts is copied."""
+        view = memoryview(data)
+        while view:
+            room = self._space()
+            fits = self._fitting(len(view), len(room))
+            if fits:
+                self._advance(self._encryptor.update_into(view[:fits], room))
+            else:
+                fits = min(len(view), PLAIN_BYTES)
+                self._copy(self._straddling[: self._encryptor.update_into(view[:fits], self._straddling)])
+            view = view[fits:]
+
+    def finish(self) -> StoredArtefact:
+        """The last chunk, part and volume."""
+        self._copy(self._encryptor.finish())
+        if self._filled:
+            self._send()
+        if self._in_volume:
+            self._end_volume()
+        return StoredArtefact(
+            name=self._name,
+            bytes=self.bytes,
+            header_bytes=self._encryptor.header_bytes,
+            leaf_bytes=LEAF_BYTES,
+            leaves_sha256=hashlib.sha256(self.leaves).hexdigest(),
+            volumes=tuple(self._volumes),
+        )
+
+    def _fitting(self, count: int, room: int) -> int:
+        """The most of `count` plain bytes whose chunks fit into `room`; 0 when the next chunk does not."""
+        excess = self._encryptor.room(count) - room
+        return count if excess <= 0 else max(0, count - -(-excess // SEALED_BYTES) * PLAIN_BYTES)
+
+    def _space(self) -> memoryview:
+        """What is left of the part; never empty."""
+        if self._part is None:
+            self._part = self._writers.acquire()
+        return self._part.buffer[self._filled :]
+
+    def _copy(self, data: bytes | memoryview) -> None:
+        view = memoryview(data)
+        while view:
+            room = self._space()
+            count = min(len(room), len(view))
+            room[:count] = view[:count]
+            view = view[count:]
+            self._advance(count)
+
+    def _advance(self, count: int) -> None:
+        """`count` more bytes are in the part: digest the leaves that are full while they are hot."""
+        self._filled += count
+        self.bytes += count
+        while self._filled - self._digested >= LEAF_BYTES:
+            self._digest(LEAF_BYTES)
+        if self._filled == self._writers.part_bytes:
+            self._send()
+
+    def _digest(self, count: int) -> None:
+        part = self._part
+        if part is None:
+            return
+        leaf = part.buffer[self._digested : self._digested + count]
+        self.leaves += hashlib.sha256(leaf).digest()
+        self._volume_sha.update(leaf)
+        self._digested += count
+
+    def _send(self) -> None:
+        part = self._part
+        if part is None:
+            return
+        if self._digested < self._filled:
+            self._digest(self._filled - self._digested)
+        self._writers.write(self._folder + self._object(), part, self._filled)
+        self._in_volume += self._filled
+        self._part, self._filled, self._digested = None, 0, 0
+        if self._in_volume == self._volume_bytes:
+            self._end_volume()
+
+    def _end_volume(self) -> None:
+        self._volumes.append(StoredVolume(self._object(), self._in_volume, self._volume_sha.hexdigest()))
+        self._volume_sha, self._in_volume = hashlib.sha256(), 0
+
+    def _object(self) -> str:
+        return layout.volume_name(self._name, len(self._volumes))

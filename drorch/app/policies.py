@@ -1,0 +1,234 @@
+"""The folder of policies: one file per application, and one bad file touches its own application only."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from drorch.app.git_commit import commit_of
+from drorch.app.text_file import read_text
+from drorch.app.yaml_source import YamlSource, read_yaml
+from drorch.domain.errors import Finding, InvalidInput, Unavailable
+from drorch.domain.policy import Policy, Vocabulary
+from drorch.domain.policy_file import parse_policy
+
+ATTEMPTS = 5
+"""How often a folder that changes under the reader is read anew before it is left to the next pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPolicy:
+    """A policy and the text that it was read from. `file` is its name in the folder, `digest` the text's SHA-256.
+
+    `stale` says that the file is invalid now and this is its last valid text: it is cut under, nothing is deleted
+    under it.
+    """
+
+    policy: Policy
+    file: str
+    text: str
+    digest: str
+    commit: str
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidPolicy:
+    """A file that is not a policy, and the application that it is probably about."""
+
+    application: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """What a folder of policies says.
+
+    `valid` has one entry per application, by name, the stale ones included; `findings` is everything wrong, by place;
+    `invalid` the files in which it is. `missing` names applications that have a last valid text but no file any more.
+    """
+
+    valid: tuple[LoadedPolicy, ...]
+    findings: tuple[Finding, ...] = ()
+    invalid: tuple[InvalidPolicy, ...] = ()
+    missing: tuple[str, ...] = ()
+    commit: str = ""
+
+    def get(self, application: str) -> LoadedPolicy | None:
+        """The application's policy, if it has one."""
+        return next((loaded for loaded in self.valid if loaded.policy.application == application), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One file as it was read: the policy or what is wrong."""
+
+    file: str
+    text: str
+    application: str
+    policy: Policy | None
+    findings: tuple[Finding, ...]
+    name_place: tuple[int, int] = (1, 1)
+
+
+class PolicyFolder:
+    """A folder of policies that is read again and again under one vocabulary: a text seen before is not parsed anew."""
+
+    def __init__(self, folder: Path, vocabulary: Vocabulary) -> None:
+        self.folder = folder
+        self.vocabulary = vocabulary
+        self._seen: dict[tuple[str, str], _Read] = {}
+
+    def load(self, last_valid: Mapping[str, str]) -> PolicySet:
+        """As `load_policies`."""
+        texts, findings, commit = _settled(self.folder)
+        if not texts and not findings:
+            raise InvalidInput(f"there is no policy in {self.folder}", hint="one file APPLICATION.yaml per application")
+        seen, self._seen = self._seen, {}
+        read = [self._parse(name, text, seen) for name, text in sorted(texts.items())]
+        read.extend(_Read(name, "", "", None, tuple(found)) for name, found in findings.items())
+        read = _without_doubles(self.folder, read)
+        valid = [LoadedPolicy(r.policy, r.file, r.text, _digest(r.text), commit) for r in read if r.policy is not None]
+        invalid = sorted((r for r in read if r.policy is None), key=lambda r: r.file)
+        in_question = {r.file for r in invalid} | (last_valid.keys() - texts.keys())
+        before = {name: self._parse(name, last_valid[name], seen) for name in sorted(in_question & last_valid.keys())}
+        valid.extend(_stale(invalid, before, {loaded.policy.application for loaded in valid}))
+        named = {loaded.policy.application for loaded in valid} | {_about(r, before) for r in invalid}
+        gone = {r.application for name, r in before.items() if name not in texts and name not in findings}
+        return PolicySet(
+            valid=tuple(sorted(valid, key=lambda loaded: loaded.policy.application)),
+            findings=tuple(sorted({finding for r in invalid for finding in r.findings})),
+            invalid=tuple(InvalidPolicy(_about(r, before), r.file) for r in invalid),
+            missing=tuple(sorted(gone - named - {""})),
+            commit=commit,
+        )
+
+    def _parse(self, name: str, text: str, seen: Mapping[tuple[str, str], _Read]) -> _Read:
+        key = (name, text)
+        self._seen[key] = seen.get(key) or _parse(self.folder, name, text, self.vocabulary)
+        return self._seen[key]
+
+
+def load_policies(folder: Path, vocabulary: Vocabulary, last_valid: Mapping[str, str]) -> PolicySet:
+    """Read every ``*.yaml`` in `folder`. `last_valid` has, by file name, the text that was valid when last seen.
+
+    Raises InvalidInput when the folder cannot be read or holds no policy at all, Unavailable when it keeps changing
+    while it is read.
+    """
+    return PolicyFolder(folder, vocabulary).load(last_valid)
+
+
+def check_file(path: Path, vocabulary: Vocabulary) -> tuple[Policy | None, tuple[Finding, ...]]:
+    """One policy file, wherever it lies: the policy, or everything that is wrong with it."""
+    text, findings = read_text(path, str(path))
+    if text is None:
+        return None, tuple(findings)
+    read = _parse(path.parent, path.name, text, vocabulary)
+    return read.policy, read.findings
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def _settled(folder: Path) -> tuple[dict[str, str], dict[str, list[Finding]], str]:
+    """All texts, all files that cannot be read, and the commit, of one instant in which nothing changed."""
+    for _ in range(ATTEMPTS):
+        before = _stamp(folder)
+        texts: dict[str, str] = {}
+        findings: dict[str, list[Finding]] = {}
+        for path in _files(folder):
+            text, found = read_text(path, str(path))
+            if text is None:
+                findings[path.name] = found
+            elif path.suffix == ".yml":
+                findings[path.name] = [
+                    Finding(str(path), 1, 1, "not read: its name ends in .yml", "rename it to .yaml")
+                ]
+            else:
+                texts[path.name] = text
+        if _stamp(folder) == before:
+            return texts, findings, str(before[0])
+    raise Unavailable(
+        f"the policies in {folder} change while they are read", hint="they are read again at the next pass"
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    """The policy files of the folder, hidden ones left out (``.pre-commit-config.yaml`` is none)."""
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        hint = "policies: in drorch.yaml names the folder"
+        raise InvalidInput(f"the policies folder {folder} cannot be read: {reason}", hint=hint) from error
+    return sorted(path for path in entries if path.suffix in (".yaml", ".yml") and not path.name.startswith("."))
+
+
+def _stamp(folder: Path) -> tuple[object, ...]:
+    """Something that differs once a file or the checked-out commit has changed."""
+    return commit_of(folder), *(_file_stamp(path) for path in _files(folder))
+
+
+def _file_stamp(path: Path) -> tuple[object, ...]:
+    try:
+        seen = path.stat()
+    except OSError:
+        return (path.name,)
+    return path.name, seen.st_ino, seen.st_size, seen.st_mtime_ns
+
+
+def _parse(folder: Path, name: str, text: str, vocabulary: Vocabulary) -> _Read:
+    source, findings = read_yaml(text, str(folder / name))
+    if source is None:
+        return _Read(name, text, "", None, findings)
+    policy, problems = parse_policy(source.data, vocabulary)
+    place = source.place(("application",))
+    found = tuple(sorted({source.finding(problem) for problem in problems}))
+    return _Read(name, text, _application(source), policy, found, place)
+
+
+def _application(source: YamlSource) -> str:
+    name = source.data.get("application")
+    return name if isinstance(name, str) else ""
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# --- several files together ----------------------------------------------------------------------------------------
+
+
+def _without_doubles(folder: Path, read: list[_Read]) -> list[_Read]:
+    """The same files; those that claim one application are all refused, each with a finding that names the others."""
+    claims: dict[str, list[str]] = {}
+    for r in read:
+        if r.application:
+            claims.setdefault(r.application, []).append(r.file)
+    result = []
+    for r in read:
+        others = [file for file in claims.get(r.application, ()) if file != r.file]
+        if others:
+            message = f"application {r.application} is also in {', '.join(others)}"
+            double = Finding(str(folder / r.file), *r.name_place, message, "one application, one file")
+            r = replace(r, policy=None, findings=(*r.findings, double))
+        result.append(r)
+    return result
+
+
+def _stale(invalid: list[_Read], before: Mapping[str, _Read], taken: set[str]) -> Iterator[LoadedPolicy]:
+    """The last valid texts of files that are invalid now, unless they claim an application that has a valid file."""
+    for r in invalid:
+        old = before.get(r.file)
+        if old is None or old.policy is None or old.application in taken:
+            continue
+        taken.add(old.application)
+        yield LoadedPolicy(old.policy, r.file, old.text, _digest(old.text), "", stale=True)
+
+
+def _about(r: _Read, before: Mapping[str, _Read]) -> str:
+    """The application that a file is about: what it says, what it said when it was valid, else its name."""
+    old = before.get(r.file)
+    return r.application or (old.application if old is not None else "") or Path(r.file).stem

@@ -1,0 +1,344 @@
+"""One pass: observe, plan, admit, start, harvest. Level-triggered; nothing here waits for a snapshot or a dump."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from drorch.app.carry import LightHands, Scene
+from drorch.app.intents import Intents, copy_intent
+from drorch.app.locks import Lock, Locks, resource_lock
+from drorch.app.observe import Observer, World
+from drorch.app.policies import PolicySet
+from drorch.domain.action import Action, Copy, Cut, Hold
+from drorch.domain.admit import Admitted, Limits, Running, Waiting, admit, is_heavy
+from drorch.domain.catalogue import Catalogue
+from drorch.domain.errors import Busy, DrorchError
+from drorch.domain.model import CopyState, FailureDomain
+from drorch.domain.objective import ApplicationStatus, Places, status
+from drorch.domain.plan import Failure, Observed, PointId, plan
+from drorch.domain.policy import Policy
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One action that ended. `error` is None when it was done; `result` is what a worker reported."""
+
+    action: Action
+    text: str
+    error: DrorchError | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> str:
+        """`done`, or the kind of the error in lower case."""
+        return "done" if self.error is None else type(self.error).__name__.lower()
+
+
+class Handle(Protocol):
+    """A heavy action under way in its own process."""
+
+    def poll(self) -> Finished | None:
+        """How it ended, or None while it runs."""
+
+    def cancel(self) -> None:
+        """Abandon it safely: nothing half-written is committed."""
+
+
+class HeavyHands(Protocol):
+    """Starts dumps, ships and drills in workers."""
+
+    def start(self, action: Action, scene: Scene, lock: Lock) -> Handle:
+        """Start it; the worker inherits the resource's lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationPlan:
+    """One application in one pass."""
+
+    policy: Policy
+    catalogue: Catalogue
+    observed: Observed
+    actions: tuple[Action, ...]
+    status: ApplicationStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass saw, decided, started and finished."""
+
+    at: datetime
+    policies: PolicySet
+    world: World
+    plans: Mapping[str, ApplicationPlan] = field(default_factory=dict)
+    waiting: tuple[Waiting, ...] = ()
+    started: tuple[Action, ...] = ()
+    finished: tuple[Finished, ...] = ()
+    running: int = 0
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        """Every hold of every application."""
+        return tuple(action for p in self.plans.values() for action in p.actions if isinstance(action, Hold))
+
+
+class Reconciler:
+    """The loop's body. One per process; holds what is under way and what failed lately, nothing that must survive."""
+
+    def __init__(
+        self,
+        *,
+        load: Callable[[], PolicySet],
+        observer: Observer,
+        point_id: PointId,
+        light: LightHands,
+        heavy: HeavyHands,
+        locks: Locks,
+        intents: Intents,
+        limits: Limits,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._load = load
+        self.observer = observer
+        self._point_id = point_id
+        self._light = light
+        self._heavy = heavy
+        self._locks = locks
+        self._intents = intents
+        self._limits = limits
+        self._now = now
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="act")
+        self._futures: dict[tuple[str, str], tuple[tuple[Action, ...], Future[list[Finished]]]] = {}
+        self._handles: dict[str, tuple[Action, Handle, Lock]] = {}
+        self._failures: dict[str, Failure] = {}
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.attempts: dict[tuple[str, str, str], datetime] = {}
+
+    # --- looking ---
+
+    def look(self, *, fresh: bool = False) -> Pass:
+        """Observe and plan; change nothing."""
+        now = self._now()
+        policies = self._load()
+        world = self.observer.observe([loaded.policy for loaded in policies.valid], now, fresh=fresh)
+        plans = {
+            loaded.policy.application: self._plan(loaded.policy, world, now, valid=not loaded.stale)
+            for loaded in policies.valid
+        }
+        return Pass(now, policies, world, plans)
+
+    def _plan(self, policy: Policy, world: World, now: datetime, *, valid: bool) -> ApplicationPlan:
+        catalogue = self.observer.catalogue(policy.application, world)
+        observed = Observed(
+            catalogue=catalogue,
+            object_vaults=tuple(self.observer.vaults),
+            unread=world.unread,
+            sources={r.name: self.observer.sources_of(r, world) for r in policy.resources if r.native},
+            running=self._held_locks(policy),
+            intents=self._intents.standing(),
+            failures=self._failures,
+            state_since=self._intents.since,
+            servers={r.name: str(getattr(r.options, "server", "")) for r in policy.resources},
+        )
+        actions = plan(policy, observed, now, self._point_id)
+        places = Places(self.domains(policy), self.observer.never_read(world))
+        return ApplicationPlan(
+            policy, catalogue, observed, actions, status(policy, catalogue, places, now, policy_valid=valid)
+        )
+
+    def _held_locks(self, policy: Policy) -> dict[str, str]:
+        holders = {r.name: self._locks.holder(resource_lock(policy.application, r.name)) for r in policy.resources}
+        return {name: holder for name, holder in holders.items() if holder}
+
+    def domains(self, policy: Policy) -> dict[str, FailureDomain]:
+        """Where every vault that may hold copies of an application lies."""
+        domains = {name: vault.domain for name, vault in self.observer.vaults.items()}
+        for resource in policy.resources:
+            for rule in resource.targets if resource.native else ():
+                account, _, region = rule.vault.partition(".")
+                domains[rule.vault] = FailureDomain("aws", region, account)
+        return domains
+
+    # --- acting ---
+
+    def run_pass(self, *, start: bool = True) -> Pass:
+        """Harvest what ended, look, and start what is admitted (nothing new with `start` false)."""
+        finished = self.harvest()
+        seen = self.look()
+        self._settle_intents(seen)
+        admitted = admit((action for p in seen.plans.values() for action in p.actions), self._limits, self._running())
+        started = self._start(admitted, seen) if start else ()
+        finished += self.harvest()
+        return Pass(
+            seen.at, seen.policies, seen.world, seen.plans, admitted.wait, started, finished, self.running_count()
+        )
+
+    def _running(self) -> Running:
+        heavy = [action for action, _, _ in self._handles.values()]
+        light = [action for actions, _ in self._futures.values() for action in actions]
+        servers = Counter(a.server for a in heavy if isinstance(a, Cut) and a.server)
+        return Running(
+            keys=frozenset(action.key for action in heavy + light),
+            heavy=len(heavy),
+            drills=sum(action.name == "drill" for action in heavy),
+            servers=servers,
+            resources=frozenset((action.application, action.resource) for action in heavy + light),
+        )
+
+    def _start(self, admitted: Admitted, seen: Pass) -> tuple[Action, ...]:
+        started: list[Action] = []
+        light: dict[tuple[str, str], list[Action]] = {}
+        for action in admitted.start:
+            if is_heavy(action):
+                if self._start_heavy(action, seen):
+                    started.append(action)
+            elif (action.application, action.resource) not in self._futures:
+                light.setdefault((action.application, action.resource), []).append(action)
+        for where, actions in light.items():
+            scene = _scene(seen, actions[0])
+            future = self._pool.submit(self._carry_out, tuple(actions), scene)
+            self._futures[where] = (tuple(actions), future)
+            started.extend(actions)
+        return tuple(started)
+
+    def _start_heavy(self, action: Action, seen: Pass) -> bool:
+        try:
+            lock = self._locks.take(resource_lock(action.application, action.resource), action.name)
+        except Busy:
+            return False
+        except DrorchError as error:
+            self._note(Finished(action, "", error))
+            return False
+        try:
+            handle = self._heavy.start(action, _scene(seen, action), lock)
+        except DrorchError as error:
+            lock.release()
+            self._note(Finished(action, "", error))
+            return False
+        self._handles[action.key] = (action, handle, lock)
+        log.info("action started", action=action.name, **_where(action), reason=action.reason)
+        return True
+
+    def _carry_out(self, actions: tuple[Action, ...], scene: Scene) -> list[Finished]:
+        """One resource's light actions, one after the other under its lock."""
+        first = actions[0]
+        try:
+            with self._locks.held(resource_lock(first.application, first.resource), first.name):
+                return [self._carry_out_one(action, scene) for action in actions]
+        except Busy:
+            return []  # somebody else is at this resource; the next pass looks again
+
+    def _carry_out_one(self, action: Action, scene: Scene) -> Finished:
+        try:
+            return Finished(action, self._light.carry_out(action, scene, self._now()))
+        except DrorchError as error:
+            return Finished(action, "", error)
+
+    # --- harvesting ---
+
+    def harvest(self) -> tuple[Finished, ...]:
+        """What ended since the last look, noted, logged, and read back from the vaults it touched."""
+        ended: list[Finished] = []
+        for where, (_, future) in list(self._futures.items()):
+            if future.done():
+                del self._futures[where]
+                ended.extend(future.result())
+        for key, (_, handle, lock) in list(self._handles.items()):
+            finished = handle.poll()
+            if finished is not None:
+                del self._handles[key]
+                lock.release()
+                ended.append(finished)
+        for finished in ended:
+            self._note(finished)
+        self._read_back(ended)
+        return tuple(ended)
+
+    def _note(self, finished: Finished) -> None:
+        action, error, now = finished.action, finished.error, self._now()
+        self.outcomes[(action.name, finished.outcome)] += 1
+        self.attempts[(action.application, action.resource, finished.outcome)] = now
+        if error is None:
+            self._failures.pop(action.key, None)
+            log.info("action done", action=action.name, **_where(action), result=finished.text)
+            return
+        if not isinstance(error, Busy):
+            before = self._failures.get(action.key)
+            self._failures[action.key] = Failure(now, before.count + 1 if before else 1, str(error))
+        log.warning("action failed", action=action.name, **_where(action), outcome=finished.outcome, error=str(error))
+
+    def _read_back(self, ended: Iterable[Finished]) -> None:
+        touched = {
+            (vault, finished.action.application, finished.action.resource)
+            for finished in ended
+            for vault in self._vaults_of(finished.action)
+        }
+        for vault, application, resource in sorted(touched):
+            self.observer.refresh(vault, application, resource, self._now())
+
+    def _vaults_of(self, action: Action) -> Iterable[str]:
+        into = getattr(action, "into", ())
+        named = into or ((action.vault,) if action.name in ("ship", "replicate") else ())
+        return self.observer.vaults if action.name == "drill" else named
+
+    def _settle_intents(self, seen: Pass) -> None:
+        """An intent ends when what it was about shows, whole and not failed."""
+        standing = self._intents.standing()
+        for p in seen.plans.values() if standing else ():
+            homes = {r.name: r.targets[0].vault for r in p.policy.resources if r.native}
+            for point in p.catalogue.points:
+                for copy in point.copies:
+                    if copy.partial or copy.state not in (CopyState.USABLE, CopyState.PENDING):
+                        continue
+                    home = homes.get(point.resource) == copy.vault
+                    key = point.id if home else copy_intent(point.id, copy.vault)
+                    if key in standing:
+                        self._intents.end(key)
+
+    # --- ending ---
+
+    def running_count(self) -> int:
+        """How many actions are under way."""
+        return len(self._handles) + sum(len(actions) for actions, _ in self._futures.values())
+
+    def heavy_running(self) -> tuple[Action, ...]:
+        """The dumps, ships and drills under way."""
+        return tuple(action for action, _, _ in self._handles.values())
+
+    def cancel(self) -> None:
+        """Abandon every worker; what they had sent is never committed."""
+        for _, handle, _ in self._handles.values():
+            handle.cancel()
+
+    def close(self) -> None:
+        """Wait for light actions (a few calls each) and let every lock go."""
+        self._pool.shutdown(wait=True)
+        for _, _, lock in self._handles.values():
+            lock.release()
+
+
+def _scene(seen: Pass, action: Action) -> Scene:
+    p = seen.plans[action.application]
+    resource = next(r for r in p.policy.resources if r.name == action.resource)
+    sources = p.observed.sources.get(action.resource)
+    return Scene(resource, p.catalogue, seen.world, sources.sources if sources else ())
+
+
+def _where(action: Action) -> dict[str, str]:
+    fields = {
+        "application": action.application,
+        "resource": action.resource,
+        "vault": action.vault,
+        "point": action.point,
+    }
+    if isinstance(action, Copy):
+        fields["source"] = action.source
+    return {key: value for key, value in fields.items() if value}

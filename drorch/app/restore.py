@@ -1,0 +1,193 @@
+"""Crisis recovery: from a surviving vault into a database, everything verified before it is believed.
+
+locate -> verify -> prepare -> load -> compare -> complete. It needs open stores, keys and identities, nothing else: no
+configuration, no cache, no policy. Until `complete` nothing is real; whatever fails before, the target is as it was and
+the same command may be given again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from drorch.app.catalogue import read_vault
+from drorch.app.loading import Pace, Reader, load_artefact
+from drorch.app.progress import Steps
+from drorch.app.reading import inventory_artefact
+from drorch.app.verifying import (
+    Ready,
+    artefacts_to_load,
+    differing_counts,
+    manifest_of,
+    verify_point,
+)
+from drorch.domain.catalogue import Catalogue, fold
+from drorch.domain.errors import Damaged, DrorchError, NotFound, Usage
+from drorch.domain.instant import to_text
+from drorch.domain.model import FailureDomain, Vault
+from drorch.domain.recovery import Choice, Newer, RestorePlan, Step, Wanted, choose_point, restore_plan
+from drorch.ports import Engine, ObjectStore, RestoreTarget
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """What a person asked for. Without `resource` the only dump, without `vault` any; `site` "" is break glass."""
+
+    application: str
+    into: str
+    resource: str = ""
+    vault: str = ""
+    at: datetime | None = None
+    point: str = ""
+    accept_unsigned: str = ""
+    with_globals: bool = False
+    site: str = ""
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What was restored, what is lost since then, and what people must know."""
+
+    application: str
+    resource: str
+    point: str
+    vault: str
+    cut_at: datetime
+    data_loss_s: int
+    bytes: int
+    steps: tuple[Step, ...]
+    newer: tuple[Newer, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The stable fields (contract, section 4), and more."""
+        return {
+            "application": self.application,
+            "resource": self.resource,
+            "point": self.point,
+            "vault": self.vault,
+            "cut_at": to_text(self.cut_at),
+            "data_loss_s": self.data_loss_s,
+            "bytes": self.bytes,
+            "steps": [step.to_json() for step in self.steps],
+            "newer": [newer.to_json() for newer in self.newer],
+            "notes": list(self.notes),
+        }
+
+
+def restore(
+    request: RestoreRequest,
+    engine: Engine,
+    stores: Mapping[str, ObjectStore],
+    reader: Reader,
+    took: Callable[[Step], None] | None = None,
+) -> RestoreReport:
+    """Carry it out. `stores` are the vaults by their names, the preferred ones first; `took` hears of each step's end.
+
+    Raises the errors of the tree: Refused kinds before anything started, Damaged for what is not as signed or counted,
+    Unavailable when the same command may succeed later. The target then is as it was.
+    """
+    steps = Steps(took, reader.ticker)
+    target = engine.target(request.into, request.password, with_globals=request.with_globals)
+    with steps.step("locate", request.resource, "the vaults that can be read"):
+        choice, _ = locate(request, stores, reader)
+        steps.detail(f"point {choice.point.id}, data as of {to_text(choice.cut_at)}", choice.point.resource)
+    resource = choice.point.resource
+    with steps.step("verify", resource, ""):
+        ready = verify_point(choice, engine.kind, stores, reader, request.accept_unsigned, request.with_globals)
+        steps.detail(f"signature, path, sizes and key in vault {ready.store.vault}")
+    with steps.step("prepare", resource, request.into):
+        target.prepare(ready.facts)
+    with _abandoning(target):
+        notes: list[str] = []
+        for artefact in ready.artefacts:
+            with steps.step("load", resource, artefact.name):
+                notes += load_artefact(ready.store, ready.manifest, artefact, target, reader, Pace())
+        if ready.counted:
+            with steps.step("compare", resource, f"row counts of {ready.counted} tables"):
+                _require_counts(ready, target)
+        with steps.step("complete", resource, request.into):
+            notes += target.complete()
+    return RestoreReport(
+        application=request.application,
+        resource=resource,
+        point=choice.point.id,
+        vault=ready.store.vault,
+        cut_at=choice.cut_at,
+        data_loss_s=max(0, int((reader.clock.now() - choice.cut_at).total_seconds())),
+        bytes=ready.bytes,
+        steps=tuple(steps.taken),
+        newer=choice.newer,
+        notes=(*choice.notes, *ready.notes, *notes),
+    )
+
+
+def plan_restore(
+    request: RestoreRequest, engine: Engine, stores: Mapping[str, ObjectStore], reader: Reader
+) -> RestorePlan:
+    """What `restore` would do, with estimates from drills; the target is not touched, no data are read."""
+    engine.target(request.into, request.password, with_globals=request.with_globals)
+    choice, catalogue = locate(request, stores, reader)
+    manifest, _ = manifest_of(stores[choice.vaults[0]], choice, reader.keys, request.accept_unsigned)
+    names = [artefact.name for artefact in artefacts_to_load(manifest, request.with_globals)]
+    counted = inventory_artefact(manifest) is not None
+    return restore_plan(choice, catalogue.drills, into=request.into, artefacts=names, counted=counted)
+
+
+def locate(request: RestoreRequest, stores: Mapping[str, ObjectStore], reader: Reader) -> tuple[Choice, Catalogue]:
+    """Read the records of every vault that can be read, and choose. Raises as `choose_point`."""
+    if request.vault and request.vault not in stores:
+        raise NotFound(f"there is no vault {request.vault}", hint=f"there are {', '.join(stores) or 'none'}")
+    if request.point and request.accept_unsigned not in ("", request.point):
+        raise Usage("--point and --accept-unsigned name two points")
+    now = reader.clock.now()
+    views, unread = [], {}
+    for name, store in stores.items():
+        vault = Vault(name, FailureDomain(provider="", region=""))
+        try:
+            views.append(read_vault(store, vault, reader.keys, now, site=request.site, application=request.application))
+        except DrorchError as error:
+            if request.vault == name or len(stores) == 1:
+                raise
+            unread[name] = str(error)
+    catalogue = fold(request.application, views, (), lambda *_: True, now)
+    read = tuple(view.vault.name for view in views)
+    wanted = Wanted(
+        application=request.application,
+        resource=request.resource,
+        vaults=(request.vault,) if request.vault else read,
+        at=request.at,
+        point=request.point,
+        accept_unsigned=request.accept_unsigned,
+        unread=unread,
+    )
+    return choose_point(catalogue, wanted, now), catalogue
+
+
+def _require_counts(ready: Ready, target: RestoreTarget) -> None:
+    differences = differing_counts(ready, target)
+    if differences:
+        raise Damaged(
+            f"what was loaded of point {ready.manifest.point} is not what was dumped",
+            operation="compare",
+            resource=f"{ready.manifest.application}/{ready.manifest.resource}",
+            cause="; ".join(differences),
+        )
+
+
+@contextmanager
+def _abandoning(target: RestoreTarget) -> Iterator[None]:
+    """Give the target up on any way out but the good one; the first error stays the one that is told."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            target.abandon()
+        except DrorchError as second:
+            if isinstance(error, DrorchError):
+                remains = f"what was loaded could not be removed ({second.message}); the same command replaces it"
+                error.hint = f"{error.hint}; {remains}" if error.hint else remains
+        raise

@@ -1,0 +1,53 @@
+"""RESTORE.md: how to bring a dump back with stock tools alone. In every vault, signed, without any secret."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from drorch.domain import layout
+
+_TEXT = """\
+# How to restore from this vault without drorch
+
+Vault `{vault}` of site `{site}`. You need: this vault's objects, an age identity (a key file that begins
+`AGE-SECRET-KEY-1`), the site's public signing key, and the programs `minisign`, `age`, `zstd` and `pg_restore` (of the
+PostgreSQL version that the point's `manifest.json` names, or newer).
+
+**Take the public signing key from your own safe, not from this file**: whoever could change this file could change the
+key in it. It should be the same as this one:
+
+    {public_key}
+
+Dumps here are encrypted to {recipients}.
+
+1. Find the newest point: folders `{data}APPLICATION/RESOURCE/TIME-ID/`. A point counts when
+   `{records}APPLICATION/RESOURCE/TIME-ID/manifest.json` exists and its signature holds:
+
+       minisign -V -m manifest.json -P KEY
+
+   The trusted comment must be `drorch v1 manifest` and the path of that very file.
+2. Fetch the point's data folder, and check it:
+
+       minisign -V -m SHA256SUMS -P KEY && sha256sum -c SHA256SUMS
+
+3. Load a PostgreSQL dump into an empty database:
+
+       createdb orders
+       age -d -i key.txt data.pgcustom.zst.age | zstd -d | pg_restore --single-transaction --no-owner -d orders
+
+   Roles are in `globals.sql.zst.age` (`age -d -i key.txt globals.sql.zst.age | zstd -d` shows them).
+
+A dump of more than one volume: `cat NAME NAME.[0-9]* | age -d -i key.txt | ...`
+"""
+
+
+def restore_guide(*, site: str, vault: str, public_key: str, recipients: Sequence[str]) -> bytes:
+    """The text for one vault."""
+    return _TEXT.format(
+        site=site,
+        vault=vault,
+        public_key=public_key,
+        recipients=", ".join(f"`{recipient}`" for recipient in recipients),
+        data=layout.DATA,
+        records=layout.RECORDS,
+    ).encode()

@@ -1,0 +1,27 @@
+"""Reading a text file that people wrote: what cannot be read is a finding, not a crash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from drorch.domain.errors import Finding
+
+LARGEST = 1024 * 1024
+"""Bytes; a policy has a few thousand."""
+
+
+def read_text(path: Path, name: str) -> tuple[str | None, list[Finding]]:
+    """The text of a UTF-8 file, a byte-order mark at its start taken off, or why there is none. `name` is shown."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        return None, [Finding(name, 1, 1, f"cannot be read: {(error.strerror or 'unknown').lower()}")]
+    if len(data) > LARGEST:
+        return None, [Finding(name, 1, 1, f"longer than {LARGEST // 1024} KiB", "one application per file")]
+    try:
+        return data.decode("utf-8-sig"), []
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+        return None, [Finding(name, line, column, "not UTF-8 text", "save the file as UTF-8")]

@@ -1,0 +1,83 @@
+"""``drorch backup``: a point now, before a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from drorch.app.orders import Ordered
+    from drorch.domain.errors import DrorchError
+
+
+@click.command()
+@click.argument("application")
+@click.argument("resources", nargs=-1)
+@click.option("--note", default="", help="What it is for; stands beside the point.")
+@click.option("--pin", "pin_for", metavar="D", help="Pin it for a duration such as 14d, or `forever`.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_obj
+def backup(
+    config: str | None, application: str, resources: tuple[str, ...], note: str, pin_for: str | None, as_json: bool
+) -> int:
+    """Cut points of an application (or some of its resources) now, and wait until they are usable."""
+    from drorch.cli.screen import ProgressLine, emit_json, progress_words, say, tell, when
+    from drorch.cli.selection import chosen
+    from drorch.cli.selection import resources as chosen_resources
+    from drorch.cli.until import end_of_pin
+    from drorch.domain.errors import DrorchError
+    from drorch.domain.instant import to_text
+    from drorch.wiring.host import open_host
+
+    host = open_host(config)
+    until = end_of_pin(pin_for, host.clock.now()) if pin_for else None
+    seen = host.reconciler.look()
+    plan = chosen(seen, [application])[0]
+    line = ProgressLine(quiet=as_json)
+    host.orders.watch = lambda resource, progress: line.show(f"{resource}: {progress_words(progress)}")
+    made: list[Ordered] = []
+    failed: list[DrorchError] = []
+    for resource in chosen_resources(plan, resources):
+        try:
+            made.append(host.orders.backup(seen, plan, resource, note))
+        except DrorchError as error:
+            failed.append(error)
+            line.end()
+            tell(f"{resource.name}: {error}", color="red")
+    line.end()
+    if pin_for:
+        plan = host.reconciler.look().plans[application]
+        for ordered in made:
+            point = plan.catalogue.find(ordered.point)
+            if point is not None:
+                host.orders.pin(plan, point, note or "ordered with the backup", until)
+    if as_json:
+        emit_json(
+            {
+                "points": [
+                    {
+                        "id": o.point,
+                        "application": application,
+                        "resource": o.resource,
+                        "cut_at": to_text(o.cut_at),
+                        "vaults": list(o.vaults),
+                        "lost": dict(o.lost),
+                    }
+                    for o in made
+                ],
+                "failed": [str(error) for error in failed],
+            }
+        )
+    for o in () if as_json else made:
+        say(f"{o.resource}: point {o.point}, data as of {when(o.cut_at)} UTC, in {', '.join(o.vaults)}")
+        for vault, why in o.lost.items():
+            tell(f"  not in {vault}, shipped later: {why}", color="yellow")
+    return worst(failed)
+
+
+def worst(errors: Sequence[DrorchError]) -> int:
+    """The exit code of several outcomes: 6, then 4, 3, 5."""
+    codes = {error.exit_code for error in errors}
+    return next((code for code in (6, 4, 3, 5, 1, 2) if code in codes), 0)

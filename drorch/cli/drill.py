@@ -1,0 +1,86 @@
+"""``drorch drill``: restore into scratch, ask the probes, sign the proof."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("application")
+@click.argument("resource", required=False)
+@click.option(
+    "--from", "vaults", multiple=True, metavar="VAULT", help="Default: the vaults of the policy's drill rule."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_obj
+def drill(config: str | None, application: str, resource: str | None, vaults: tuple[str, ...], as_json: bool) -> int:
+    """Restore the newest point into scratch, ask the probes, measure, clean up, sign the proof."""
+    from drorch.cli.backup import worst
+    from drorch.cli.screen import ProgressLine, emit_json, progress_words, tell
+    from drorch.cli.selection import chosen, resources
+    from drorch.domain.errors import DrorchError, Usage
+    from drorch.wiring.host import open_host
+
+    host = open_host(config)
+    seen = host.reconciler.look()
+    plan = chosen(seen, [application])[0]
+    line = ProgressLine(quiet=as_json)
+    host.orders.watch = lambda name, progress: line.show(f"{name}: {progress_words(progress)}")
+    wanted = [
+        (found, vault)
+        for found in resources(plan, [resource] if resource else [])
+        if resource or not found.native
+        for vault in (
+            vaults or (found.drill.from_ if found.drill else ()) or [rule.vault for rule in found.targets][:1]
+        )
+    ]
+    if not wanted:
+        raise Usage(f"{application} has nothing to drill", hint="drills of database dumps are in this version")
+    outcomes: list[Mapping[str, Any]] = []
+    failed: list[DrorchError] = []
+    for found, vault in wanted:
+        try:
+            finished = host.orders.drill(seen, plan, found, vault)
+        except DrorchError as error:
+            failed.append(error)
+            line.end()
+            tell(f"{found.name} from {vault}: {error}", color="red")
+            continue
+        line.end()
+        outcomes.append(finished.result)
+        if finished.error is not None:
+            failed.append(finished.error)
+        if not as_json:
+            print_drill(finished.result)
+    if as_json:
+        steps = [step for outcome in outcomes for step in outcome["steps"]]
+        emit_json({"steps": steps, "drills": outcomes, "errors": [str(error) for error in failed]})
+    return worst(failed)
+
+
+def print_drill(outcome: Mapping[str, Any]) -> None:
+    """What one drill found, for people."""
+    from drorch.cli.screen import say, size
+
+    passed = outcome["outcome"] == "passed"
+    seconds = outcome["seconds"]
+    say(
+        f"{outcome['application']}/{outcome['resource']} from {outcome['vault']}: {outcome['outcome']}",
+        color="green" if passed else "red",
+        bold=True,
+    )
+    say(f"  point {outcome['point']}, data as of {outcome['cut_at']}, {size(outcome['bytes'])}")
+    phases = ", ".join(
+        f"{name} {seconds[name]} s" for name in ("download", "load", "probe", "total") if name in seconds
+    )
+    say(f"  {phases}")
+    for probe in outcome["probes"]:
+        mark = "met" if probe["met"] else "NOT MET"
+        say(f"  probe {mark}: {probe['sql']} gave {probe['got']}, expected {probe['expected']}")
+    for difference in outcome["differences"]:
+        say(f"  count differs: {difference}", color="red")
+    if outcome.get("why"):
+        say(f"  {outcome['why']}", color="red")

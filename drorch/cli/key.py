@@ -1,0 +1,65 @@
+"""``drorch key new``."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def key() -> None:
+    """Make an age identity or a signing key."""
+
+
+@key.command()
+@click.option("--signing", is_flag=True, help="A minisign secret key for records, instead of an age identity.")
+@click.option("--out", required=True, metavar="FILE", type=click.Path(path_type=Path), help="Never overwritten.")
+def new(signing: bool, out: Path) -> None:
+    """Write a new secret key into FILE (mode 600) and its public key into FILE.pub and on stdout.
+
+    An age identity opens dumps; keep one offline. A signing key lets this host's records count.
+    """
+    from drorch.crypto import age, minisign
+
+    if signing:
+        secret = minisign.SecretKey.generate()
+        text, public, public_file = secret.text(), secret.public.text(), secret.public.file_text()
+    else:
+        identity, public = age.new_identity()
+        text, public_file = age.identity_file(identity, datetime.now(UTC)), public + "\n"
+    public_path = out.with_name(out.name + ".pub")
+    _write_new(out, text, 0o600)
+    try:
+        _write_new(public_path, public_file, 0o644)
+    except BaseException:
+        out.unlink()
+        raise
+    click.echo(public)
+    click.echo(f"secret key: {out} (mode 600)   public key: {public_path}", err=True)
+    if not signing:
+        click.echo("keep a copy of the secret key away from this host: without it no dump opens", err=True)
+
+
+@key.command()
+def check() -> None:
+    """Not in this version."""
+    raise click.UsageError("key check is not in this version of drorch")
+
+
+def _write_new(path: Path, text: str, mode: int) -> None:
+    from drorch.domain.errors import Refused, Unavailable
+
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError as error:
+        raise Refused(f"{path} exists", hint="a key is never overwritten; choose another name") from error
+    except OSError as error:
+        raise Unavailable(f"cannot write {path}", cause=error.strerror or "") from error
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

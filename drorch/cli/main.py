@@ -1,0 +1,102 @@
+"""The command line: names to commands, imported only when they run, so that help imports no SDK."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import cast
+
+import click
+
+from drorch import __version__
+
+_FAULT = 1
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("demo", "The main job end to end on an embedded cloud; no account needed."),
+    "policy": ("policy", "Validate policies; print their JSON Schema for editors."),
+    "plan": ("plan", "What the next pass would do, keep, let go and hold, each with its reason."),
+    "run": ("run", "The daemon; with --once, passes until nothing is left to start."),
+    "status": ("status", "Attained against promised RPO and RTO per failure level."),
+    "points": ("points", "Recovery points and their copies, newest first."),
+    "backup": ("backup", "Cut a point now, for example before a deployment."),
+    "drill": ("drill", "Restore into scratch, ask the probes, sign the proof."),
+    "restore": ("restore", "Bring a database back from a vault."),
+    "pin": ("pin", "Retention never takes this point."),
+    "unpin": ("pin", "End a pin."),
+    "vault": ("vault", "Mark a vault; run the store contract against it."),
+    "key": ("key", "Make an age identity or a signing key."),
+}
+LATER = (
+    "simulate", "approve", "doctor", "iam", "evidence", "kit", "unprotected",
+)  # fmt: skip
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the contract."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the one that was asked for. Reserved commands say that they are reserved."""
+        if cmd_name in LATER:
+            raise click.UsageError(f"{cmd_name} is not in this version of drorch")
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"drorch.cli.{COMMANDS[cmd_name][0]}")
+        return cast("click.Command", getattr(module, cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="drorch")
+@click.option(
+    "--config",
+    metavar="FILE",
+    help="Host configuration. Default: $DRORCH_CONFIG, ./drorch.yaml, /etc/drorch/drorch.yaml.",
+)
+@click.pass_context
+def cli(context: click.Context, config: str | None) -> None:
+    """Disaster recovery that was tested last week: snapshots, copies, encrypted dumps, drills, RPO figures.
+
+    At 3 a.m.: drorch restore --help
+    """
+    context.obj = config
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; every error becomes words and the contract's exit code, never a traceback."""
+    try:
+        code = cli.main(arguments, prog_name="drorch", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("drorch: stopped", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001  the last resort: an error becomes words, not a traceback
+        sys.exit(_told(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(error: Exception) -> int:
+    from drorch.domain.errors import DrorchError
+
+    if isinstance(error, DrorchError):
+        click.echo(f"drorch: {error}", err=True)
+        return error.exit_code
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else "?"
+    click.echo(f"drorch: a fault in drorch itself: {type(error).__name__}: {error} (at {where})", err=True)
+    click.echo("drorch: please report this line with what you typed; nothing was changed after it", err=True)
+    return _FAULT

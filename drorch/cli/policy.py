@@ -1,0 +1,121 @@
+"""``drorch policy check`` and ``drorch policy schema``: no secret, no network, no tools."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from drorch.app.config import Config
+    from drorch.domain.errors import Finding
+    from drorch.domain.policy import Policy, Vocabulary
+
+
+@click.group()
+def policy() -> None:
+    """Validate policies; print their JSON Schema for editors."""
+
+
+@policy.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_obj
+def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
+    """Check policy files or folders (default: the configured folder); every error at once.
+
+    Without a host configuration all but vault, account and credential names are checked.
+    """
+    from drorch.cli.screen import emit_json, say, tell
+    from drorch.domain.errors import Usage
+    from drorch.domain.feasibility import feasibility
+
+    loaded_config = _configuration(config)
+    vocabulary = _vocabulary(loaded_config)
+    if loaded_config is None:
+        tell("no host configuration: vault, account and credential names are not checked")
+        if not paths:
+            raise Usage("nothing to check", hint="drorch policy check FILE..., or a host configuration")
+        places: tuple[Path, ...] = paths
+    else:
+        places = paths or (loaded_config.policies,)
+    policies, findings = _read(places, vocabulary)
+    lines = [(p.application, str(line)) for p in policies for line in feasibility(p, vocabulary.vaults)]
+    if as_json:
+        emit_json(
+            {
+                "valid": not findings,
+                "applications": [policy.application for policy in policies],
+                "findings": [
+                    {"file": f.file, "line": f.line, "column": f.column, "message": f.message, "hint": f.hint or None}
+                    for f in findings
+                ],
+                "feasibility": [{"application": name, "arithmetic": line} for name, line in lines],
+            }
+        )
+        return 3 if findings else 0
+    for finding in findings:
+        tell(str(finding))
+    for name, line in lines:
+        say(f"{name}: {line}")
+    summary = f"{len(policies)} valid, {len(findings)} error(s) in {len({f.file for f in findings})} file(s)"
+    say(summary, color="red" if findings else "green")
+    return 3 if findings else 0
+
+
+@policy.command()
+@click.pass_obj
+def schema(config: str | None) -> int:
+    """Print the JSON Schema of a policy file, for editors."""
+    from drorch.domain.policy_schema import json_schema
+
+    click.echo(json.dumps(json_schema(_vocabulary(_configuration(config))), indent=2))
+    return 0
+
+
+@policy.command(hidden=True, context_settings={"ignore_unknown_options": True})
+@click.argument("_arguments", nargs=-1)
+def diff(_arguments: tuple[str, ...]) -> None:
+    """Not in this version."""
+    raise click.UsageError("policy diff is not in this version of drorch")
+
+
+def _read(places: tuple[Path, ...], vocabulary: Vocabulary) -> tuple[list[Policy], list[Finding]]:
+    from drorch.app.policies import PolicyFolder, check_file
+
+    policies: list[Policy] = []
+    findings: list[Finding] = []
+    for place in places:
+        if place.is_dir():
+            loaded = PolicyFolder(place, vocabulary).load({})
+            policies += [entry.policy for entry in loaded.valid]
+            findings += loaded.findings
+        else:
+            one, found = check_file(place, vocabulary)
+            policies += [one] if one is not None else []
+            findings += found
+    return policies, findings
+
+
+def _configuration(config: str | None) -> Config | None:
+    """The host configuration, or None when there is none to be found and none was named."""
+    from drorch.app.config import find_config, load_config
+    from drorch.domain.errors import NotFound
+    from drorch.wiring.adapters import store_options
+
+    try:
+        path = find_config(Path(config) if config else None, os.environ)
+    except NotFound:
+        if config or os.environ.get("DRORCH_CONFIG"):
+            raise
+        return None
+    return load_config(path, vault_options=store_options())
+
+
+def _vocabulary(config: Config | None) -> Vocabulary:
+    from drorch.wiring.adapters import vocabulary, vocabulary_of
+
+    return vocabulary() if config is None else vocabulary_of(config)

@@ -1,0 +1,266 @@
+"""``drorch restore``: crisis recovery. Imports one provider's SDK and nothing else heavy."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from drorch.app.loading import Reader
+    from drorch.app.progress import Progress
+    from drorch.app.reading import TrustedKey
+    from drorch.app.restore import RestoreReport, RestoreRequest
+    from drorch.domain.recovery import RestorePlan, Step
+    from drorch.ports import Clock, Engine, ObjectStore
+
+EPILOG = """
+\b
+Break glass, with nothing but a vault and a key file:
+  drorch restore shop orders --vault-url gs://acme-dr --identity key.txt \\
+      --trust RW... --into postgresql://localhost/orders
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("application")
+@click.argument("resources", nargs=-1)
+@click.option("--into", required=True, metavar="TARGET", help="postgresql://[user@]host[:port]/db; no password inside.")
+@click.option("--from", "vault", metavar="V", help="Restore from this vault.")
+@click.option("--at", metavar="TIME", help="The newest point not after this instant (UTC).")
+@click.option("--point", metavar="ID", help="Exactly this point.")
+@click.option("--plan", "plan_only", is_flag=True, help="Show the steps, touch nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
+@click.option("--globals", "with_globals", is_flag=True, help="Create missing roles; existing ones are never altered.")
+@click.option("--into-password-file", metavar="FILE", help="The target's password (or PGPASSWORD, or a passfile).")
+@click.option(
+    "--vault-url", "urls", multiple=True, metavar="URL", help="Break glass: s3://, gs:// or file:///. No config."
+)
+@click.option("--identity", "identities", multiple=True, metavar="FILE", help="An age identity file.")
+@click.option("--trust", multiple=True, metavar="KEY", help="RW... or a .pub file, whose records count; @before=TIME.")
+@click.option("--accept-unsigned", default="", metavar="POINT", help="Take this point though nothing vouches for it.")
+@click.option("--note", hidden=True)
+@click.option("--allow-commands", is_flag=True, hidden=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_obj
+def restore(config: str | None, /, application: str, resources: tuple[str, ...], **options: object) -> int:
+    """Bring a database of APPLICATION back from a vault into TARGET.
+
+    Everything is verified before the database sees it. An absent database is made under a temporary name and renamed
+    at the end; an existing one must be empty. The same command may be repeated after a failure.
+    """
+    from drorch.cli.screen import emit_json
+
+    said = _Said.of(options)
+    if len(resources) > 1:
+        from drorch.domain.errors import NotInThisVersion
+
+        raise NotInThisVersion("one resource at a time in this version", hint=f"name one of {', '.join(resources)}")
+    sources = _break_glass(said) if said.urls else _configured(config, said)
+    request = _request(application, resources, said, sources.site)
+    from drorch.app.restore import plan_restore
+    from drorch.app.restore import restore as carry_out
+
+    if said.plan_only or _asks(said):
+        planned = plan_restore(request, sources.engine, sources.stores, sources.reader)
+        if said.as_json:
+            emit_json(planned.to_json())
+        else:
+            print_plan(planned)
+        if said.plan_only:
+            return 0
+        click.confirm(f"Restore into {said.into}?", abort=True, err=True)
+    report = carry_out(request, sources.engine, sources.stores, sources.reader, None if said.as_json else _tell_step)
+    if said.as_json:
+        emit_json(report.to_json())
+    else:
+        print_report(report)
+    return 0
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What was typed."""
+
+    into: str
+    vault: str
+    at: str
+    point: str
+    plan_only: bool
+    yes: bool
+    with_globals: bool
+    into_password_file: str
+    urls: tuple[str, ...]
+    identities: tuple[str, ...]
+    trust: tuple[str, ...]
+    accept_unsigned: str
+    as_json: bool
+
+    @classmethod
+    def of(cls, options: Mapping[str, object]) -> _Said:
+        """The options; reserved ones are refused, not ignored."""
+        given = dict(options)
+        for reserved in ("note", "allow_commands"):
+            if given.pop(reserved):
+                raise click.UsageError(f"--{reserved.replace('_', '-')} is not in this version of drorch")
+        return cls(**{key: "" if value is None else value for key, value in given.items()})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """What a restore reads from: open stores by name, the keys, the engine of the target."""
+
+    stores: Mapping[str, ObjectStore]
+    reader: Reader
+    engine: Engine
+    site: str
+
+
+def _break_glass(said: _Said) -> _Sources:
+    """No configuration, cache, policy or daemon: vault URLs, identities and trusted keys from the command line."""
+    from drorch.app.clock import SystemClock
+    from drorch.aws import AwsAccounts
+    from drorch.domain.errors import Usage
+    from drorch.wiring import adapters
+
+    if not said.trust:
+        raise Usage("--vault-url needs --trust", hint="the public key from your own safe: RW..., or minisign.pub")
+    if not said.identities:
+        raise Usage("--vault-url needs --identity", hint="the age identity file that opens the dumps")
+    stores = {}
+    for url in said.urls:
+        store_type, options = adapters.store_from_url(url)
+        stores[url] = adapters.build_store(url, store_type, options, AwsAccounts())
+    reader = _reader([_trusted(text) for text in said.trust], _identities(said), SystemClock(), said)
+    return _Sources(stores, reader, adapters.build_engine(adapters.engine_of_target(said.into)), "")
+
+
+def _configured(config: str | None, said: _Said) -> _Sources:
+    from drorch.cli.screen import tell
+    from drorch.domain.errors import DrorchError
+    from drorch.wiring import adapters
+    from drorch.wiring.host import open_host
+
+    host = open_host(config)
+    stores = {}
+    for name in sorted(host.vaults, key=lambda vault: vault != said.vault):
+        try:
+            stores[name] = host.store(name)
+        except DrorchError as error:
+            tell(f"{name} cannot be opened: {error}", color="yellow")
+    trusted = [_trusted(text) for text in said.trust] or list(host.trusted)
+    identities = _identities(said) if said.identities else host.identities()
+    tools = {name: list(folders) for name, folders in host.config.tools.items()}
+    engine = adapters.build_engine(adapters.engine_of_target(said.into), tools)
+    return _Sources(stores, _reader(trusted, identities, host.clock, said), engine, host.config.site)
+
+
+def _reader(trusted: list[TrustedKey], identities: tuple[str, ...], clock: Clock, said: _Said) -> Reader:
+    from drorch.app.loading import Reader
+    from drorch.cli.screen import ProgressLine, progress_words
+
+    line = ProgressLine(quiet=said.as_json)
+
+    def show(progress: Progress) -> None:
+        if progress.total and progress.done >= progress.total:
+            line.end()
+        else:
+            line.show(progress_words(progress.to_json()))
+
+    return Reader(keys=trusted, identities=identities, clock=clock, sink=show)
+
+
+def _request(application: str, resources: tuple[str, ...], said: _Said, site: str) -> RestoreRequest:
+    from drorch.app.restore import RestoreRequest
+    from drorch.cli.until import instant
+
+    return RestoreRequest(
+        application=application,
+        into=said.into,
+        resource=resources[0] if resources else "",
+        vault=said.vault,
+        at=instant(said.at, "--at") if said.at else None,
+        point=said.point,
+        accept_unsigned=said.accept_unsigned,
+        with_globals=said.with_globals,
+        site=site,
+        password=_secret_file(said.into_password_file) if said.into_password_file else None,
+    )
+
+
+def _secret_file(name: str) -> str:
+    from drorch.app.secret import SecretRef, resolve_secret
+
+    return resolve_secret(SecretRef(file=str(Path(name).absolute())), os.environ)
+
+
+def _identities(said: _Said) -> tuple[str, ...]:
+    from drorch.crypto.age import parse_identity_file
+
+    return tuple(identity for name in said.identities for identity in parse_identity_file(_secret_file(name)))
+
+
+def _trusted(text: str) -> TrustedKey:
+    """``RW...`` or a .pub file, optionally ``@before=TIME``."""
+    from drorch.app.reading import TrustedKey
+    from drorch.cli.until import instant
+    from drorch.crypto.minisign import PublicKey
+    from drorch.domain.errors import Usage
+
+    key, mark, before = text.partition("@before=")
+    if not key.startswith("RW") or len(key) != 56:
+        try:
+            key = Path(key).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Usage(f"--trust {text}: neither a key RW... nor a readable .pub file", cause=str(error)) from error
+    return TrustedKey(PublicKey.parse(key), instant(before, "--trust @before") if mark else None)
+
+
+def _asks(said: _Said) -> bool:
+    return not (said.yes or said.as_json) and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _tell_step(step: Step) -> None:
+    """A line as each step ends."""
+    from drorch.cli.screen import tell
+
+    took = "" if step.took_s is None else f"  {step.took_s} s"
+    tell(f"{step.outcome or 'done':>7}  {step.step:<9} {step.detail}{took}")
+
+
+def print_plan(planned: RestorePlan) -> None:
+    """What a restore would do, for people."""
+    from drorch.cli.screen import say, table, tell, when
+
+    choice = planned.choice
+    say(
+        f"{choice.point.application}/{choice.point.resource}: point {choice.point.id} from {choice.vaults[0]}",
+        bold=True,
+    )
+    say(f"data as of {when(choice.cut_at)} UTC")
+    for newer in choice.newer:
+        tell(f"newer: {newer.point}, data as of {when(newer.cut_at)}: {newer.why}", color="yellow")
+    for note in choice.notes:
+        tell(f"note: {note}", color="yellow")
+    rows = [(s.step, s.detail, "not known" if s.estimate_s is None else f"{s.estimate_s} s") for s in planned.steps]
+    table(("STEP", "", "ESTIMATE"), rows)
+
+
+def print_report(report: RestoreReport) -> None:
+    """What was restored, what is lost, what remains to do by hand."""
+    from datetime import timedelta
+
+    from drorch.cli.screen import age, say, size, tell, when
+
+    say(f"restored {report.application}/{report.resource} from {report.vault}", color="green", bold=True)
+    lost = age(timedelta(seconds=report.data_loss_s))
+    say(f"data as of {when(report.cut_at)} UTC ({lost} ago), point {report.point}, {size(report.bytes)}")
+    for newer in report.newer:
+        tell(f"a newer point exists: {newer.point}, data as of {when(newer.cut_at)}: {newer.why}", color="yellow")
+    for note in report.notes:
+        tell(f"note: {note}", color="yellow")

@@ -1,0 +1,114 @@
+"""``drorch status``: attained against promised, per failure level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from drorch.cli.screen import GREEN, RED, YELLOW, age, say, table, tell
+
+if TYPE_CHECKING:
+    from drorch.app.reconcile import Pass
+    from drorch.domain.objective import ApplicationStatus, Standing
+
+
+@click.command()
+@click.argument("applications", nargs=-1)
+@click.option("--check", is_flag=True, help="Exit 5 when an objective is missed.")
+@click.option("--strict", is_flag=True, help="With --check: also when an objective is not known yet.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_obj
+def status(config: str | None, applications: tuple[str, ...], check: bool, strict: bool, as_json: bool) -> int:
+    """Attained against promised RPO and RTO per failure level."""
+    from drorch.app.report import status_json
+    from drorch.cli.screen import emit_json
+    from drorch.cli.selection import chosen, tell_about_policies
+    from drorch.wiring.host import open_host
+
+    host = open_host(config)
+    seen = host.reconciler.look()
+    statuses = [plan.status for plan in chosen(seen, applications)]
+    if as_json:
+        emit_json(status_json(seen.at, statuses))
+    else:
+        print_status(statuses)
+    tell_about_policies(seen)
+    _tell_unread(seen)
+    return _verdict(statuses, seen, check=check or strict, strict=strict)
+
+
+def print_status(statuses: Iterable[ApplicationStatus]) -> None:
+    """One table per application: its levels, then those of its datasets where there are several."""
+    for number, application in enumerate(statuses):
+        if number:
+            say()
+        note = "" if application.policy_valid else "  (its policy file is invalid: the last valid text is in force)"
+        say(f"{application.application}{note}", bold=True)
+        rows = [_row(str(level), standing) for level, standing in application.levels.items()]
+        if len(application.datasets) > 1:
+            for dataset in application.datasets:
+                rows += [_row(f"  {dataset.dataset} {level}", s) for level, s in dataset.levels.items() if _told(s)]
+        headers = ("LEVEL", "RPO PROMISED", "ATTAINED", "VERIFIED", "RTO PROMISED", "MEASURED", "", "WHY")
+        table(headers, rows, right=frozenset({1, 2, 3, 4, 5}))
+
+
+def _told(standing: Standing) -> bool:
+    return standing.objective is not None or bool(standing.exempt)
+
+
+def _row(name: str, standing: Standing) -> tuple[str, ...]:
+    objective = standing.objective
+    return (
+        name,
+        age(objective.rpo) if objective else "-",
+        age(standing.rpo_attained),
+        age(standing.rpo_verified),
+        age(objective.rto) if objective else "-",
+        age(standing.rto_attained),
+        _mark(standing),
+        f"exempt: {standing.exempt}" if standing.exempt else standing.why,
+    )
+
+
+def _mark(standing: Standing) -> str:
+    if standing.exempt:
+        return "exempt"
+    if False in (standing.rpo_met, standing.rto_met):
+        return click.style("MISSED", fg=RED, bold=True)
+    promised = standing.objective
+    if promised is None:
+        return "no promise"
+    unknown = (promised.rpo is not None and standing.rpo_met is None) or (
+        promised.rto is not None and standing.rto_met is None
+    )
+    if unknown:
+        return click.style("met, RTO unmeasured" if standing.rpo_met else "not known", fg=YELLOW)
+    return click.style("met", fg=GREEN)
+
+
+def _tell_unread(seen: Pass) -> None:
+    for vault, why in sorted(seen.world.unread.items()):
+        tell(f"{vault} could not be read now, last known state shown: {why}", color=YELLOW)
+
+
+def _verdict(statuses: Iterable[ApplicationStatus], seen: Pass, *, check: bool, strict: bool) -> int:
+    if not check:
+        return 0
+    standings = [
+        standing
+        for application in statuses
+        for dataset in application.datasets
+        for standing in dataset.levels.values()
+        if standing.objective is not None and not standing.exempt
+    ]
+    missed = any(False in (s.rpo_met, s.rto_met) for s in standings)
+    unknown = any(
+        (s.objective and s.objective.rpo is not None and s.rpo_met is None)
+        or (s.objective and s.objective.rto is not None and s.rto_met is None)
+        for s in standings
+    )
+    if missed or (strict and (unknown or seen.policies.invalid)):
+        return 5
+    return 0

@@ -1,0 +1,27 @@
+"""Instants and durations as people type them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from drorch.domain.duration import parse_duration
+from drorch.domain.errors import Usage
+
+
+def end_of_pin(text: str, now: datetime) -> datetime | None:
+    """The end of ``--pin D``: None for `forever`. Usage for anything that is no duration."""
+    if text == "forever":
+        return None
+    try:
+        return now + parse_duration(text)
+    except ValueError as error:
+        raise Usage(f"--pin {text}: {error}", hint="such as 14d, or forever") from error
+
+
+def instant(text: str, option: str) -> datetime:
+    """An instant such as 2026-11-20T09:15Z; without a zone it is UTC. Usage for anything else."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Usage(f"{option} {text}: not a time", hint="such as 2026-11-20T09:15Z") from error
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

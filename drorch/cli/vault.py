@@ -1,0 +1,66 @@
+"""``drorch vault``: mark a vault; run the store contract against it."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def vault() -> None:
+    """Mark a vault; run the store contract against it."""
+
+
+@vault.command()
+@click.argument("name")
+@click.pass_obj
+def init(config: str | None, name: str) -> int:
+    """Mark a vault as this site's and write its RESTORE.md. Repeating it is harmless."""
+    from drorch.app.vaults import init_vault
+    from drorch.cli.screen import say
+    from drorch.wiring.host import open_host
+
+    host = open_host(config)
+    done = init_vault(
+        host.store(name),
+        site=host.config.site,
+        key=host.signing_key(),
+        trusted=host.trusted,
+        recipients=host.config.encryption.recipients,
+        now=host.clock.now(),
+    )
+    say(f"{name}: {done}")
+    return 0
+
+
+@vault.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_obj
+def check(config: str | None, name: str, as_json: bool) -> int:
+    """Run the store contract against the live vault and name what it lacks. What it writes it removes again."""
+    from drorch.app.vaults import check_vault
+    from drorch.cli.screen import emit_json, say, table
+    from drorch.wiring.host import open_host
+
+    host = open_host(config)
+    store = host.store(name)
+    results = check_vault(store, site=host.config.site, trusted=host.trusted)
+    broken = [result for result in results if not result.ok]
+    if as_json:
+        clauses = [{"clause": r.name, "promise": r.promise, "ok": r.ok, "detail": r.detail or None} for r in results]
+        emit_json({"vault": name, "ok": not broken, "clauses": clauses})
+        return 3 if broken else 0
+    rows = [
+        (click.style("ok", fg="green") if r.ok else click.style("BROKEN", fg="red"), r.name, r.promise, r.detail)
+        for r in results
+    ]
+    table(("", "CLAUSE", "PROMISE", ""), rows)
+    say(f"{len(results) - len(broken)} of {len(results)} clauses hold", color="red" if broken else "green")
+    return 3 if broken else 0
+
+
+@vault.command(hidden=True, context_settings={"ignore_unknown_options": True})
+@click.argument("_arguments", nargs=-1)
+def verify(_arguments: tuple[str, ...]) -> None:
+    """Not in this version."""
+    raise click.UsageError("vault verify is not in this version of drorch")

@@ -1,0 +1,160 @@
+"""EC2: snapshots that take time, in pages, with their keys, owners and tags as AWS keeps them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.ec2.exceptions import EC2ClientError, InvalidParameterCombination, InvalidParameterDependency
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.core import TaggedEC2Resource
+from moto.ec2.models.elastic_block_store import EBSBackend, Snapshot
+from moto.ec2.responses.elastic_block_store import ElasticBlockStore
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
+
+from drorch.demo.repairs import states
+from drorch.demo.repairs.kms import key_arn
+from drorch.demo.repairs.paging import BadToken, page
+from drorch.demo.repairs.replacing import around, instead_of
+
+SNAPSHOT = "ec2::snapshot"
+COPIED_VOLUME = "vol-ffffffff"
+"""The volume id that AWS shows on a copy: it names no volume (EC2 API, Snapshot)."""
+_FEWEST_PER_PAGE, _MOST_PER_PAGE = 5, 1000
+
+_snapshot: Any = Snapshot
+states.manage(_snapshot, SNAPSHOT, [("pending", "completed")], failed="error")
+_snapshot.state = property(lambda self: self.status)
+_snapshot.state_message = None
+_snapshot.progress = property(lambda self: "100%" if self.status == "completed" else "45%")
+
+
+@instead_of(TaggedEC2Resource, "get_tags")
+def _get_tags(self: Any) -> list[dict[str, str]]:
+    """moto searches the tags of the whole region for each resource; a listing of 3,000 took 10 s."""
+    if not self.id:
+        return []
+    kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(self.id), "")
+    tags = self.ec2_backend.tags.get(self.id, {})
+    return [{"resource_id": self.id, "key": key, "value": value, "resource_type": kind} for key, value in tags.items()]
+
+
+@around(EBSBackend, "create_volume")
+def _create_volume(original: Any, self: Any, size: Any, zone_name: str, **given: Any) -> Any:
+    """A volume from an encrypted snapshot keeps its key; moto drops it. Keys are shown as ARNs."""
+    key = given.get("kms_key_id")
+    if given.get("snapshot_id"):
+        snapshot = self.get_snapshot(given["snapshot_id"])
+        _require_completed(snapshot)
+        if snapshot.encrypted and not key:
+            given["encrypted"], key = True, snapshot.kms_key_id
+    if key:
+        given["kms_key_id"] = key_arn(self.account_id, self.region_name, key) or key
+    return original(self, size, zone_name, **given)
+
+
+@around(EBSBackend, "create_snapshot")
+def _create_snapshot(original: Any, self: Any, volume_id: str, description: str, *rest: Any, **more: Any) -> Any:
+    snapshot = original(self, volume_id, description, *rest, **more)
+    snapshot.volume = copy.copy(snapshot.volume)  # its size stays what it was at the cut
+    snapshot.kms_key_id = snapshot.volume.kms_key_id if snapshot.encrypted else None
+    return snapshot
+
+
+@instead_of(ElasticBlockStore, "create_snapshots")
+def _create_snapshots(self: Any) -> ActionResult:
+    """One set: State in the reply, CopyTagsFromSource, ExcludeDataVolumeIds (EC2 API, CreateSnapshots)."""
+    wanted = self._get_param("InstanceSpecification", {})
+    tags = self._parse_tag_specification().get("snapshot", {})
+    self.error_on_dryrun()
+    instance = self.ec2_backend.get_instance(wanted["InstanceId"])
+    excluded = set(wanted.get("ExcludeDataVolumeIds") or [])
+    mapping = instance.get_block_device_mapping
+    attached = {block.volume_id for _, block in mapping}
+    if unknown := excluded - attached:
+        raise EC2ClientError("InvalidParameterValue", f"Not attached to the instance: {', '.join(sorted(unknown))}")
+    if str(wanted.get("ExcludeBootVolume", False)).lower() == "true":
+        excluded |= {block.volume_id for device, block in mapping if device == instance.root_device_name}
+    chosen = [block.volume_id for _, block in mapping if block.volume_id not in excluded]
+    if not chosen:
+        raise EC2ClientError("InvalidParameterValue", "Every volume of the instance is excluded")
+    made = []
+    for volume_id in chosen:
+        snapshot = self.ec2_backend.create_snapshot(volume_id, self._get_param("Description", ""))
+        copied = snapshot.volume.tag_set if self._get_param("CopyTagsFromSource") == "volume" else []
+        own = {tag["key"]: tag["value"] for tag in copied if not tag["key"].startswith("aws:")}
+        snapshot.add_tags({**own, **tags})
+        made.append(snapshot)
+    return ActionResult({"Snapshots": made})
+
+
+@instead_of(ElasticBlockStore, "copy_snapshot")
+def _copy_snapshot(self: Any) -> ActionResult:
+    """A copy: its own StartTime, no volume, the destination's key; a key that is not there fails it later.
+
+    "If you specify a KMS key ID, alias, or ARN that is not valid, the action can appear to complete, but eventually
+    fails" (EC2 API, CopySnapshot, KmsKeyId).
+    """
+    asked = self._get_param("KmsKeyId")
+    encrypt = self._get_bool_param("Encrypted", False)
+    tags = self._parse_tag_specification().get("snapshot", {})
+    if asked and not encrypt:
+        raise InvalidParameterDependency("KmsKeyId", "Encrypted")
+    backend = self.ec2_backend
+    source_id = self._get_param("SourceSnapshotId")
+    source = ec2_backends[backend.account_id][self._get_param("SourceRegion")].get_snapshot(source_id)
+    _require_completed(source)
+    self.error_on_dryrun()
+    key = None
+    if source.encrypted or encrypt:
+        key = asked or backend.default_kms_key_id or backend._create_default_encryption_key()
+    arn = key_arn(backend.account_id, backend.region_name, key) if key else None
+    made = backend.copy_snapshot(source_id, self._get_param("SourceRegion"), self._get_param("Description") or "", arn)
+    made.volume = copy.copy(source.volume)
+    made.volume.id = COPIED_VOLUME
+    made.encrypted = key is not None
+    made.add_tags(tags)
+    if key and not arn:
+        made.kms_key_id = key
+        states.fail(made, "Given key ID is not accessible")
+    return ActionResult({"SnapshotId": made.id, "Tags": made.tag_set})
+
+
+@instead_of(ElasticBlockStore, "describe_snapshots")
+def _describe_snapshots(self: Any) -> ActionResult:
+    ids = self._get_param("SnapshotIds", [])
+    found = self.ec2_backend.describe_snapshots(snapshot_ids=ids, filters=self._filters_from_querystring())
+    if owners := self._get_param("OwnerIds", []):
+        accounts = {self.ec2_backend.account_id if owner == "self" else owner for owner in owners}
+        found = [snapshot for snapshot in found if snapshot.owner_id in accounts]
+    return _in_pages(self, "Snapshots", found, by_id=bool(ids))
+
+
+@instead_of(ElasticBlockStore, "describe_volumes")
+def _describe_volumes(self: Any) -> ActionResult:
+    ids = self._get_param("VolumeIds", [])
+    found = self.ec2_backend.describe_volumes(volume_ids=ids, filters=self._filters_from_querystring())
+    return _in_pages(self, "Volumes", found, by_id=bool(ids))
+
+
+def _in_pages(response: Any, name: str, found: list[Any], *, by_id: bool) -> ActionResult:
+    size = response._get_param("MaxResults")
+    if size is not None and by_id:
+        raise InvalidParameterCombination("The parameter MaxResults cannot be used with a list of ids")
+    if size is not None and int(size) < _FEWEST_PER_PAGE:
+        message = f"Value ( {size} ) for parameter maxResults is invalid. Expecting a value greater than 5."
+        raise EC2ClientError("InvalidParameterValue", message)
+    try:
+        limit = min(int(size), _MOST_PER_PAGE) if size is not None else None
+        chosen, token = page(found, response._get_param("NextToken"), limit)
+    except BadToken as error:
+        raise EC2ClientError("InvalidNextToken", "The token is not valid") from error
+    if name == "Snapshots":
+        states.described(chosen)
+    return ActionResult({name: chosen, "NextToken": token})
+
+
+def _require_completed(snapshot: Any) -> None:
+    if snapshot.status != "completed":
+        raise EC2ClientError("IncorrectState", f"{snapshot.id} is in invalid state - {snapshot.status}")

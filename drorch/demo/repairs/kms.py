@@ -1,0 +1,39 @@
+"""KMS: decryption under multi-Region keys, and one lookup that EC2 and RDS share.
+
+Multi-Region key ids have 40 characters (``mrk-`` + 36); moto's ciphertext header keeps 36, so that decrypting with one
+is always AccessDenied. https://docs.aws.amazon.com/kms/latest/developerguide/multi-region-keys-overview.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import moto.kms.utils as kms_utils
+from moto.core.exceptions import ServiceException
+from moto.kms.models import kms_backends
+
+from drorch.demo.repairs.replacing import around
+
+_MULTI_REGION_ID_CHARACTERS = 40
+
+_utils: Any = kms_utils
+_utils.KEY_ID_LEN = _MULTI_REGION_ID_CHARACTERS
+_utils.HEADER_LEN = _MULTI_REGION_ID_CHARACTERS + kms_utils.IV_LEN + kms_utils.TAG_LEN
+_utils.CIPHERTEXT_HEADER_FORMAT = f">{_MULTI_REGION_ID_CHARACTERS}s{kms_utils.IV_LEN}s{kms_utils.TAG_LEN}s"
+
+
+@around(kms_utils, "_deserialize_ciphertext_blob")
+def _deserialize_ciphertext_blob(original: Any, ciphertext_blob: bytes) -> Any:
+    ciphertext = original(ciphertext_blob)
+    return ciphertext._replace(key_id=ciphertext.key_id.rstrip("\0"))
+
+
+def key_arn(account: str, region: str, key: str) -> str | None:
+    """The ARN of an enabled key of `region`, named by id, alias or either's ARN; None when it cannot be used there."""
+    if key.startswith("arn:") and key.split(":")[3] != region:
+        return None
+    try:
+        found = kms_backends[account][region].describe_key(key)
+    except (KeyError, AttributeError, ServiceException):  # moto trips over the None that an unknown alias gives
+        return None
+    return str(found.arn) if found.key_state == "Enabled" else None

@@ -1,0 +1,185 @@
+"""RDS: snapshots and instances that take time, copies that say where they come from, databases that exist.
+
+moto's endpoints resolve to nothing. With a `Databases` hook, each PostgreSQL instance is a real database, a DB snapshot
+a copy of it, and a restore a new one.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from typing import Any, Protocol
+
+from moto.core.responses import ActionResult
+from moto.rds.exceptions import InvalidParameterCombination, InvalidParameterValue, RDSClientError
+from moto.rds.models import DBClusterSnapshot, DBInstance, DBSnapshot, RDSBackend
+from moto.rds.responses import RDSResponse
+
+from drorch.demo.repairs import states
+from drorch.demo.repairs.paging import BadToken, page
+from drorch.demo.repairs.replacing import around, instead_of
+
+DB_SNAPSHOT = "rds::dbsnapshot"
+DB_CLUSTER_SNAPSHOT = "rds::dbclustersnapshot"
+DB_INSTANCE = "rds::dbinstance"
+_PER_PAGE = range(20, 101)
+
+
+class Databases(Protocol):
+    """The real databases behind the instances. A `name` is a database of the server at `endpoint`."""
+
+    @property
+    def endpoint(self) -> tuple[str, int]:
+        """Where the server listens."""
+
+    def open(self, region: str, name: str, user: str, password: str) -> None:
+        """Make sure that `name` exists in `region` and that `user` owns it."""
+
+    def copy(self, region: str, source: str, wish: str) -> str:
+        """Copy the database `source` under a free name near `wish`, which is returned."""
+
+    def drop(self, name: str) -> None:
+        """Remove a database; harmless when absent."""
+
+    def lose(self, region: str, *, lost: bool) -> None:
+        """Cut off, or give back, every database of a region."""
+
+
+databases: Databases | None = None
+"""The hook, or None: then endpoints stay names that resolve to nothing. Set by the embedded AWS."""
+
+_instance: Any = DBInstance
+_db_snapshot: Any = DBSnapshot
+_cluster_snapshot: Any = DBClusterSnapshot
+states.manage(_instance, DB_INSTANCE, [("creating", "backing-up"), ("backing-up", "available")], failed="failed")
+states.manage(_db_snapshot, DB_SNAPSHOT, [("creating", "available")], failed="failed")
+states.manage(_cluster_snapshot, DB_CLUSTER_SNAPSHOT, [("creating", "available")], failed="failed")
+_db_snapshot.percent_progress = property(lambda self: 100 if self.status == "available" else 45)
+_db_snapshot.source_region = None
+_db_snapshot.source_db_snapshot_identifier = None
+_db_snapshot.database_name = None
+
+
+@around(DBInstance, "__init__")
+def _init_instance(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    """moto gives every instance the same DbiResourceId, which is what outlives a reused name."""
+    original(self, *args, **kwargs)
+    self.dbi_resource_id = "db-" + base64.b32encode(secrets.token_bytes(17)).decode()[:26]
+
+
+_instance.endpoint = property(
+    lambda self: (
+        {"Address": databases.endpoint[0], "Port": databases.endpoint[1]}
+        if databases and self.engine == "postgres"
+        else {"Address": self.address, "Port": self.port}
+    )
+)
+
+
+@around(RDSBackend, "create_db_instance")
+def _create_db_instance(original: Any, self: Any, db_kwargs: Any) -> Any:
+    name, engine = db_kwargs.get("db_name"), db_kwargs.get("engine")
+    if databases and name and engine == "postgres":
+        user = db_kwargs.get("master_username") or "postgres"
+        databases.open(self.region_name, name, user, db_kwargs.get("master_user_password") or "")
+    return original(self, db_kwargs)
+
+
+@around(RDSBackend, "delete_db_instance")
+def _delete_db_instance(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    gone = original(self, *args, **kwargs)
+    if databases and gone.db_name and gone.engine == "postgres":
+        databases.drop(gone.db_name)
+    return gone
+
+
+@around(RDSBackend, "create_db_snapshot")
+def _create_db_snapshot(
+    original: Any, self: Any, db_instance_identifier: str, db_snapshot_identifier: str, *args: Any, **kwargs: Any
+) -> Any:
+    database = self.databases.get(db_instance_identifier)
+    automated = "automated" in (*args, kwargs.get("snapshot_type"))
+    if database and not automated and database.status != "available":
+        message = f"DB instance {db_instance_identifier} is in state {database.status}, not available"
+        raise RDSClientError("InvalidDBInstanceState", message)
+    snapshot = original(self, db_instance_identifier, db_snapshot_identifier, *args, **kwargs)
+    if databases and database.db_name and database.engine == "postgres":
+        snapshot.database_name = databases.copy(self.region_name, database.db_name, f"snapshot of {database.db_name}")
+    return snapshot
+
+
+@around(RDSBackend, "copy_db_snapshot")
+def _copy_db_snapshot(
+    original: Any, self: Any, source_db_snapshot_identifier: str, target_db_snapshot_identifier: str, **given: Any
+) -> Any:
+    """A cross-region copy says where it comes from and needs a key of its own (RDS API, CopyDBSnapshot, KmsKeyId)."""
+    source = self.get_db_snapshot(source_db_snapshot_identifier)
+    if source.status != "available":
+        message = f"Cannot copy snapshot {source.db_snapshot_identifier}: its status is {source.status}"
+        raise RDSClientError("InvalidDBSnapshotState", message)
+    crosses = source.region != self.region_name
+    if crosses and source.encrypted and not given.get("kms_key_id"):
+        message = "A KmsKeyId of the destination region is required to copy an encrypted snapshot from another region"
+        raise InvalidParameterCombination(message)
+    made = original(self, source_db_snapshot_identifier, target_db_snapshot_identifier, **given)
+    made.dbi_resource_id = source.dbi_resource_id
+    if crosses:
+        made.source_region = source.region
+        made.source_db_snapshot_identifier = source.arn
+    if databases and source.database_name:
+        made.database_name = databases.copy(self.region_name, source.database_name, f"copy of {source.database_name}")
+    return made
+
+
+@around(RDSBackend, "delete_db_snapshot")
+def _delete_db_snapshot(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    gone = original(self, *args, **kwargs)
+    if databases and gone.database_name:
+        databases.drop(gone.database_name)
+    return gone
+
+
+@around(RDSBackend, "restore_db_instance_from_db_snapshot")
+def _restore(original: Any, self: Any, from_snapshot_id: str, overrides: Any) -> Any:
+    """With real databases the new instance's DBName names its own copy: all of them live in one server."""
+    snapshot = self.get_db_snapshot(from_snapshot_id)
+    if snapshot.status != "available":
+        raise RDSClientError("InvalidDBSnapshotState", f"The snapshot {from_snapshot_id} is {snapshot.status}")
+    if databases and snapshot.database_name:
+        wish = f"{snapshot.database.db_name} {overrides['db_instance_identifier']}"
+        overrides["db_name"] = databases.copy(self.region_name, snapshot.database_name, wish)
+    return original(self, from_snapshot_id, overrides)
+
+
+@around(RDSBackend, "restore_db_instance_to_point_in_time")
+def _restore_to_point_in_time(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    if databases:  # the real database keeps no log to replay, and two instances must not share one
+        raise InvalidParameterValue("The embedded cloud restores from snapshots only")
+    return original(self, *args, **kwargs)
+
+
+@instead_of(RDSResponse, "describe_db_snapshots")
+def _describe_db_snapshots(self: Any) -> ActionResult:
+    asked = self.params.get
+    filters = {item["Name"]: item["Values"] for item in asked("Filters", [])}
+    names = asked("DBInstanceIdentifier"), asked("DBSnapshotIdentifier"), asked("SnapshotType")
+    return _in_pages(self, "DBSnapshots", self.backend.describe_db_snapshots(*names, filters))
+
+
+@instead_of(RDSResponse, "describe_db_instances")
+def _describe_db_instances(self: Any) -> ActionResult:
+    filters = {item["Name"]: item["Values"] for item in self.params.get("Filters", [])}
+    found = self.backend.describe_db_instances(self.params.get("DBInstanceIdentifier"), filters=filters)
+    return _in_pages(self, "DBInstances", found)
+
+
+def _in_pages(response: Any, name: str, found: list[Any]) -> ActionResult:
+    size = int(response.params.get("MaxRecords") or _PER_PAGE[-1])
+    if size not in _PER_PAGE:
+        raise InvalidParameterValue(f"Invalid value {size} for MaxRecords. Must be between 20 and 100")
+    try:
+        chosen, marker = page(found, response.params.get("Marker"), size)
+    except BadToken as error:
+        raise InvalidParameterValue("The marker is not valid") from error
+    states.described(chosen)
+    return ActionResult({name: chosen, "Marker": marker})

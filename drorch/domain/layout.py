@@ -1,0 +1,57 @@
+"""Where everything lies in an object vault (layout v1). Paths are relative to the vault's prefix."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from drorch.domain.instant import to_compact
+
+ROOT = "drorch/v1/"
+RECORDS = f"{ROOT}records/"
+DATA = f"{ROOT}data/"
+HEADS = f"{ROOT}heads/"
+VAULT_MARKER = f"{ROOT}vault.json"
+RESTORE_GUIDE = f"{ROOT}RESTORE.md"
+SIGNATURE = ".minisig"
+LEAVES = ".leaves"
+SUMS = "SHA256SUMS"
+ENCRYPTED = ".zst.age"
+INVENTORY = "inventory.json"
+
+
+def point_folder(cut_at: datetime, point: str) -> str:
+    """``20261120T091500Z-ID``: the folder's name for one point."""
+    return f"{to_compact(cut_at)}-{point}"
+
+
+def data_folder(application: str, resource: str, cut_at: datetime, point: str) -> str:
+    """The folder of a dump's data, with a trailing slash."""
+    return f"{DATA}{application}/{resource}/{point_folder(cut_at, point)}/"
+
+
+def records_folder(application: str, resource: str, cut_at: datetime, point: str) -> str:
+    """The folder of a point's records, with a trailing slash."""
+    return f"{RECORDS}{application}/{resource}/{point_folder(cut_at, point)}/"
+
+
+def manifest_path(application: str, resource: str, cut_at: datetime, point: str) -> str:
+    """The record whose presence commits a dump point."""
+    return records_folder(application, resource, cut_at, point) + "manifest.json"
+
+
+def trusted_comment(record_type: str, path: str) -> str:
+    """What the signature of a record says: it binds the record to its path."""
+    return f"drorch v1 {record_type} {path}"
+
+
+def volume_name(artefact: str, number: int) -> str:
+    """``NAME`` for the first volume of an artefact, then ``NAME.001``, ``NAME.002``."""
+    return artefact if number == 0 else f"{artefact}.{number:03d}"
+
+
+def of_data(path: str) -> tuple[str, str, str, str] | None:
+    """(application, resource, point folder, object name) of a data path, or None when it is not one."""
+    parts = path.removeprefix(DATA).split("/")
+    if not path.startswith(DATA) or len(parts) != 4:
+        return None
+    return parts[0], parts[1], parts[2], parts[3]

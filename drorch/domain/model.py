@@ -1,0 +1,149 @@
+"""The words of the field as values: failure levels and domains, vaults, slots, points and their copies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class FailureLevel(StrEnum):
+    """What can be lost at once, in the order in which people read them."""
+
+    ZONE = "zone"
+    REGION = "region"
+    ACCOUNT = "account"
+    PROVIDER = "provider"
+    TAMPERING = "tampering"
+
+
+@dataclass(frozen=True, slots=True)
+class FailureDomain:
+    """Where something lies. `account` is a key of the host configuration ("" where there is none), never digits."""
+
+    provider: str
+    region: str
+    account: str = ""
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """Where copies lie: ``ACCOUNT.REGION`` for native snapshots, a configured name for object stores."""
+
+    name: str
+    domain: FailureDomain
+    native: bool = False
+
+
+def native_vault_name(account: str, region: str) -> str:
+    """The implicit vault of native snapshots of one account and region, such as ``prod.us-west-2``."""
+    return f"{account}.{region}"
+
+
+def survives(level: FailureLevel, home: FailureDomain, copy: FailureDomain, *, locked: bool = False) -> bool:
+    """Whether a copy in domain `copy` is left when `level` of `home` is lost (contract, section 3).
+
+    `locked` says that the copy's lock was read back, is unexpired and cannot be bypassed from the host.
+    """
+    elsewhere = copy.provider != home.provider
+    if level is FailureLevel.ZONE:
+        same_place = not elsewhere and copy.region == home.region
+        return not (same_place and copy.zone and copy.zone == home.zone)
+    if level is FailureLevel.REGION:
+        return elsewhere or copy.region != home.region
+    if level is FailureLevel.ACCOUNT:
+        return elsewhere or copy.account != home.account
+    if level is FailureLevel.PROVIDER:
+        return elsewhere
+    return locked
+
+
+class CopyState(StrEnum):
+    """The states that people and scripts see (contract, section 4)."""
+
+    PENDING = "pending"
+    USABLE = "usable"
+    FAILED = "failed"
+    UNSIGNED = "unsigned"
+    UNSUPPORTED = "unsupported"
+    EXPIRING = "expiring"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One native object of a copy: a snapshot or image. `bytes` is the source's size, not the space it takes."""
+
+    native_id: str
+    source_id: str
+    role: str = "snapshot"
+    bytes: int = 0
+    device: str = ""
+    instance: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The point's data in one vault. `path` is the folder of a dump's data; native copies have members instead.
+
+    `recorded_in` names the object vaults that hold a valid native record (or manifest) of this copy; `partial` says
+    that not every creating call of it has been made.
+    """
+
+    vault: str
+    state: CopyState
+    members: tuple[Member, ...] = ()
+    path: str = ""
+    bytes: int = 0
+    usable_at: datetime | None = None
+    verified_at: datetime | None = None
+    locked_until: datetime | None = None
+    recorded_in: frozenset[str] = frozenset()
+    partial: bool = False
+    why: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether a restore could start from it now; an expiring copy still can."""
+        return self.state in (CopyState.USABLE, CopyState.EXPIRING)
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPoint:
+    """One restorable state of one resource as of `cut_at` (None while the source has not said), with its copies."""
+
+    id: str
+    application: str
+    resource: str
+    kind: str
+    slot: str
+    cut_at: datetime | None
+    copies: tuple[Copy, ...] = ()
+    pinned: bool = False
+    pin_until: datetime | None = None
+    note: str = ""
+    facts: dict[str, object] = field(default_factory=dict, hash=False, compare=False)
+
+    @property
+    def manual(self) -> bool:
+        """Whether a person ordered it (`drorch backup`)."""
+        return self.slot.startswith("manual:")
+
+    def copy_in(self, vault: str) -> Copy | None:
+        """The copy in `vault`, if there is one in any state."""
+        return next((copy for copy in self.copies if copy.vault == vault), None)
+
+    @property
+    def usable(self) -> bool:
+        """Whether any copy of it is usable."""
+        return any(copy.usable for copy in self.copies)
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """Something that does not fit and is held, never touched: a duplicate, a tag without a valid id, a lone record."""
+
+    vault: str
+    what: str
+    resource: str = ""
+    point: str = ""

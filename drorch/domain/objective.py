@@ -1,0 +1,220 @@
+"""Attained RPO and RTO per failure level: for resources, datasets and the application. Pure, in data time.
+
+Attained RPO at a level is now minus `cut_at` of the newest usable copy that survives the level; verified RPO counts
+only copies that a drill has proved. A dataset is as good as the best of its resources, an application as bad as the
+worst of its datasets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from drorch.domain.catalogue import Catalogue, Drilled
+from drorch.domain.model import FailureDomain, FailureLevel, RecoveryPoint, survives
+from drorch.domain.policy import Objective, Policy, ResourcePolicy
+
+FUTURE = timedelta(minutes=5)
+"""A cut_at further ahead than this is implausible and never counts (clock trouble)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one resource, dataset or application stands at one level. None: no such point, not known, no objective."""
+
+    rpo_attained: timedelta | None = None
+    rpo_verified: timedelta | None = None
+    rto_attained: timedelta | None = None
+    objective: Objective | None = None
+    known: bool = True
+    exempt: str = ""
+    why: str = ""
+
+    @property
+    def rpo_met(self) -> bool | None:
+        """None without an objective or while not known; a promise without any point is not met."""
+        if self.objective is None or self.objective.rpo is None or self.exempt:
+            return None
+        if self.rpo_attained is None:
+            return False if self.known else None
+        return self.rpo_attained <= self.objective.rpo
+
+    @property
+    def rto_met(self) -> bool | None:
+        """None without an objective or while no drill has measured it."""
+        if self.objective is None or self.objective.rto is None or self.exempt or self.rto_attained is None:
+            return None
+        return self.rto_attained <= self.objective.rto
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceStatus:
+    """One resource: its newest usable cut, and how it stands per level."""
+
+    resource: str
+    kind: str
+    dataset: str
+    newest_cut_at: datetime | None
+    levels: Mapping[FailureLevel, Standing]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetStatus:
+    """One dataset: the best of its resources per level."""
+
+    dataset: str
+    resources: tuple[str, ...]
+    exempt: Mapping[FailureLevel, str]
+    levels: Mapping[FailureLevel, Standing]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationStatus:
+    """One application: the worst of its datasets per level."""
+
+    application: str
+    policy_valid: bool
+    levels: Mapping[FailureLevel, Standing]
+    datasets: tuple[DatasetStatus, ...] = ()
+    resources: tuple[ResourceStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where vaults lie, and which of them were never read (so that nothing is known of them)."""
+
+    domains: Mapping[str, FailureDomain]
+    never_read: frozenset[str] = field(default_factory=frozenset)
+
+
+def status(
+    policy: Policy, catalogue: Catalogue, places: Places, now: datetime, *, policy_valid: bool = True
+) -> ApplicationStatus:
+    """How an application stands now, at every level."""
+    resources = tuple(_resource(resource, catalogue, places, now) for resource in policy.resources)
+    names = list(dict.fromkeys(resource.dataset for resource in policy.resources))
+    datasets = tuple(_dataset(name, policy, resources) for name in names)
+    levels = {level: _worst(level, datasets) for level in FailureLevel}
+    return ApplicationStatus(policy.application, policy_valid, levels, datasets, resources)
+
+
+# --- resources -----------------------------------------------------------------------------------------------------
+
+
+def _resource(resource: ResourcePolicy, catalogue: Catalogue, places: Places, now: datetime) -> ResourceStatus:
+    points = [p for p in catalogue.of(resource.name) if p.cut_at is not None and p.cut_at <= now + FUTURE]
+    usable = [p.cut_at for p in points if p.usable and p.cut_at is not None]
+    return ResourceStatus(
+        resource=resource.name,
+        kind=resource.kind,
+        dataset=resource.dataset,
+        newest_cut_at=max(usable, default=None),
+        levels={level: _standing(level, resource, points, catalogue.drills, places, now) for level in FailureLevel},
+    )
+
+
+def _standing(
+    level: FailureLevel,
+    resource: ResourcePolicy,
+    points: Iterable[RecoveryPoint],
+    drills: Iterable[Drilled],
+    places: Places,
+    now: datetime,
+) -> Standing:
+    surviving = {vault for vault, domain in places.domains.items() if survives(level, resource.home, domain)}
+    usable: dict[str, datetime] = {}
+    verified: list[datetime] = []
+    for point in points:
+        for copy in point.copies:
+            if copy.vault not in surviving or not copy.usable or point.cut_at is None:
+                continue
+            usable[copy.vault] = max(point.cut_at, usable.get(copy.vault, point.cut_at))
+            if copy.verified_at is not None:
+                verified.append(point.cut_at)
+    newest = max(usable.values(), default=None)
+    age = None if newest is None else max(now - newest, timedelta())
+    targets = {rule.vault for rule in resource.targets} & surviving
+    return Standing(
+        rpo_attained=age,
+        rpo_verified=max(now - max(verified), timedelta()) if verified else None,
+        rto_attained=_measured_rto(resource.name, surviving, drills),
+        known=newest is not None or not targets & places.never_read,
+        why=_why(level, newest, usable, targets, places),
+    )
+
+
+def _measured_rto(resource: str, surviving: set[str], drills: Iterable[Drilled]) -> timedelta | None:
+    """The last passed drill's time from a vault that survives; the quickest vault counts."""
+    latest: dict[str, Drilled] = {}
+    for drill in drills:
+        if drill.resource == resource and drill.passed and drill.vault in surviving and "total" in drill.seconds:
+            known = latest.get(drill.vault)
+            if known is None or drill.at > known.at:
+                latest[drill.vault] = drill
+    return min((timedelta(seconds=drill.seconds["total"]) for drill in latest.values()), default=None)
+
+
+def _why(
+    level: FailureLevel, newest: datetime | None, usable: Mapping[str, datetime], targets: set[str], places: Places
+) -> str:
+    if newest is not None:
+        return "newest usable copy in " + ", ".join(sorted(v for v, cut_at in usable.items() if cut_at == newest))
+    if not targets:
+        return "no vault with a lock: not in this version" if level is FailureLevel.TAMPERING else "no vault survives"
+    unread = sorted(targets & places.never_read)
+    if unread:
+        return f"{', '.join(unread)} could not be read yet"
+    return f"no usable copy yet in {', '.join(sorted(targets))}"
+
+
+# --- datasets and the application ----------------------------------------------------------------------------------
+
+
+def _dataset(name: str, policy: Policy, resources: Iterable[ResourceStatus]) -> DatasetStatus:
+    rules = [resource for resource in policy.resources if resource.dataset == name]
+    members = [resource for resource in resources if resource.dataset == name]
+    exempt = dict(rules[0].exempt)
+    levels = {}
+    for level in FailureLevel:
+        standings = [member.levels[level] for member in members]
+        best = min(standings, key=lambda s: (s.rpo_attained is None, s.rpo_attained or timedelta()))
+        levels[level] = Standing(
+            rpo_attained=best.rpo_attained,
+            rpo_verified=min((s.rpo_verified for s in standings if s.rpo_verified is not None), default=None),
+            rto_attained=min((s.rto_attained for s in standings if s.rto_attained is not None), default=None),
+            objective=rules[0].objectives.get(level),
+            known=all(s.known for s in standings) or best.rpo_attained is not None,
+            exempt=exempt.get(level, ""),
+            why=best.why,
+        )
+    return DatasetStatus(name, tuple(member.resource for member in members), exempt, levels)
+
+
+def _worst(level: FailureLevel, datasets: Iterable[DatasetStatus]) -> Standing:
+    """The application's standing: the worst attained of all datasets that are not exempt; met only if all are."""
+    counted = [(d, d.levels[level]) for d in datasets if not d.levels[level].exempt]
+    if not counted:
+        return Standing(exempt="every dataset is exempt", why="every dataset is exempt")
+
+    def badness(entry: tuple[DatasetStatus, Standing]) -> tuple[bool, bool, timedelta]:
+        _, standing = entry
+        return (standing.rpo_met is False, standing.rpo_attained is None, standing.rpo_attained or timedelta())
+
+    dataset, worst = max(counted, key=badness)
+    standings = [standing for _, standing in counted]
+    rtos = [s.rto_attained for s in standings]
+    return Standing(
+        rpo_attained=_all_or_none([s.rpo_attained for s in standings]),
+        rpo_verified=_all_or_none([s.rpo_verified for s in standings]),
+        rto_attained=_all_or_none(rtos),
+        objective=worst.objective,
+        known=all(s.known for s in standings),
+        why=f"{dataset.dataset}: {worst.why}",
+    )
+
+
+def _all_or_none(ages: list[timedelta | None]) -> timedelta | None:
+    """The largest, or None as soon as one dataset has none: an application is as bad as its worst dataset."""
+    known = [age for age in ages if age is not None]
+    return max(known) if len(known) == len(ages) else None

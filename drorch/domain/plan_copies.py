@@ -1,0 +1,129 @@
+"""The part of the planner that brings points where they are missing: native copies, shipped dumps, records.
+
+A vault is owed exactly the points that its own keep rules would keep if they were there, newest first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from drorch.domain.action import Action, Copy, Hold, Replicate, Ship, WriteRecord
+from drorch.domain.instant import to_text
+from drorch.domain.model import CopyState, RecoveryPoint
+from drorch.domain.policy import ResourcePolicy, VaultRule
+from drorch.domain.retention import Candidate, keep
+from drorch.domain.schedule import Every
+
+SETTLING = timedelta(minutes=5)
+"""How long a call whose outcome is not known may take to show in a listing."""
+
+AFTER_FAILURE = timedelta(hours=1)
+"""How long a copy that failed at the provider waits for its next try."""
+
+if TYPE_CHECKING:
+    from drorch.domain.plan import Observed
+
+
+def plan_copies(application: str, resource: ResourcePolicy, observed: Observed, now: datetime) -> Iterator[Action]:
+    """A Copy or Ship for every point that a vault lacks, or why it has to wait."""
+    points = observed.catalogue.of(resource.name)
+    for rule in resource.targets:
+        if rule.home or rule.vault in observed.unread:
+            continue
+        for point in _owed(points, resource, rule, now):
+            there = point.copy_in(rule.vault)
+            if there is not None and (there.usable or (there.state is CopyState.PENDING and not there.partial)):
+                continue
+            action = _bring(application, resource, rule, point, observed, now)
+            if action is not None:
+                yield action
+
+
+def _bring(
+    application: str, resource: ResourcePolicy, rule: VaultRule, point: RecoveryPoint, observed: Observed, now: datetime
+) -> Action | None:
+    there = point.copy_in(rule.vault)
+    if there is not None and there.state in (CopyState.UNSIGNED, CopyState.UNSUPPORTED):
+        reason = f"a record that this host does not accept lies there ({there.why}): nothing is written beside it"
+        return Hold(application, resource.name, rule.vault, point.id, reason, "unsigned")
+    source = next(
+        (c for c in point.copies if c.usable and c.vault not in observed.unread and c.vault != rule.vault), None
+    )
+    if source is None:
+        return None
+    if there is None:
+        reason = f"{rule.vault} lacks it"
+    elif there.partial:
+        reason = f"{rule.vault}: not every member's copy was begun"
+    else:
+        reason = f"{rule.vault}: its copy failed ({there.why})"
+    if resource.native:
+        home = resource.targets[0].vault
+        source = point.copy_in(home)
+        if source is None or not source.usable or home in observed.unread:
+            return None
+        begun = observed.intents.get(f"{point.id}@{rule.vault}")
+        if begun is not None and there is None and now < begun + SETTLING:
+            reason = f"a copy begun at {to_text(begun)} may still show; settling"
+            return Hold(application, resource.name, rule.vault, point.id, reason)
+        if begun is not None and there is not None and not there.partial and now < begun + AFTER_FAILURE:
+            reason += f"; next try at {to_text(begun + AFTER_FAILURE)}"
+            return Hold(application, resource.name, rule.vault, point.id, reason, "copy-failed")
+        return Copy(application, resource.name, rule.vault, point.id, reason, source.vault, rule.kms_key or "")
+    if there is not None:
+        reason += "; a damaged copy is repaired from a good one in a later version, never written over"
+        return Hold(application, resource.name, rule.vault, point.id, reason, "copy-damaged")
+    if resource.name in observed.running:
+        return Hold(application, resource.name, rule.vault, point.id, f"{observed.running[resource.name]} is running")
+    return Ship(application, resource.name, rule.vault, point.id, reason, source.vault)
+
+
+def _owed(
+    points: tuple[RecoveryPoint, ...], resource: ResourcePolicy, rule: VaultRule, now: datetime
+) -> tuple[RecoveryPoint, ...]:
+    """The usable points that the vault's rules would keep, newest first, one per slot of the vault's own cadence."""
+    usable = [p for p in points if p.usable and p.cut_at is not None]
+    if rule.every is not None:
+        usable = _first_per_slot(usable, rule.every)
+    candidates = [Candidate(p.id, p.cut_at, pinned=p.pinned, manual=p.manual) for p in usable if p.cut_at is not None]
+    verdicts = keep(
+        rule.keep,
+        candidates,
+        zone=resource.schedule.zone,
+        floor=resource.floor,
+        keep_manual=resource.keep_manual,
+        now=now,
+    )
+    wanted = {verdict.candidate.point for verdict in verdicts if verdict.kept}
+    return tuple(point for point in usable if point.id in wanted)
+
+
+def _first_per_slot(points: list[RecoveryPoint], every: timedelta) -> list[RecoveryPoint]:
+    """The earliest point of each slot of `every`, manual points as they are; the order is kept."""
+    grid = Every(every)
+    first: dict[datetime, str] = {}
+    for point in reversed(points):
+        if point.cut_at is not None and not point.manual:
+            first.setdefault(grid.slot_at(point.cut_at), point.id)
+    return [point for point in points if point.manual or point.id in first.values()]
+
+
+def plan_records(application: str, resource: ResourcePolicy, observed: Observed) -> Iterator[Action]:
+    """Native records of copies that became usable, and records that lie in some object vaults but not in all."""
+    readable = [vault for vault in observed.object_vaults if vault not in observed.unread]
+    if resource.native and readable:
+        for point in observed.catalogue.of(resource.name):
+            for copy in point.copies:
+                if copy.state is CopyState.USABLE and not copy.recorded_in and copy.vault not in observed.unread:
+                    reason = f"the copy in {copy.vault} became usable"
+                    yield WriteRecord(application, resource.name, copy.vault, point.id, reason, tuple(readable))
+    for record in observed.catalogue.scattered:
+        if record.resource != resource.name:
+            continue
+        sources = sorted(vault for vault in record.have if vault not in observed.unread)
+        for vault in readable:
+            if vault not in record.have and sources:
+                reason = f"{vault} lacks a record that {sources[0]} has"
+                yield Replicate(application, resource.name, vault, record.point, reason, sources[0], record.path)

@@ -1,0 +1,310 @@
+"""What a policy file says, resolved: promises, resources, where their copies go and what keeps them.
+
+These are values; `drorch.domain.policy_file` reads them from what stands in a file.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    SerializeAsAny,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from drorch.domain.duration import Duration, duration_text
+from drorch.domain.explain import fault
+from drorch.domain.model import FailureDomain, FailureLevel
+from drorch.domain.schedule import Schedule
+
+AWS = "aws"
+NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
+
+
+NAME_HINT = "a-z, 0-9, _ and -, at most 63, the first one a letter or a digit"
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` may name a site, application, dataset, resource, vault, account or credential."""
+    return re.fullmatch(NAME, text, re.ASCII) is not None
+
+
+def _check_name(text: str) -> str:
+    if not is_name(text):
+        raise fault(f"{text[:80]!r} is not a name", NAME_HINT)
+    return text
+
+
+def _check_text(text: str) -> str:
+    if not text.strip():
+        raise fault("must not be empty")
+    return text
+
+
+Name = Annotated[StrictStr, AfterValidator(_check_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})]
+"""The name of a site, application, dataset, resource, vault, account or credential."""
+
+Text = Annotated[StrictStr, AfterValidator(_check_text)]
+"""Text that is not empty."""
+
+Count = Annotated[StrictInt, Field(gt=0)]
+
+
+class Frozen(BaseModel):
+    """A value without surprises: unknown keys are errors, nothing changes after it was made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class CredentialRef(Frozen):
+    """``{credential: NAME}``: a secret of the host configuration, by name. The only form of a secret in a policy."""
+
+    credential: Name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _never_literal(cls, value: object) -> object:
+        if isinstance(value, CredentialRef) or (isinstance(value, Mapping) and set(value) == {"credential"}):
+            return value
+        raise fault("a secret does not stand in a policy", "write {credential: NAME}, a credential of drorch.yaml")
+
+
+class Objective(Frozen):
+    """The promise at one failure level: the most data lost, the longest time to be back."""
+
+    rpo: Duration | None = None
+    rto: Duration | None = None
+
+    @model_validator(mode="after")
+    def _promises_something(self) -> Self:
+        if self.rpo is None and self.rto is None:
+            raise fault("promises nothing", "rpo: DURATION, rto: DURATION, or both")
+        return self
+
+
+class Home(Frozen):
+    """Where a resource lives: an AWS account of the host configuration, or another provider."""
+
+    account: Name | None = None
+    provider: Name | None = None
+    region: Text
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.account is None) == (self.provider is None):
+            raise fault("needs either account or provider", "such as {account: prod, region: us-east-1}")
+        if self.provider == AWS:
+            raise fault("a home in AWS names its account", "write account: NAME instead of provider: aws")
+        return self
+
+    @property
+    def domain(self) -> FailureDomain:
+        """The failure domain of the home."""
+        return FailureDomain(self.provider or AWS, self.region, self.account or "")
+
+
+class Keep(Frozen):
+    """Retention rules with restic's meaning: a rule left out is 0, `within` is None; at least one stands."""
+
+    last: Count = 0
+    hourly: Count = 0
+    daily: Count = 0
+    weekly: Count = 0
+    monthly: Count = 0
+    yearly: Count = 0
+    within: Duration | None = None
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> Self:
+        if not self.model_fields_set:
+            raise fault("keeps nothing", "at least one of last, hourly, daily, weekly, monthly, yearly, within")
+        return self
+
+
+# --- drills --------------------------------------------------------------------------------------------------------
+
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_EXPECT = re.compile(r"\s*(==|!=|>=|<=|>|<)\s*(.*?\S)\s*", re.DOTALL)
+
+
+class Probe(Frozen):
+    """A question asked of restored data: its single value is compared (`expect`) or must be recent (`newer_than`)."""
+
+    sql: Text
+    expect: StrictStr | None = None
+    newer_than: Duration | None = None
+
+    @field_validator("expect")
+    @classmethod
+    def _understood(cls, text: str | None) -> str | None:
+        if text is not None and not _EXPECT.fullmatch(text):
+            raise fault("expect is not understood", 'OP VALUE with OP one of == != >= <= > <, such as ">= 1"')
+        return text
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Self:
+        if (self.expect is None) == (self.newer_than is None):
+            raise fault("a probe has either expect or newer_than")
+        return self
+
+    @property
+    def expected(self) -> str:
+        """What is expected, for people: ``>= 1`` or ``newer than 12h``."""
+        return self.expect or f"newer than {duration_text(self.newer_than or timedelta())}"
+
+    def compare(self, value: object, now: datetime | None = None) -> bool:
+        """Whether `value`, the answer of the restored data, is what is expected; no answer (None) never is.
+
+        Both sides are compared as numbers if the expected one is a number, else as text. `now` is the instant from
+        which `newer_than` counts back, the drilled point's `cut_at`.
+        """
+        if value is None:
+            return False
+        if self.newer_than is not None:
+            when = _instant(value)
+            return now is not None and when is not None and when > now - self.newer_than
+        match = _EXPECT.fullmatch(self.expect or "")
+        if match is None:
+            return False
+        expected = _number(match[2])
+        if expected is None:
+            given = str(value).lower() if isinstance(value, bool) else str(value)
+            return _COMPARE[match[1]](given, _unquoted(match[2]))
+        number = _number(value)
+        return match[1] == "!=" if number is None else _COMPARE[match[1]](number, expected)
+
+
+def _instant(value: object) -> datetime | None:
+    """A timestamp, a date or the text of either; without a zone it is read as UTC."""
+    try:
+        when = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        return None
+    if isinstance(when, date) and not isinstance(when, datetime):
+        when = datetime.combine(when, time())
+    if not isinstance(when, datetime):
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _number(value: object) -> Decimal | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        number = Decimal(str(value).strip())
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+
+
+class DrillRule(Frozen):
+    """A restore drill `every` so often, from each of the vaults `from_` (``from:`` in a file; left out, from all)."""
+
+    every: Duration
+    from_: tuple[Name, ...] = Field(default=(), alias="from", min_length=1)
+    probes: tuple[Probe, ...] = ()
+
+
+# --- resources -----------------------------------------------------------------------------------------------------
+
+
+class VaultRule(Frozen):
+    """One vault that a resource's points go to, with its own rules.
+
+    `home` marks the implicit vault of native snapshots in the home region; `every` None means every point.
+    """
+
+    vault: str
+    keep: Keep
+    every: timedelta | None = None
+    kms_key: str | None = None
+    home: bool = False
+
+
+class ResourcePolicy(Frozen):
+    """One resource of an application. `objectives` and `exempt` are those of its dataset, the application's merged in.
+
+    `native` says that the provider's own snapshots are its points; `targets[0]` is then their home vault. `options` is
+    the model of the kind. `objectives` may name levels that `exempt` takes the dataset out of.
+    """
+
+    name: Name
+    kind: str
+    dataset: Name
+    home: FailureDomain
+    schedule: InstanceOf[Schedule]
+    options: SerializeAsAny[BaseModel]
+    native: bool
+    targets: tuple[VaultRule, ...]
+    floor: Count = 2
+    keep_manual: timedelta = timedelta(days=14)
+    drill: DrillRule | None = None
+    objectives: dict[FailureLevel, Objective] = Field(default_factory=dict)
+    exempt: dict[FailureLevel, str] = Field(default_factory=dict)
+    inventory: Literal["exact", "estimate", "off"] = "off"
+
+
+class Policy(Frozen):
+    """One application. `objectives` and `exempt` are the application's own, without those of its resources."""
+
+    version: int = 1
+    application: Name
+    owner: str
+    home: Home
+    objectives: dict[FailureLevel, Objective] = Field(default_factory=dict)
+    exempt: dict[FailureLevel, str] = Field(default_factory=dict)
+    resources: tuple[ResourcePolicy, ...]
+
+
+# --- what a policy may name ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class KindWords:
+    """A kind of resource: the model of its own keys, and whether its points are the provider's snapshots."""
+
+    options: type[BaseModel]
+    native: bool
+    service: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What policies may name. None: not known on this host, names of this sort go unchecked.
+
+    `credentials` maps a name to the applications that it is granted to; `defaults` has `keep`, `drill`, `objectives`.
+    """
+
+    kinds: Mapping[str, KindWords]
+    later_kinds: frozenset[str] = frozenset()
+    regions: frozenset[str] | None = None
+    vaults: Mapping[str, FailureDomain] | None = None
+    accounts: frozenset[str] | None = None
+    credentials: Mapping[str, frozenset[str]] | None = None
+    defaults: Mapping[str, object] = field(default_factory=dict)

@@ -1,0 +1,111 @@
+"""From the data of a policy file to a Policy, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from drorch.domain.duration import duration_text
+from drorch.domain.explain import Loc, Problem, read_fields, unknown_keys
+from drorch.domain.feasibility import Arithmetic, judge
+from drorch.domain.model import FailureLevel
+from drorch.domain.policy import Policy, ResourcePolicy, Vocabulary
+from drorch.domain.policy_datasets import Said, contradictions, merged
+from drorch.domain.policy_form import DefaultsForm, PolicyForm
+from drorch.domain.policy_resource import Around, Draft, check_home, finish, read_resource
+
+
+def parse_policy(data: object, vocabulary: Vocabulary) -> tuple[Policy | None, tuple[Problem, ...]]:
+    """The policy that `data` (plain mappings, lists, text, numbers) says, or None and all problems at once.
+
+    Pure: what may be named comes in as `vocabulary`. Places of problems are paths into `data`.
+    """
+    top, problems = read_fields(PolicyForm, data, ())
+    if not isinstance(data, Mapping):
+        return None, tuple(problems)
+    problems.extend(unknown_keys(data, PolicyForm.model_fields, ()))
+    defaults = DefaultsForm.model_validate(dict(vocabulary.defaults))
+    if "home" in data:
+        problems.extend(check_home(data["home"], ("home",), vocabulary))
+    around = Around(top.get("application", ""), top.get("home"), vocabulary, defaults)
+    drafts = [read_resource(raw, ("resources", i), around) for i, raw in enumerate(top.get("resources", ()))]
+    said = Said((), "the application", top.get("objectives", {}), top.get("exempt", {}))
+    problems.extend(contradictions("", [said]))
+    problems.extend(_same_names(drafts))
+    by_default = Said((), "the default", defaults.objectives)
+    promises, _ = merged(by_default, [said])
+    said = Said((), said.name, promises, said.exempt)
+    resources = list(_resources(drafts, said, problems, data, vocabulary))
+    problems.extend(problem for draft in drafts for problem in draft.problems)
+    if problems:
+        return None, tuple(dict.fromkeys(problems))
+    policy = Policy(
+        version=top["version"],
+        application=top["application"],
+        owner=top["owner"],
+        home=top["home"],
+        objectives=dict(said.objectives),
+        exempt=dict(said.exempt),
+        resources=tuple(resources),
+    )
+    return policy, ()
+
+
+def _same_names(drafts: Sequence[Draft]) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for draft in drafts:
+        name = draft.values.get("name")
+        if name in seen:
+            yield Problem((*draft.loc, "name"), f"resource {name} twice", "one name, one resource")
+        elif name:
+            seen.add(name)
+
+
+def _resources(
+    drafts: Sequence[Draft], top: Said, problems: list[Problem], data: object, vocabulary: Vocabulary
+) -> Iterator[ResourcePolicy]:
+    """The resolved resources of every dataset that is whole; contradictions and promises that cannot be kept."""
+    by_dataset: dict[str, list[Draft]] = {}
+    for draft in drafts:
+        by_dataset.setdefault(draft.dataset, []).append(draft)
+    resolved: dict[Loc, ResourcePolicy] = {}
+    for name, members in by_dataset.items():
+        said = [draft.said for draft in members]
+        wrong = list(contradictions(name, said)) if name else []
+        problems.extend(wrong)
+        if wrong or any(draft.problems or draft.home is None for draft in members):
+            continue
+        objectives, exempt = merged(top, said)
+        whole = [finish(draft, objectives, exempt) for draft in members]
+        problems.extend(
+            _infeasible(arithmetic, said, data)
+            for arithmetic in judge(whole, vocabulary.vaults)
+            if not arithmetic.feasible
+        )
+        resolved.update(zip((draft.loc for draft in members), whole, strict=True))
+    for draft in drafts:
+        if draft.loc in resolved:
+            yield resolved[draft.loc]
+
+
+def _infeasible(arithmetic: Arithmetic, said: Sequence[Said], data: object) -> Problem:
+    level = arithmetic.level
+    loc = _place_of(level, said, data)
+    if arithmetic.total is None:
+        message = f"{level} is promised, but {arithmetic.why}"
+        if level is FailureLevel.TAMPERING:
+            return Problem(loc, message, "leave the level out, or exempt: {tampering: REASON}")
+        return Problem(loc, message, f"let one copy go where it does, or exempt: {{{level}: REASON}}")
+    rpo = duration_text(arithmetic.rpo) if arithmetic.rpo is not None else ""
+    message = f"dataset {arithmetic.dataset} cannot keep rpo {rpo} at {level}: {arithmetic.sum}"
+    total = duration_text(arithmetic.total)
+    return Problem(loc, message, f"interval + allowance: cut or copy more often, or promise {total}")
+
+
+def _place_of(level: FailureLevel, said: Sequence[Said], data: object) -> Loc:
+    """Where the promise at `level` stands: at a resource of the dataset, at the top, else in the host's defaults."""
+    for place in said:
+        if level in place.objectives:
+            return (*place.loc, "objectives", level.value)
+    if isinstance(data, Mapping) and level.value in (data.get("objectives") or {}):
+        return ("objectives", level.value)
+    return said[0].loc

@@ -1,0 +1,171 @@
+"""The shape of a policy file: which keys stand where, and of what type. What they mean together is read elsewhere."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from drorch.domain.cron import parse_cron
+from drorch.domain.duration import Duration
+from drorch.domain.explain import fault, near
+from drorch.domain.model import FailureLevel
+from drorch.domain.policy import Count, DrillRule, Frozen, Home, Keep, Name, Objective, Text
+from drorch.domain.schedule import Cron, Every, Schedule, zone_named, zone_names
+
+VERSION = 1
+NATIVE_ONLY = ("copies",)
+DUMP_ONLY = ("vaults", "drill", "inventory")
+
+
+def _whole_minutes(length: timedelta) -> timedelta:
+    Every(length)
+    return length
+
+
+def _later(_value: object) -> None:
+    raise fault("is not in this version", "leave it out; it is reserved for a later one")
+
+
+Later = Annotated[None, BeforeValidator(_later), WithJsonSchema({"not": {}})]
+"""A key that the contract reserves at this place: refused whatever its value."""
+
+Cadence = Annotated[Duration, AfterValidator(_whole_minutes)]
+"""A duration that a grid can have: whole minutes."""
+
+
+class ScheduleForm(Frozen):
+    """``{every: 1h}``, with `offset` if wanted, or ``{cron: "15 */6 * * *", timezone: Europe/Berlin}``."""
+
+    every: Duration | None = None
+    offset: Duration | None = None
+    cron: StrictStr | None = None
+    timezone: StrictStr | None = None
+
+    @field_validator("cron")
+    @classmethod
+    def _fires(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_cron(text)
+        return text
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str | None) -> str | None:
+        if name is not None:
+            try:
+                zone_named(name)
+            except ValueError as error:
+                hint = near(name, zone_names()) or "an IANA name such as UTC or Europe/Berlin"
+                raise fault(str(error), hint) from error
+        return name
+
+    @model_validator(mode="after")
+    def _one_grid(self) -> Self:
+        if self.every is None and self.cron is None:
+            raise fault("a schedule without every or cron is not in this version", "write {every: 1h}")
+        if self.every is not None and self.cron is not None:
+            raise fault("a schedule has either every or cron")
+        if self.every is not None:
+            if self.timezone is not None:
+                raise fault("timezone belongs to cron", "every counts in UTC; shift it with offset")
+            Every(self.every, self.offset or timedelta())
+        elif self.offset is not None:
+            raise fault("offset belongs to every", "cron names its times itself")
+        elif self.timezone is None:
+            raise fault("timezone is missing", "an IANA name such as UTC or Europe/Berlin")
+        return self
+
+    @property
+    def grid(self) -> Schedule:
+        """The schedule that is meant."""
+        if self.every is not None:
+            return Every(self.every, self.offset or timedelta())
+        return Cron(self.cron or "", self.timezone or "")
+
+
+class CopyForm(Frozen):
+    """One entry of `copies`: a region of the home account that native snapshots are copied to."""
+
+    region: Text
+    kms_key: Text | None = None
+    account: Later = None
+    every: Cadence | None = None
+    keep: Keep | None = None
+
+
+class TargetForm(Frozen):
+    """One entry of `vaults`: a name, or a mapping with rules of its own."""
+
+    vault: Name
+    every: Cadence | None = None
+    keep: Keep | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: object) -> object:
+        if isinstance(value, str):
+            if "." in value:
+                raise fault(f"{value[:80]!r} is not a vault for dumps", "names with a dot belong to native snapshots")
+            return {"vault": value}
+        return value
+
+
+Objectives = dict[FailureLevel, Objective]
+Exempt = dict[FailureLevel, Text]
+
+
+class ResourceForm(Frozen):
+    """The keys that resources of every kind may have; those of the kind itself stand beside them."""
+
+    name: Name
+    kind: StrictStr
+    dataset: Name | None = None
+    home: Home | None = None
+    schedule: ScheduleForm = Field(description="such as {every: 1h}")
+    keep: Keep | None = None
+    floor: Count = 2
+    keep_manual: Duration = timedelta(days=14)
+    objectives: Objectives = Field(default_factory=dict)
+    exempt: Exempt = Field(default_factory=dict)
+    copies: tuple[CopyForm, ...] = ()
+    vaults: tuple[TargetForm, ...] = ()
+    drill: DrillRule | None = None
+    inventory: Literal["exact", "estimate", "off"] = "exact"
+
+
+def readable_version(version: int) -> int:
+    """The version of a file's form, if it is the one that is read here."""
+    if version != VERSION:
+        raise fault(f"version {version} is not in this version", f"this drorch reads version: {VERSION}")
+    return version
+
+
+class PolicyForm(Frozen):
+    """The top of a policy file. `resources` are read one by one, each as a `ResourceForm` and the model of its kind."""
+
+    version: Annotated[StrictInt, AfterValidator(readable_version)] = Field(description=f"write version: {VERSION}")
+    application: Name
+    owner: Text = Field(description="whom to ask, such as payments@example.com")
+    home: Home = Field(description="such as {account: prod, region: us-east-1}")
+    objectives: Objectives = Field(default_factory=dict)
+    exempt: Exempt = Field(default_factory=dict)
+    resources: Annotated[list[Any], Field(min_length=1)]
+
+
+class DefaultsForm(Frozen):
+    """What policies leave out, from the host configuration."""
+
+    keep: Keep | None = None
+    drill: DrillRule | None = None
+    objectives: Objectives = Field(default_factory=dict)

@@ -1,0 +1,316 @@
+"""One resource of a policy file, read and resolved: its kind, options, home, vaults, schedule and drill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from drorch.domain.explain import Loc, Problem, explain, near, read_fields, unknown_keys
+from drorch.domain.model import native_vault_name
+from drorch.domain.policy import (
+    CredentialRef,
+    DrillRule,
+    Home,
+    Keep,
+    KindWords,
+    ResourcePolicy,
+    VaultRule,
+    Vocabulary,
+)
+from drorch.domain.policy_datasets import Said
+from drorch.domain.policy_form import DUMP_ONLY, NATIVE_ONLY, CopyForm, DefaultsForm, ResourceForm, TargetForm
+
+_COMMON = frozenset(field.alias or name for name, field in ResourceForm.model_fields.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a resource is read within: the application (its name "" and its home None where they are wrong)."""
+
+    application: str
+    home: Home | None
+    vocabulary: Vocabulary
+    defaults: DefaultsForm
+
+
+@dataclass(slots=True)
+class Draft:
+    """A resource while it is read: what of it is valid so far, and everything that is wrong with it."""
+
+    loc: Loc
+    raw: object
+    around: Around
+    values: dict[str, Any] = field(default_factory=dict)
+    words: KindWords | None = None
+    options: BaseModel | None = None
+    targets: tuple[VaultRule, ...] = ()
+    drill: DrillRule | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+    def wrong(self, *place: str | int, message: str, hint: str = "", at_key: bool = False) -> None:
+        """Note a problem at `place` below the resource."""
+        self.problems.append(Problem((*self.loc, *place), message, hint, at_key))
+
+    def has(self, key: str) -> bool:
+        """Whether the file says `key` here."""
+        return isinstance(self.raw, Mapping) and key in self.raw
+
+    @property
+    def dataset(self) -> str:
+        """The dataset it protects: its own name unless it says another; "" when that cannot be told."""
+        return str(self.values.get("dataset") or self.values.get("name") or "")
+
+    @property
+    def home(self) -> Home | None:
+        """Its own home, else the application's."""
+        return self.values.get("home") or self.around.home
+
+    @property
+    def said(self) -> Said:
+        """What it says about its dataset's objectives."""
+        values = self.values
+        return Said(self.loc, str(values.get("name", "")), values.get("objectives", {}), values.get("exempt", {}))
+
+
+def read_resource(raw: object, loc: Loc, around: Around) -> Draft:
+    """Read one entry of `resources`; what is wrong is in the draft's `problems`."""
+    draft = Draft(loc, raw, around)
+    draft.values, problems = read_fields(ResourceForm, raw, loc)
+    draft.problems.extend(problems)
+    if not isinstance(raw, Mapping):
+        return draft
+    draft.words = _kind(draft)
+    if draft.words is not None:
+        _options(draft, draft.words)
+        _only_where_it_belongs(draft, draft.words)
+        _home(draft, draft.words)
+        draft.targets = tuple(_native_targets(draft) if draft.words.native else _dump_targets(draft))
+        if not draft.words.native:
+            draft.drill = _drill(draft)
+    return draft
+
+
+def finish(draft: Draft, objectives: dict[Any, Any], exempt: dict[Any, Any]) -> ResourcePolicy:
+    """The resolved resource of a draft without problems, under its dataset's objectives and exemptions."""
+    values = draft.values
+    home, options, words = draft.home, draft.options, draft.words
+    if home is None or options is None or words is None:
+        raise ValueError(f"resource {draft.dataset!r} was not read completely")
+    return ResourcePolicy(
+        name=values["name"],
+        kind=values["kind"],
+        dataset=draft.dataset,
+        home=home.domain,
+        schedule=values["schedule"].grid,
+        options=options,
+        native=words.native,
+        targets=draft.targets,
+        floor=values["floor"],
+        keep_manual=values["keep_manual"],
+        drill=draft.drill,
+        objectives=objectives,
+        exempt=exempt,
+        inventory="off" if words.native else values["inventory"],
+    )
+
+
+# --- the kind and its own keys -------------------------------------------------------------------------------------
+
+
+def _kind(draft: Draft) -> KindWords | None:
+    vocabulary = draft.around.vocabulary
+    kind = draft.values.get("kind")
+    if kind is None or kind in vocabulary.kinds:
+        return vocabulary.kinds.get(kind or "")
+    if kind in vocabulary.later_kinds:
+        known = f"this version knows {', '.join(sorted(vocabulary.kinds))}"
+        draft.wrong("kind", message=f"kind {kind} is not in this version", hint=known)
+    else:
+        draft.wrong("kind", message=f"unknown kind {kind[:60]!r}", hint=near(kind, vocabulary.kinds))
+    return None
+
+
+def _options(draft: Draft, words: KindWords) -> None:
+    raw = draft.raw if isinstance(draft.raw, Mapping) else {}
+    own = {item.alias or name for name, item in words.options.model_fields.items()}
+    belongs = _COMMON - set(DUMP_ONLY if words.native else NATIVE_ONLY)
+    known = own | belongs
+    draft.problems.extend(unknown_keys({key: raw[key] for key in raw if key not in _COMMON}, known, draft.loc))
+    given = {key: raw[key] for key in raw if key in own}
+    try:
+        draft.options = words.options.model_validate(given)
+    except ValidationError as error:
+        draft.problems.extend(explain(error, given, draft.loc, words.options))
+        return
+    for place, credential in _credentials(draft.options):
+        _granted(draft, place, credential)
+
+
+def _credentials(value: object, place: Loc = ()) -> Iterator[tuple[Loc, str]]:
+    """Every credential that the options name, wherever a kind has put it."""
+    if isinstance(value, CredentialRef):
+        yield (*place, "credential"), value.credential
+    elif isinstance(value, BaseModel):
+        for name, item in type(value).model_fields.items():
+            yield from _credentials(getattr(value, name), (*place, item.alias or name))
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _credentials(inner, (*place, str(key)))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _credentials(inner, (*place, index))
+
+
+def _granted(draft: Draft, place: Loc, credential: str) -> None:
+    granted = draft.around.vocabulary.credentials
+    application = draft.around.application
+    if granted is None:
+        return
+    if credential not in granted:
+        hint = near(credential, granted) or "credentials are named in drorch.yaml"
+        draft.wrong(*place, message=f"unknown credential {credential}", hint=hint)
+    elif application and application not in granted[credential]:
+        hint = f"add {application} to its applications in drorch.yaml"
+        draft.wrong(*place, message=f"credential {credential} is not granted to {application}", hint=hint)
+
+
+def _only_where_it_belongs(draft: Draft, words: KindWords) -> None:
+    for key in DUMP_ONLY if words.native else NATIVE_ONLY:
+        if not draft.has(key):
+            continue
+        kind = draft.values["kind"]
+        if key == "drill":
+            message, hint = f"a drill of kind {kind} is not in this version", "drills are for dumps"
+        elif key == "copies":
+            message, hint = f"copies is not for kind {kind}", "dumps go to vaults: [NAME, ...]"
+        elif key == "vaults":
+            message, hint = f"vaults is not for kind {kind}", "snapshots go to copies: [{region: ...}]"
+        else:
+            message, hint = f"{key} is not for kind {kind}", "it is for dumps"
+        draft.wrong(key, message=message, hint=hint, at_key=True)
+
+
+def _home(draft: Draft, words: KindWords) -> None:
+    own = draft.values.get("home")
+    if isinstance(draft.raw, Mapping) and draft.has("home"):
+        draft.problems.extend(check_home(draft.raw["home"], (*draft.loc, "home"), draft.around.vocabulary))
+    if words.native and draft.home is not None and draft.home.account is None:
+        place = ("home",) if own is not None else ("kind",)
+        message = f"kind {draft.values['kind']} lives in AWS, its home is provider {draft.home.provider}"
+        draft.wrong(*place, message=message, hint="home: {account: NAME, region: ...}")
+
+
+def check_home(raw: object, loc: Loc, vocabulary: Vocabulary) -> Iterator[Problem]:
+    """An account or an AWS region that is not known, in a home as the file has it, right otherwise or not."""
+    home, _ = read_fields(Home, raw, loc)
+    account = home.get("account")
+    if account is None:
+        return
+    if vocabulary.accounts is not None and account not in vocabulary.accounts:
+        hint = near(account, vocabulary.accounts) or "accounts are named in drorch.yaml"
+        yield Problem((*loc, "account"), f"unknown account {account}", hint)
+    if "region" in home:
+        yield from _check_region(home["region"], (*loc, "region"), vocabulary)
+
+
+def _check_region(region: str, loc: Loc, vocabulary: Vocabulary) -> Iterator[Problem]:
+    """A region that AWS does not have."""
+    if vocabulary.regions is not None and region not in vocabulary.regions:
+        hint = near(region, vocabulary.regions) or "allow_unknown_regions: true in drorch.yaml if it is new"
+        yield Problem(loc, f"unknown region {region[:60]!r}", hint)
+
+
+# --- where points go -----------------------------------------------------------------------------------------------
+
+
+def _keep(draft: Draft) -> Keep | None:
+    """The resource's own rules, else the default; a problem when there are none."""
+    keep: Keep | None = draft.values.get("keep") or draft.around.defaults.keep
+    if keep is None and not draft.has("keep"):
+        draft.wrong(message="keep is missing", hint="such as keep: {last: 3, daily: 14}")
+    return keep
+
+
+def _native_targets(draft: Draft) -> Iterator[VaultRule]:
+    account, region = (draft.home.account, draft.home.region) if draft.home is not None else (None, "")
+    keep = _keep(draft)
+    if account and keep is not None:
+        yield VaultRule(vault=native_vault_name(account, region), keep=keep, home=True)
+    seen = {region: "it is the home region"}
+    entries: tuple[CopyForm | None, ...] = draft.values.get("copies", ())
+    for index, copy in enumerate(entries):
+        if copy is None:
+            continue
+        place = (*draft.loc, "copies", index, "region")
+        draft.problems.extend(_check_region(copy.region, place, draft.around.vocabulary))
+        if copy.region in seen:
+            draft.problems.append(Problem(place, f"region {copy.region} twice", seen[copy.region]))
+        seen.setdefault(copy.region, "one entry per region")
+        rules = copy.keep or keep
+        if account and rules is not None:
+            vault = native_vault_name(account, copy.region)
+            yield VaultRule(vault=vault, keep=rules, every=copy.every, kms_key=copy.kms_key)
+
+
+def _dump_targets(draft: Draft) -> Iterator[VaultRule]:
+    known = draft.around.vocabulary.vaults
+    entries: tuple[TargetForm | None, ...] = draft.values.get("vaults", ())
+    if not entries and "vaults" in draft.values:
+        draft.wrong(message="vaults is missing", hint="name at least one vault that the dumps go to")
+    seen: set[str] = set()
+    wanting = False
+    for index, entry in enumerate(entries):
+        if entry is None:
+            continue
+        if known is not None and entry.vault not in known:
+            hint = near(entry.vault, known) or "vaults are named in drorch.yaml"
+            draft.wrong("vaults", index, *_within(draft, index), message=f"unknown vault {entry.vault}", hint=hint)
+        if entry.vault in seen:
+            draft.wrong("vaults", index, message=f"vault {entry.vault} twice", hint="one entry per vault")
+        seen.add(entry.vault)
+        keep = entry.keep or draft.values.get("keep") or draft.around.defaults.keep
+        if keep is not None:
+            yield VaultRule(vault=entry.vault, keep=keep, every=entry.every)
+        wanting = wanting or keep is None
+    if wanting:
+        _keep(draft)
+
+
+def _within(draft: Draft, index: int) -> tuple[str, ...]:
+    raw = draft.raw["vaults"][index] if isinstance(draft.raw, Mapping) else None
+    return ("vault",) if isinstance(raw, Mapping) else ()
+
+
+def _drill(draft: Draft) -> DrillRule | None:
+    """The drill, its vaults resolved: those it names, or all; a default drill goes to those of its vaults we have."""
+    ours = tuple(rule.vault for rule in draft.targets)
+    if draft.has("drill"):
+        _check_from(draft)
+        own: DrillRule | None = draft.values.get("drill")
+        return own.model_copy(update={"from_": ours}) if own is not None and not own.from_ else own
+    default = draft.around.defaults.drill
+    if default is None:
+        return None
+    shared = tuple(vault for vault in default.from_ if vault in ours) if default.from_ else ours
+    if ours and not shared:
+        hint = "give this resource a drill of its own, or one of the default's vaults"
+        draft.wrong(message=f"the default drill is from {', '.join(default.from_)}, where no dump goes", hint=hint)
+    return default.model_copy(update={"from_": shared})
+
+
+def _check_from(draft: Draft) -> None:
+    """Every vault that the drill names must be one that the resource's dumps go to."""
+    raw = draft.raw if isinstance(draft.raw, Mapping) else {}
+    drill, _ = read_fields(DrillRule, raw["drill"], draft.loc)
+    entries: tuple[TargetForm | None, ...] = draft.values.get("vaults", ())
+    listed = [entry.vault for entry in entries if entry is not None]
+    named: tuple[str | None, ...] = drill.get("from_", ())
+    for index, vault in enumerate(named):
+        if vault is not None and vault not in listed and None not in entries:
+            hint = near(vault, listed)
+            draft.wrong("drill", "from", index, message=f"drill from {vault}, where no dump goes", hint=hint)
+        if vault is not None and vault in named[:index]:
+            draft.wrong("drill", "from", index, message=f"vault {vault} twice")

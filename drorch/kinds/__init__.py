@@ -1,0 +1,181 @@
+"""Kinds of resources whose points are the provider's own snapshots: one module per kind, and here what they share.
+
+Importing this package loads no SDK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from drorch.aws import mapped
+from drorch.domain.catalogue_native import TAG_SET
+from drorch.domain.errors import NotInThisVersion, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.model import native_vault_name
+from drorch.domain.native import Source
+from drorch.ports import CopyOrder
+
+if TYPE_CHECKING:
+    from drorch.aws import AwsAccounts
+
+MOST_TAGS = 50
+"""User tags that one AWS resource may bear; `aws:` tags do not count (EC2 user guide, tag restrictions)."""
+
+GIB = 1 << 30
+
+KEY_PERMISSIONS = ("kms:DescribeKey",)
+
+
+# --- tags ----------------------------------------------------------------------------------------------------------
+
+
+def user_tags(tags: Mapping[str, str], reserved: Sequence[str] = ()) -> dict[str, str]:
+    """The tags that people gave: without `aws:` ones (AWS refuses them), drorch's own, and the `reserved` prefixes.
+
+    drorch's own are left behind because a volume that a restore or a drill made bears some that are not its
+    snapshots'.
+    """
+    prefixes = ("aws:", "drorch:", *reserved)
+    return {key: value for key, value in sorted(tags.items()) if not key.lower().startswith(prefixes)}
+
+
+def carried_tags(own: Mapping[str, str], source: Mapping[str, str], reserved: Sequence[str] = ()) -> dict[str, str]:
+    """Our own tags and as many of the source's user tags as fit under AWS's ceiling, the last by key left out."""
+    room = max(0, MOST_TAGS - len(own))
+    return {**own, **dict(list(user_tags(source, reserved).items())[:room])}
+
+
+def copied_tags(order: CopyOrder, reserved: Sequence[str] = ()) -> dict[str, str]:
+    """What a copy bears: our own tags, those of the order and the set it belongs to, then user tags up to the ceiling.
+
+    A full source leaves no room for `drorch:source`: then a user tag gives way to it.
+    """
+    own = {key: value for key, value in order.tags.items() if key.startswith("drorch:")}
+    if TAG_SET in order.snapshot.tags:
+        own.setdefault(TAG_SET, order.snapshot.tags[TAG_SET])
+    return carried_tags(own, {**order.snapshot.tags, **order.tags}, reserved)
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Tags in the form of the AWS requests."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def tag_map(tags: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
+    """Tags from the form of the AWS replies; a resource without tags may carry no list at all."""
+    return {tag["Key"]: tag.get("Value", "") for tag in tags or ()}
+
+
+def set_text(call: int, calls: Sequence[Sequence[Source]]) -> str:
+    """``I/N:M``: the I-th (from 1) of the N creating calls of a point, with M members."""
+    return f"{call + 1}/{len(calls)}:{len(calls[call])}"
+
+
+def sets_by_instance(sources: Sequence[Source]) -> tuple[tuple[Source, ...], ...]:
+    """One set per instance, by instance id, then each unattached source for itself; within a set by source id."""
+    ordered = sorted(sources, key=lambda source: (not source.instance, source.instance, source.source_id))
+    sets: list[list[Source]] = []
+    for source in ordered:
+        if sets and source.instance and sets[-1][0].instance == source.instance:
+            sets[-1].append(source)
+        else:
+            sets.append([source])
+    return tuple(tuple(members) for members in sets)
+
+
+# --- requests and replies ------------------------------------------------------------------------------------------
+
+
+def pages(
+    client: Any, method: str, items: str, *, size: int, vault: str, **request: Any
+) -> Iterator[Sequence[dict[str, Any]]]:
+    """The `items` of every page that a listing `method` (in boto's spelling) answers.
+
+    Raises Unavailable for a reply without the list: a listing that says nothing is incomplete, never empty.
+    """
+    operation = f"{client.meta.service_model.service_name} {client.meta.method_to_api_mapping[method]}"
+    listing = client.get_paginator(method).paginate(**request, PaginationConfig={"PageSize": size})
+    replies = iter(listing)
+    while True:
+        with mapped(operation, vault=vault):
+            reply = next(replies, None)
+        if reply is None:
+            return
+        if items not in reply:
+            raise Unavailable("the reply to a listing holds no list", operation=operation, vault=vault)
+        yield reply[items]
+
+
+def named_in(reply: Mapping[str, Any], key: str, operation: str, resource: str, vault: str) -> Any:
+    """The field of a creating call's reply that names what was made. Raises OutcomeUnknown when it is not there."""
+    value = reply.get(key)
+    if not value:
+        raise OutcomeUnknown(
+            "AWS accepted the request and did not say what it made",
+            operation=operation,
+            resource=resource,
+            vault=vault,
+            cause=f"no {key} in the reply",
+        )
+    return value
+
+
+def check_copy(order: CopyOrder, operation: str) -> None:
+    """What is known before the call: NotInThisVersion across accounts, Refused for encrypted without a key."""
+    snapshot, vault = order.snapshot, native_vault_name(order.account, order.region)
+    if order.from_account != order.account:
+        raise NotInThisVersion(
+            "a copy into another account is not in this version",
+            operation=operation,
+            resource=snapshot.native_id,
+            vault=vault,
+        )
+    if snapshot.encrypted and not order.kms_key:
+        raise Refused(
+            "the snapshot is encrypted and its copy has no key",
+            operation=operation,
+            resource=snapshot.native_id,
+            vault=vault,
+            hint=f"name a KMS key of {order.region}: copies: [{{region: {order.region}, kms_key: alias/NAME}}]",
+        )
+
+
+def check_kms_key(accounts: AwsAccounts, account: str, region: str, key: str) -> None:
+    """Refused with a hint unless `key` (alias, id or ARN) is an enabled, symmetric encryption key in `region`.
+
+    A copy with a wrong key is accepted by EC2 and fails minutes later (packer#6737), so it is asked for beforehand.
+    """
+    vault = native_vault_name(account, region)
+    hint = f"copies into {region} need an enabled, symmetric KMS key there that drorch may use; checked {key}"
+    client = accounts.client("kms", account, region)
+    try:
+        with mapped("kms DescribeKey", resource=key, vault=vault):
+            reply = client.describe_key(KeyId=key)
+    except Refused as error:
+        raise Refused(
+            f"the KMS key {key} cannot be used in {region}",
+            operation="kms DescribeKey",
+            resource=key,
+            vault=vault,
+            cause=error.cause or error.message,
+            hint=hint,
+        ) from error
+    facts = reply.get("KeyMetadata") or {}
+    wrong = [
+        f"{name} is {facts.get(name)}, not {wanted}"
+        for name, wanted in (
+            ("KeyState", "Enabled"),
+            ("KeyUsage", "ENCRYPT_DECRYPT"),
+            ("KeySpec", "SYMMETRIC_DEFAULT"),
+        )
+        if facts.get(name) != wanted
+    ]
+    if wrong:
+        raise Refused(
+            f"the KMS key {key} in {region} does not fit",
+            operation="kms DescribeKey",
+            resource=key,
+            vault=vault,
+            cause="; ".join(wrong),
+            hint=hint,
+        )

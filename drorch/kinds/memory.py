@@ -1,0 +1,304 @@
+"""The public fake: a cloud in memory and snapshots in it, faithful to the SnapshotKind port, fast, and turned by hand.
+
+    cloud = MemoryCloud(now=clock.now)
+    cloud.put_sources("ec2", "prod", "us-east-1", [Source("vol-1", tags={"app": "shop"})])
+    kind = MemorySnapshots(cloud)                                              # as ebs: no identifier, several members
+    kind = MemorySnapshots(cloud, "rds-instance", "rds", named=True)           # as RDS: the identifier is the key
+
+It selects by the options of the kind it stands for: `options.identifier`, else `options.select.tags`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from threading import RLock
+
+from drorch.domain.catalogue_native import TAG_POINT, TAG_SET, TAG_SITE, TAG_SOURCE
+from drorch.domain.errors import AlreadyExists, Busy, NotFound, Refused, Unavailable
+from drorch.domain.instant import floor_second
+from drorch.domain.model import native_vault_name
+from drorch.domain.native import NativeSnapshot, Source
+from drorch.kinds import (
+    carried_tags,
+    check_copy,
+    copied_tags,
+    set_text,
+    sets_by_instance,
+)
+from drorch.ports import CopyOrder, CutOrder
+
+
+@dataclass(slots=True)
+class _Held:
+    snapshot: NativeSnapshot
+    doom: str = ""
+    seen: int = 0
+
+
+@dataclass(slots=True)
+class _Place:
+    """One service in one account and region."""
+
+    sources: dict[str, Source] = field(default_factory=dict)
+    held: dict[str, _Held] = field(default_factory=dict)
+    points: dict[str, dict[str, None]] = field(default_factory=dict)
+    pending: dict[str, None] = field(default_factory=dict)
+
+
+class MemoryCloud:
+    """Regions, sources, keys and snapshots. `now` gives the present; nothing here reads a clock of its own.
+
+    A snapshot is shown as pending by `pending_for` listings (None: until `finish`) and as usable from then on.
+    `copy_places` limits the copies pending in a destination region, per account and service, as AWS does.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], datetime],
+        *,
+        pending_for: int | None = 1,
+        copy_places: dict[str, int] | None = None,
+    ) -> None:
+        self.now = now
+        self.pending_for = pending_for
+        self.copy_places = dict(copy_places or {})
+        self.lock = RLock()
+        self._places: dict[tuple[str, str, str], _Place] = {}
+        self._lost: set[str] = set()
+        self._keys: set[tuple[str, str, str]] = set()
+        self._made = 0
+
+    # --- what happens to the world
+
+    def put_sources(self, service: str, account: str, region: str, sources: Iterable[Source]) -> None:
+        """The sources that are there from now on; earlier ones are gone, their snapshots stay."""
+        with self.lock:
+            self._place(service, account, region).sources = {source.source_id: source for source in sources}
+
+    def put_key(self, account: str, region: str, key: str) -> None:
+        """A key that copies into that region may use."""
+        self._keys.add((account, region, key))
+
+    def lose(self, region: str) -> None:
+        """Every call to the region is Unavailable from now on."""
+        self._lost.add(region)
+
+    def give_back(self, region: str) -> None:
+        """The region answers again, with what it held."""
+        self._lost.discard(region)
+
+    def finish(self) -> None:
+        """Everything pending is usable from now on."""
+        with self.lock:
+            for place in self._places.values():
+                for native_id in list(place.pending):
+                    self._settle(place, native_id, place.held[native_id].doom)
+
+    def fail(self, snapshot: NativeSnapshot, why: str) -> None:
+        """The snapshot ends in an error, as a copy under a wrong key does minutes after it was accepted."""
+        with self.lock:
+            place = self._place(snapshot.service, snapshot.account, snapshot.region)
+            self._settle(place, snapshot.native_id, why)
+
+    def remove(self, snapshot: NativeSnapshot) -> None:
+        """Somebody deletes the snapshot."""
+        with self.lock:
+            place = self._place(snapshot.service, snapshot.account, snapshot.region)
+            held = place.held.pop(snapshot.native_id)
+            place.pending.pop(snapshot.native_id, None)
+            place.points.get(held.snapshot.tags.get(TAG_POINT, ""), {}).pop(snapshot.native_id, None)
+
+    def snapshots(self) -> tuple[NativeSnapshot, ...]:
+        """Everything that is held anywhere, lost regions included; looking here changes nothing."""
+        with self.lock:
+            return tuple(held.snapshot for place in self._places.values() for held in place.held.values())
+
+    # --- what the kinds ask of it
+
+    def reach(self, service: str, account: str, region: str, operation: str) -> _Place:
+        """The place, or Unavailable while its region is lost."""
+        if region in self._lost:
+            raise Unavailable(
+                "the region does not answer", operation=operation, vault=native_vault_name(account, region)
+            )
+        return self._place(service, account, region)
+
+    def has_key(self, account: str, region: str, key: str) -> bool:
+        """Whether the key was put there."""
+        return (account, region, key) in self._keys
+
+    def next_id(self) -> str:
+        """A snapshot id that was never given."""
+        self._made += 1
+        return f"snap-{self._made:017x}"
+
+    def add(self, place: _Place, snapshot: NativeSnapshot, doom: str = "") -> NativeSnapshot:
+        """Hold a new snapshot, pending; with a `doom` it fails for that reason when it would have become usable."""
+        place.held[snapshot.native_id] = _Held(snapshot, doom)
+        place.pending[snapshot.native_id] = None
+        place.points.setdefault(snapshot.tags.get(TAG_POINT, ""), {})[snapshot.native_id] = None
+        return snapshot
+
+    def observe(self, place: _Place) -> list[NativeSnapshot]:
+        """One listing: what it shows, after pending snapshots have moved on."""
+        for native_id in list(place.pending):
+            held = place.held[native_id]
+            held.seen += 1
+            if self.pending_for is not None and held.seen > self.pending_for:
+                self._settle(place, native_id, held.doom)
+        return [held.snapshot for held in place.held.values()]
+
+    def _place(self, service: str, account: str, region: str) -> _Place:
+        return self._places.setdefault((service, account, region), _Place())
+
+    def _settle(self, place: _Place, native_id: str, why: str) -> None:
+        held = place.held[native_id]
+        held.snapshot = replace(held.snapshot, state="failed" if why else "usable", why=why, progress=0 if why else 100)
+        place.pending.pop(native_id, None)
+
+
+class MemorySnapshots:
+    """Snapshots in a MemoryCloud (SnapshotKind). `named`: the caller's identifier is the key, as in RDS."""
+
+    def __init__(self, cloud: MemoryCloud, kind: str = "ebs", service: str = "ec2", *, named: bool = False) -> None:
+        self.cloud = cloud
+        self.kind = kind
+        self.service = service
+        self.repeatable_cut = named
+
+    def snapshots(self, account: str, region: str, site: str) -> Iterator[NativeSnapshot]:
+        """All snapshots of the site there; looking moves pending ones on."""
+        with self.cloud.lock:
+            shown = self.cloud.observe(self.cloud.reach(self.service, account, region, "snapshots"))
+        yield from (snapshot for snapshot in shown if snapshot.tags.get(TAG_SITE) == site)
+
+    def find(self, account: str, region: str, point: str) -> tuple[NativeSnapshot, ...]:
+        """Every snapshot there that bears the point's id."""
+        with self.cloud.lock:
+            place = self.cloud.reach(self.service, account, region, "find")
+            return tuple(place.held[native_id].snapshot for native_id in place.points.get(point, ()))
+
+    def sources(self, account: str, region: str, options: Sequence[object]) -> Iterator[Source]:
+        """The sources there that any of `options` selects."""
+        with self.cloud.lock:
+            place = self.cloud.reach(self.service, account, region, "sources")
+            present = tuple(place.sources.values())
+        yield from (source for source in present if any(_selects(option, source) for option in options))
+
+    def select(self, options: object, sources: Sequence[Source]) -> tuple[Source, ...]:
+        """Those of `sources` that the options select."""
+        return tuple(source for source in sources if _selects(options, source))
+
+    def creating_calls(self, sources: Sequence[Source]) -> tuple[tuple[Source, ...], ...]:
+        """One set per instance, then the others one by one."""
+        return sets_by_instance(sources)
+
+    def cut(self, order: CutOrder, call: int) -> tuple[NativeSnapshot, ...]:
+        """Make one set. NotFound when a source is gone; AlreadyExists when the identifier is taken."""
+        calls = self.creating_calls(order.sources)
+        vault = native_vault_name(order.account, order.region)
+        with self.cloud.lock:
+            place = self.cloud.reach(self.service, order.account, order.region, "cut")
+            for source in calls[call]:
+                if source.source_id not in place.sources:
+                    raise NotFound("the source is gone", operation="cut", resource=source.source_id, vault=vault)
+            return tuple(self._make(place, order, call, calls, source) for source in calls[call])
+
+    def copy(self, order: CopyOrder) -> NativeSnapshot:
+        """Begin one copy. Busy when the destination's places are taken; Unavailable while the source is pending."""
+        check_copy(order, "copy")
+        vault = native_vault_name(order.account, order.region)
+        with self.cloud.lock:
+            place = self.cloud.reach(self.service, order.account, order.region, "copy")
+            source = self._copyable(order)
+            self._take_place(place, order.region, vault)
+            keyed = not order.kms_key or self.cloud.has_key(order.account, order.region, order.kms_key)
+            if not keyed and self.repeatable_cut:
+                self.check_key(order.account, order.region, order.kms_key)  # RDS refuses at once, EC2 fails later
+            copied = replace(
+                source,
+                native_id=self._name(place, order.point, f"-{order.attempt}", vault),
+                account=order.account,
+                region=order.region,
+                state="pending",
+                progress=0,
+                tags=copied_tags(order),
+                source_id=source.source_id if self.repeatable_cut else "",
+                started=floor_second(self.cloud.now()),
+                encrypted=bool(order.kms_key),
+                kms_key=order.kms_key,
+                origin=source.started if self.repeatable_cut else None,
+            )
+            return self.cloud.add(place, copied, "" if keyed else "Given key ID is not accessible")
+
+    def check_key(self, account: str, region: str, key: str) -> None:
+        """Refused unless `put_key` put the key there."""
+        self.cloud.reach(self.service, account, region, "check_key")
+        if not self.cloud.has_key(account, region, key):
+            raise Refused(
+                f"the KMS key {key} cannot be used in {region}",
+                operation="check_key",
+                resource=key,
+                vault=native_vault_name(account, region),
+                hint=f"create it in {region}",
+            )
+
+    def _make(
+        self, place: _Place, order: CutOrder, call: int, calls: Sequence[Sequence[Source]], source: Source
+    ) -> NativeSnapshot:
+        made = NativeSnapshot(
+            native_id=self._name(place, order.point, "", native_vault_name(order.account, order.region)),
+            account=order.account,
+            region=order.region,
+            service=self.service,
+            state="pending",
+            tags=carried_tags({**order.tags, TAG_SET: set_text(call, calls)}, source.tags),
+            source_id=source.source_id,
+            started=floor_second(self.cloud.now()),
+            bytes=source.bytes,
+            encrypted=source.encrypted,
+            kms_key=source.kms_key,
+        )
+        return self.cloud.add(place, made)
+
+    def _take_place(self, place: _Place, region: str, vault: str) -> None:
+        pending = sum(TAG_SOURCE in place.held[native_id].snapshot.tags for native_id in place.pending)
+        if pending >= self.cloud.copy_places.get(region, pending + 1):
+            raise Busy(
+                "the destination's copy places are taken", operation="copy", vault=vault, cause=f"{pending} pending"
+            )
+
+    def _copyable(self, order: CopyOrder) -> NativeSnapshot:
+        wanted = order.snapshot.native_id
+        vault = native_vault_name(order.from_account, order.from_region)
+        origin = self.cloud.reach(self.service, order.from_account, order.from_region, "copy")
+        held = origin.held.get(wanted)
+        if held is None:
+            raise NotFound("the snapshot is gone", operation="copy", resource=wanted, vault=vault)
+        if held.snapshot.state != "usable":
+            raise Unavailable(
+                "the snapshot cannot be copied yet",
+                operation="copy",
+                resource=wanted,
+                vault=vault,
+                cause=held.snapshot.state,
+            )
+        return held.snapshot
+
+    def _name(self, place: _Place, point: str, suffix: str, vault: str) -> str:
+        if not self.repeatable_cut:
+            return self.cloud.next_id()
+        name = f"drorch-{point}{suffix}"
+        if name in place.held:
+            raise AlreadyExists("the identifier is taken", resource=name, vault=vault)
+        return name
+
+
+def _selects(options: object, source: Source) -> bool:
+    identifier = getattr(options, "identifier", None)
+    if identifier is not None:
+        return bool(source.source_id == identifier)
+    tags: dict[str, str] = options.select.tags  # type: ignore[attr-defined]
+    return all(source.tags.get(key) == value for key, value in tags.items())

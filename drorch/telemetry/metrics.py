@@ -1,0 +1,258 @@
+"""The metrics of drorch, from what was observed and in data time. What is not known is absent, never 0."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from drorch.domain.action import Action, Copy, Hold, Ship
+from drorch.domain.catalogue import Catalogue
+from drorch.domain.instant import to_slot
+from drorch.domain.model import Copy as PointCopy
+from drorch.domain.model import CopyState, FailureLevel, RecoveryPoint
+from drorch.domain.objective import ApplicationStatus, Standing
+from drorch.domain.policy import Policy, ResourcePolicy
+from drorch.telemetry.exposition import Family, exposition
+
+WAITING = "waiting"
+"""The class of a hold that needs nobody: time is its cure. Every other class is the name of its alarm."""
+
+SERVICES = {"ebs": "ec2", "ami": "ec2", "rds-instance": "rds", "rds-cluster": "rds"}
+"""The AWS service that carries the copies of a kind, each with its own quota per destination region."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationFacts:
+    """One application as a pass saw it."""
+
+    policy: Policy
+    catalogue: Catalogue
+    status: ApplicationStatus
+    actions: tuple[Action, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the metrics are computed from. `at` is when the applications were observed.
+
+    `policies` maps every application that is known to whether its file is valid now; `vaults_checked` maps vaults to
+    when they were last listed completely; `never_read` names those of which nothing is known; `outcomes` counts ended
+    actions by (action, outcome); `attempts` maps (application, resource, outcome) to the last one's end.
+    """
+
+    at: datetime
+    version: str
+    applications: tuple[ApplicationFacts, ...] = ()
+    policies: Mapping[str, bool] = field(default_factory=dict)
+    vaults_checked: Mapping[str, datetime] = field(default_factory=dict)
+    never_read: frozenset[str] = frozenset()
+    outcomes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    attempts: Mapping[tuple[str, str, str], datetime] = field(default_factory=dict)
+    alarms: frozenset[str] = frozenset()
+    pass_seconds: float | None = None
+    pass_ended: datetime | None = None
+
+
+def render(facts: Facts, now: datetime) -> str:
+    """The page as of `now`: what was attained grows older when no pass has looked since, and is missed when due."""
+    page = _Page()
+    page["build_info"].add(1, version=facts.version)
+    for kind in facts.alarms:
+        page["alarm"].add(1, kind=kind)
+    for application, valid in facts.policies.items():
+        page["policy_valid"].add(valid, application=application)
+    for vault, checked in facts.vaults_checked.items():
+        page["vault_checked_timestamp_seconds"].add(checked.timestamp(), vault=vault)
+    for (application, resource, outcome), ended in facts.attempts.items():
+        family = page["last_attempt_timestamp_seconds"]
+        family.add(ended.timestamp(), application=application, resource=resource, outcome=outcome)
+    for (action, outcome), count in facts.outcomes.items():
+        page["actions_total"].add(count, action=action, outcome=outcome)
+    if facts.pass_seconds is not None:
+        page["pass_duration_seconds"].add(facts.pass_seconds)
+    if facts.pass_ended is not None:
+        page["pass_last_end_timestamp_seconds"].add(facts.pass_ended.timestamp())
+    holds: Counter[str] = Counter()
+    queues: Counter[tuple[str, str]] = Counter()
+    for seen in facts.applications:
+        _objectives(page, seen.status, max(now - facts.at, timedelta()))
+        for each in seen.policy.resources:
+            _resource(page, seen, each, facts.never_read, now)
+        holds.update(a.alarm or WAITING for a in seen.actions if isinstance(a, Hold))
+        queues.update(_queued(seen))
+    for reason, count in holds.items():
+        page["holds"].add(count, reason=reason)
+    for (service, region), count in queues.items():
+        page["copy_queue_depth"].add(count, service=service, region=region)
+    return exposition(page.values())
+
+
+class _Page(dict[str, Family]):
+    """Every metric of the contract, in its order."""
+
+    def __init__(self) -> None:
+        super().__init__({name: Family(f"drorch_{name}", text) for name, text in _HELP.items()})
+        self["actions_total"].type = "counter"
+
+
+_HELP = {
+    "build_info": "The version that runs; always 1.",
+    "rpo_objective_seconds": "The promised RPO of a dataset at a failure level.",
+    "rpo_attained_seconds": "Age of the newest usable (or verified) copy that survives the level, in data time.",
+    "dataset_rpo_attained_seconds": "The best attained RPO of the resources that protect a dataset.",
+    "rto_objective_seconds": "The promised RTO of a dataset at a failure level.",
+    "rto_attained_seconds": "The restore time that the latest passed drill measured from a vault that survives.",
+    "objective_met": "1 while the promise is kept, 0 while it is not, absent while that is not known.",
+    "alarm": "1 while an alarm stands.",
+    "vault_missing": "1 while a vault lacks a usable point that its own keep rules are owed.",
+    "vault_checked_timestamp_seconds": "When a vault was last listed completely.",
+    "policy_valid": "0 while an application's policy file is invalid or gone; its last valid text is cut under.",
+    "points": "Recovery points with a copy in the vault, by the copy's state.",
+    "point_bytes": "Bytes of the newest usable point in the vault; for native snapshots the size of their sources.",
+    "newest_cut_timestamp_seconds": "cut_at of the newest usable point in the vault.",
+    "next_due_timestamp_seconds": "The start of the slot that is to be filled next; in the past while it is late.",
+    "last_attempt_timestamp_seconds": "When an action at the resource last ended so, since the start.",
+    "drill_last_success_timestamp_seconds": "When a drill of the resource from the vault last passed.",
+    "drill_duration_seconds": "How long that drill took from its start to answered probes.",
+    "actions_total": "Ended actions since the start.",
+    "holds": "What the planner decided not to do in the last pass, by class of reason.",
+    "pass_duration_seconds": "How long the last pass took.",
+    "pass_last_end_timestamp_seconds": "When the last pass ended, whatever its outcome.",
+    "copy_queue_depth": "Native copies that are pending or still to be begun, by destination region.",
+}
+
+
+# --- promises ------------------------------------------------------------------------------------------------------
+
+
+def _objectives(page: _Page, status: ApplicationStatus, passed: timedelta) -> None:
+    name = status.application
+    for resource in status.resources:
+        for level, standing in resource.levels.items():
+            where = {"application": name, "resource": resource.resource, "level": level.value}
+            _attained(page["rpo_attained_seconds"], _aged(standing, passed), where)
+    for dataset in status.datasets:
+        for level, standing in dataset.levels.items():
+            _promise(page, name, dataset.dataset, level, _aged(standing, passed))
+
+
+def _aged(standing: Standing, passed: timedelta) -> Standing:
+    """The same standing a while later, nothing new having been seen."""
+    return replace(
+        standing,
+        rpo_attained=None if standing.rpo_attained is None else standing.rpo_attained + passed,
+        rpo_verified=None if standing.rpo_verified is None else standing.rpo_verified + passed,
+    )
+
+
+def _attained(family: Family, standing: Standing, where: Mapping[str, str]) -> None:
+    for basis, age in (("usable", standing.rpo_attained), ("verified", standing.rpo_verified)):
+        if age is not None:
+            family.add(age.total_seconds(), **where, basis=basis)
+        elif standing.known:
+            family.add(math.inf, **where, basis=basis)
+
+
+def _promise(page: _Page, application: str, dataset: str, level: FailureLevel, standing: Standing) -> None:
+    where = {"application": application, "dataset": dataset, "level": level.value}
+    _attained(page["dataset_rpo_attained_seconds"], standing, where)
+    if standing.rto_attained is not None:
+        page["rto_attained_seconds"].add(standing.rto_attained.total_seconds(), **where)
+    if standing.objective is None or standing.exempt:
+        return
+    for what, promised in (("rpo", standing.objective.rpo), ("rto", standing.objective.rto)):
+        if promised is not None:
+            page[f"{what}_objective_seconds"].add(promised.total_seconds(), **where)
+    for what, met in (("rpo", standing.rpo_met), ("rto", standing.rto_met)):
+        if met is not None:
+            page["objective_met"].add(met, **where, objective=what)
+
+
+# --- resources and their vaults ------------------------------------------------------------------------------------
+
+
+def _resource(
+    page: _Page, facts: ApplicationFacts, resource: ResourcePolicy, never_read: frozenset[str], now: datetime
+) -> None:
+    points = facts.catalogue.of(resource.name)
+    name = {"application": facts.policy.application, "resource": resource.name}
+    targets = [rule.vault for rule in resource.targets]
+    seen = {copy.vault for point in points for copy in point.copies}
+    if not never_read.intersection(targets) or points:
+        page["next_due_timestamp_seconds"].add(_next_due(resource, points, now).timestamp(), **name)
+    for vault in sorted({*targets, *seen}):
+        if vault in never_read and vault not in seen:
+            continue
+        where = {**name, "vault": vault}
+        _vault(page, where, [(point, copy) for point in points if (copy := point.copy_in(vault)) is not None])
+        if vault in targets and vault not in never_read:
+            page["vault_missing"].add(_lacks(facts, resource.name, vault), **where)
+    for drill in facts.catalogue.drills:  # newest first
+        where = {**name, "vault": drill.vault}
+        if drill.resource != resource.name or not drill.passed or tuple(where.items()) in _drilled(page):
+            continue
+        page["drill_last_success_timestamp_seconds"].add(drill.at.timestamp(), **where)
+        if "total" in drill.seconds:
+            page["drill_duration_seconds"].add(drill.seconds["total"], **where)
+
+
+def _drilled(page: _Page) -> Iterable[tuple[tuple[str, str], ...]]:
+    return page["drill_last_success_timestamp_seconds"].samples
+
+
+def _vault(page: _Page, where: Mapping[str, str], copies: list[tuple[RecoveryPoint, PointCopy]]) -> None:
+    states = Counter(copy.state for _, copy in copies)
+    for state in sorted({CopyState.USABLE, *states}):
+        page["points"].add(states[state], **where, state=state.value)
+    usable = [(point.cut_at, point.id, copy) for point, copy in copies if copy.usable and point.cut_at is not None]
+    if not usable:
+        return
+    cut_at, _, newest = max(usable, key=lambda entry: entry[:2])
+    page["newest_cut_timestamp_seconds"].add(cut_at.timestamp(), **where)
+    size = newest.bytes or sum(member.bytes for member in newest.members)
+    if size:
+        page["point_bytes"].add(size, **where)
+
+
+def _next_due(resource: ResourcePolicy, points: Iterable[RecoveryPoint], now: datetime) -> datetime:
+    """The current slot while nothing fills it or is about to, else the next one."""
+    slot = resource.schedule.slot_at(now)
+    alive = (CopyState.USABLE, CopyState.EXPIRING, CopyState.PENDING)
+    filled = any(point.slot == to_slot(slot) and any(c.state in alive for c in point.copies) for point in points)
+    return resource.schedule.next_after(now) if filled else slot
+
+
+def _lacks(facts: ApplicationFacts, resource: str, vault: str) -> bool:
+    """Whether the planner wants to bring a point there, now or once a hold is over."""
+    for action in facts.actions:
+        if action.resource != resource or action.vault != vault:
+            continue
+        if isinstance(action, Copy | Ship):
+            return True
+        point = facts.catalogue.find(action.point) if isinstance(action, Hold) and action.point else None
+        if point is not None and point.usable:
+            there = point.copy_in(vault)
+            if there is None or there.partial or not (there.usable or there.state is CopyState.PENDING):
+                return True
+    return False
+
+
+def _queued(facts: ApplicationFacts) -> Iterable[tuple[str, str]]:
+    """(service, region) of every native copy that is pending or wanted."""
+    native = {resource.name: resource for resource in facts.policy.resources if resource.native}
+    for action in facts.actions:
+        if isinstance(action, Copy) and action.resource in native:
+            yield _queue(native[action.resource], action.vault)
+    for name, resource in native.items():
+        for point in facts.catalogue.of(name):
+            for copy in point.copies:
+                under_way = copy.state is CopyState.PENDING and not copy.partial
+                if under_way and copy.vault != resource.targets[0].vault:
+                    yield _queue(resource, copy.vault)
+
+
+def _queue(resource: ResourcePolicy, vault: str) -> tuple[str, str]:
+    return SERVICES.get(resource.kind, resource.kind), vault.partition(".")[2]

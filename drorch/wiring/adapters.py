@@ -1,0 +1,165 @@
+"""Names to adapters. A store is `stores/TYPE.py`, an engine `engines/KIND`, a kind of snapshot `kinds/KIND.py`.
+
+Importing an adapter's module for its Options imports no SDK; opening it does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ValidationError
+
+from drorch.app.config import Config
+from drorch.aws import AwsAccount, AwsAccounts, regions
+from drorch.domain.errors import NotInThisVersion, Refused, Usage
+from drorch.domain.model import FailureDomain
+from drorch.domain.policy import KindWords, Vocabulary
+from drorch.ports import Engine, ObjectStore, SnapshotKind
+
+STORES = ("s3", "gcs", "directory")
+LATER_STORES = frozenset({"azure", "swift"})
+ENGINES = {"postgres": "PostgresEngine"}
+LATER_KINDS = frozenset({"ami", "rds-cluster", "mysql", "mariadb", "files"})
+SNAPSHOT_KINDS = {"ebs": ("ebs", "EbsSnapshots"), "rds-instance": ("rds_instance", "RdsInstanceSnapshots")}
+URL_SCHEMES = {"s3": "s3", "gs": "gcs", "file": "directory"}
+LATER_SCHEMES = frozenset({"azure", "swift"})
+TARGETS = {"postgresql": "postgres", "postgres": "postgres"}
+LATER_TARGETS = frozenset({"mysql", "mariadb", "dir", "region"})
+
+
+def store_options() -> dict[str, type[BaseModel]]:
+    """type -> the options model of every store that a configuration may name."""
+    return {name: _module("stores", name).Options for name in STORES}
+
+
+def build_store(
+    name: str,
+    store_type: str,
+    options: BaseModel | Mapping[str, object],
+    accounts: AwsAccounts | Mapping[str, Mapping[str, str]],
+) -> ObjectStore:
+    """Open the store of vault `name`. Refused when the options are not of its type; talks to nobody yet."""
+    if store_type in LATER_STORES:
+        raise NotInThisVersion(f"vaults of type {store_type} are not in this version", vault=name)
+    if store_type not in (*STORES, "memory"):
+        raise Refused(f"there is no vault type {store_type!r}", vault=name, hint=f"one of {', '.join(STORES)}")
+    module = _module("stores", store_type)
+    if not isinstance(options, BaseModel):
+        try:
+            options = module.Options(**options)
+        except ValidationError as error:
+            raise Refused(f"the options of vault {name} are not those of {store_type}", cause=str(error)) from error
+    if not isinstance(accounts, AwsAccounts):
+        accounts = build_accounts({key: AwsAccount(**account) for key, account in accounts.items()})
+    extra = (accounts,) if store_type == "s3" else ()
+    store: ObjectStore = module.open_store(name, options, *extra)
+    return store
+
+
+def store_from_url(url: str) -> tuple[str, BaseModel]:
+    """(type, options) of a ``--vault-url``. Usage for anything else."""
+    scheme = urlsplit(url).scheme
+    if scheme in LATER_SCHEMES:
+        raise NotInThisVersion(f"{scheme}:// vaults are not in this version")
+    if scheme not in URL_SCHEMES:
+        raise Usage(f"{url!r} is no vault", hint="s3://bucket[/prefix], gs://bucket[/prefix] or file:///path")
+    store_type = URL_SCHEMES[scheme]
+    options: BaseModel = _module("stores", store_type).from_url(url)
+    return store_type, options
+
+
+def domain_of(options: BaseModel) -> FailureDomain:
+    """Where a store with these options lies."""
+    domain: FailureDomain = options.domain  # type: ignore[attr-defined]  # every store's Options has it (a test asserts)
+    return domain
+
+
+def build_engine(
+    kind: str, tools: Mapping[str, Sequence[str]] | None = None, *, inventory_budget: timedelta | None = None
+) -> Engine:
+    """The engine of a kind; `tools` maps engines to folders of client programs. NotInThisVersion, Refused."""
+    if kind in LATER_KINDS:
+        raise NotInThisVersion(f"{kind} is not in this version")
+    if kind == "memory":
+        return _module("engines", "memory").MemoryEngine()  # type: ignore[no-any-return]
+    if kind not in ENGINES:
+        raise Refused(f"{kind} is no kind of dump", hint=f"one of {', '.join(ENGINES)}")
+    folders = [Path(folder) for folder in (tools or {}).get(kind, ())]
+    rest: dict[str, Any] = {} if inventory_budget is None else {"inventory_budget": inventory_budget}
+    engine: Engine = getattr(_module("engines", kind), ENGINES[kind])(folders, **rest)
+    return engine
+
+
+def engine_options(kind: str, options: Mapping[str, object]) -> BaseModel:
+    """An engine's options from their JSON. Refused when they are not."""
+    try:
+        model: BaseModel = _module("engines", kind).Options(**options)
+    except ValidationError as error:
+        raise Refused(f"these are no options of {kind}", cause=str(error)) from error
+    return model
+
+
+def engine_of_target(url: str) -> str:
+    """The engine that a restore TARGET belongs to. Usage or NotInThisVersion."""
+    scheme = url.partition(":")[0]
+    if scheme in LATER_TARGETS:
+        raise NotInThisVersion(f"restore into {scheme}: is not in this version")
+    if scheme not in TARGETS:
+        raise Usage(f"{url!r} is no restore target", hint="postgresql://[user@]host[:port]/database")
+    return TARGETS[scheme]
+
+
+def build_kinds(accounts: AwsAccounts) -> dict[str, SnapshotKind]:
+    """Every kind of native snapshot. No SDK is imported before one of them is asked."""
+    return {kind: getattr(_module("kinds", module), name)(accounts) for kind, (module, name) in SNAPSHOT_KINDS.items()}
+
+
+def build_accounts(accounts: Mapping[str, AwsAccount]) -> AwsAccounts:
+    """The accounts of a host configuration."""
+    return AwsAccounts(accounts)
+
+
+def vocabulary(
+    *,
+    vaults: Mapping[str, FailureDomain] | None = None,
+    accounts: frozenset[str] | None = None,
+    credentials: Mapping[str, frozenset[str]] | None = None,
+    defaults: Mapping[str, object] | None = None,
+    allow_unknown_regions: bool = False,
+) -> Vocabulary:
+    """The words that policies may use; None where there is no host configuration to check against."""
+    native = {kind: (module, True) for kind, (module, _) in SNAPSHOT_KINDS.items()}
+    dumps = {kind: (kind, False) for kind in ENGINES}
+    kinds = {
+        kind: KindWords(options=_module("kinds" if is_native else "engines", module).Options, native=is_native)
+        for kind, (module, is_native) in {**native, **dumps}.items()
+    }
+    return Vocabulary(
+        kinds=kinds,
+        later_kinds=LATER_KINDS,
+        regions=None if allow_unknown_regions else regions(),
+        vaults=vaults,
+        accounts=accounts,
+        credentials=credentials,
+        defaults=defaults or {},
+    )
+
+
+def vocabulary_of(config: Config) -> Vocabulary:
+    """The words that policies on a configured host may use."""
+    return vocabulary(
+        vaults={name: vault.domain for name, vault in config.vaults.items()},
+        accounts=frozenset(config.aws.accounts),
+        credentials={name: frozenset(c.applications) for name, c in config.credentials.items()},
+        defaults=dict(config.defaults),
+        allow_unknown_regions=config.allow_unknown_regions,
+    )
+
+
+def _module(family: str, name: str) -> Any:
+    return importlib.import_module(f"drorch.{family}.{name}")

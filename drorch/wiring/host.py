@@ -1,0 +1,248 @@
+"""One host: its configuration turned into stores, engines, keys and the loop, each made when it is first needed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, partial
+from pathlib import Path
+
+from drorch.app.cache import Cache
+from drorch.app.carry import LightHands
+from drorch.app.catalogue import VaultReader
+from drorch.app.clock import SystemClock
+from drorch.app.config import Config, find_config, load_config
+from drorch.app.heavy import LocalHands
+from drorch.app.intents import Intents
+from drorch.app.locks import Locks
+from drorch.app.native import NativeHands
+from drorch.app.observe import Observer
+from drorch.app.orders import Orders
+from drorch.app.policies import PolicyFolder, PolicySet
+from drorch.app.reading import TrustedKey
+from drorch.app.reconcile import Reconciler
+from drorch.app.runner import LocalRunner
+from drorch.app.secret import SecretRef, resolve_secret
+from drorch.aws import AwsAccount, AwsAccounts
+from drorch.crypto import ids
+from drorch.crypto.age import parse_identity_file
+from drorch.crypto.minisign import SecretKey
+from drorch.domain.admit import Limits
+from drorch.domain.errors import NotFound, Refused
+from drorch.domain.model import Vault
+from drorch.domain.policy import Vocabulary
+from drorch.ports import Clock, ObjectStore, SnapshotKind
+from drorch.wiring import adapters
+from drorch.wiring.jobs import compose_job
+
+
+@dataclass
+class Host:
+    """Everything that commands and the daemon need of this host. Safe for threads where threads use it."""
+
+    config: Config
+    clock: Clock
+    environ: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        self._stores: dict[str, ObjectStore] = {}
+        self._loaded: PolicySet | None = None
+        self._lock = threading.Lock()
+
+    # --- vaults and accounts ---
+
+    @cached_property
+    def accounts(self) -> AwsAccounts:
+        """AWS accounts by their names."""
+        known = {
+            name: AwsAccount(id=account.id, role_arn=account.role_arn)
+            for name, account in self.config.aws.accounts.items()
+        }
+        return adapters.build_accounts(known)
+
+    @cached_property
+    def vaults(self) -> dict[str, Vault]:
+        """The configured object vaults."""
+        return {name: Vault(name, vault.domain) for name, vault in self.config.vaults.items()}
+
+    def store(self, name: str) -> ObjectStore:
+        """The store of a vault, opened once. Refused for a name that the configuration does not have."""
+        with self._lock:
+            if name not in self._stores:
+                vault = self.config.vaults.get(name)
+                if vault is None:
+                    known = ", ".join(sorted(self.config.vaults)) or "none"
+                    raise NotFound(f"there is no vault {name!r}", hint=f"configured: {known}")
+                self._stores[name] = adapters.build_store(name, vault.type, vault.options, self.accounts)
+            return self._stores[name]
+
+    @cached_property
+    def kinds(self) -> dict[str, SnapshotKind]:
+        """The kinds of native snapshots."""
+        return adapters.build_kinds(self.accounts)
+
+    # --- keys ---
+
+    def secret(self, reference: SecretRef) -> str:
+        """A secret's value now; never kept."""
+        return resolve_secret(reference, self.environ)
+
+    def signing_key(self) -> SecretKey:
+        """The key that signs records, read anew at every use."""
+        if self.config.signing.key is None:
+            raise Refused(
+                "this host has no signing key", hint="signing: key: {file: ...}, made by `drorch key new --signing`"
+            )
+        return SecretKey.parse(self.secret(self.config.signing.key))
+
+    @cached_property
+    def site_key(self) -> bytes:
+        """What point ids are made with."""
+        return ids.site_key(self.signing_key())
+
+    @cached_property
+    def trusted(self) -> tuple[TrustedKey, ...]:
+        """The keys whose records count: the configured ones, and this host's own unless it is listed with an end."""
+        listed = [entry.trusted for entry in self.config.signing.trusted]
+        own = self.signing_key().public if self.config.signing.key is not None else None
+        if own is not None and own not in [trusted.key for trusted in listed]:
+            listed.append(TrustedKey(own))
+        return tuple(listed)
+
+    def identities(self) -> tuple[str, ...]:
+        """The age identities of a host that runs drills. Refused when there is none."""
+        if not self.config.encryption.identities:
+            raise Refused(
+                "this host has no age identity, so it cannot open a dump",
+                hint="encryption: identities: [{file: ...}] on a host that runs drills, or --identity FILE",
+            )
+        found = [self.secret(reference) for reference in self.config.encryption.identities]
+        return tuple(identity for text in found for identity in parse_identity_file(text))
+
+    def point_id(self, application: str, resource: str, slot: str, attempt: int) -> str:
+        """The id that this site gives a point."""
+        return ids.point_id(self.site_key, application, resource, slot, attempt)
+
+    def valid_id(self, point: str, application: str, resource: str, slot: str) -> bool:
+        """Whether this site gave the id."""
+        return ids.verify_point_id(self.site_key, point, application, resource, slot) is not None
+
+    # --- policies ---
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The words that policies on this host may use."""
+        return adapters.vocabulary_of(self.config)
+
+    @cached_property
+    def _folder(self) -> PolicyFolder:
+        return PolicyFolder(self.config.policies, self.vocabulary)
+
+    def policies(self) -> PolicySet:
+        """The policies as they are now; an invalid file keeps its last valid text."""
+        known = self.cache.texts()
+        loaded = self._folder.load(known)
+        texts = known | {policy.file: policy.text for policy in loaded.valid}
+        if texts != known:
+            self.cache.set_texts(texts)
+        self._loaded = loaded
+        return loaded
+
+    def provenance(self, application: str) -> dict[str, str]:
+        """Digest and git commit of the policy text in force, for the records of an application."""
+        loaded = (self._loaded or self.policies()).get(application)
+        return {} if loaded is None else {"digest": loaded.digest, "commit": loaded.commit}
+
+    # --- the loop ---
+
+    @cached_property
+    def cache(self) -> Cache:
+        """The disposable cache below the state folder."""
+        trusted = ";".join(f"{entry.key.text()}@{entry.until}" for entry in self.trusted)
+        return Cache(self.config.state / "cache.sqlite", f"{self.config.site};{trusted}")
+
+    @cached_property
+    def locks(self) -> Locks:
+        """The locks below the state folder."""
+        return Locks(self.config.state)
+
+    @cached_property
+    def intents(self) -> Intents:
+        """The intents below the state folder."""
+        return Intents(self.config.state, self.clock.now())
+
+    @cached_property
+    def observer(self) -> Observer:
+        """Lists providers and vaults."""
+        return Observer(
+            site=self.config.site,
+            vaults=self.vaults,
+            store_of=self.store,
+            kinds=self.kinds,
+            reader=VaultReader(self.cache, self.trusted, self.config.site),
+            cache=self.cache,
+            valid_id=self.valid_id,
+        )
+
+    @cached_property
+    def light(self) -> LightHands:
+        """Carries out what needs no worker."""
+        return LightHands(
+            site=self.config.site,
+            native=NativeHands(self.config.site, self.kinds, self.intents),
+            signing=self.signing_key,
+            trusted=self.trusted,
+            store_of=self.store,
+        )
+
+    @cached_property
+    def heavy(self) -> LocalHands:
+        """Starts dumps, ships and drills in workers."""
+        return LocalHands(LocalRunner(environ=self.environ), partial(compose_job, self))
+
+    @cached_property
+    def reconciler(self) -> Reconciler:
+        """The loop's body."""
+        limits = self.config.limits
+        return Reconciler(
+            load=self.policies,
+            observer=self.observer,
+            point_id=self.point_id,
+            light=self.light,
+            heavy=self.heavy,
+            locks=self.locks,
+            intents=self.intents,
+            limits=Limits(limits.dumps, limits.dumps_per_server),
+            now=self.now,
+        )
+
+    @cached_property
+    def orders(self) -> Orders:
+        """What a person orders."""
+        return Orders(
+            site=self.config.site,
+            reconciler=self.reconciler,
+            light=self.light,
+            heavy=self.heavy,
+            locks=self.locks,
+            intents=self.intents,
+            signing=self.signing_key,
+            store_of=self.store,
+            point_id=self.point_id,
+            clock=self.clock,
+        )
+
+    def now(self) -> datetime:
+        """The present."""
+        return self.clock.now()
+
+
+def open_host(config: str | None, *, clock: Clock | None = None, environ: Mapping[str, str] | None = None) -> Host:
+    """The host of a configuration file, found as the contract says. InvalidInput with every error at once."""
+    environ = os.environ if environ is None else environ
+    path = find_config(Path(config) if config else None, environ)
+    loaded = load_config(path, vault_options=adapters.store_options())
+    return Host(loaded, clock or SystemClock(), environ)

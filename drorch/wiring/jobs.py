@@ -1,0 +1,140 @@
+"""Jobs for workers: an action and what the planner saw, with secrets resolved at this moment and no earlier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from drorch.app.carry import Scene
+from drorch.app.drill import DrillOrder
+from drorch.app.dump import DumpOrder
+from drorch.app.jobs import DrillJob, DumpJob, HostSpec, Job, ShipJob, VaultSpec
+from drorch.app.ship import ShipOrder
+from drorch.domain.action import Action, Cut, Drill, Ship
+from drorch.domain.errors import Refused
+from drorch.domain.policy import CredentialRef
+
+if TYPE_CHECKING:
+    from drorch.wiring.host import Host
+
+
+def compose_job(host: Host, action: Action, scene: Scene) -> Job:
+    """The job of a heavy action. Raises Refused when a secret cannot be resolved."""
+    if isinstance(action, Cut):
+        return _dump(host, action, scene)
+    if isinstance(action, Ship):
+        return _ship(host, action, scene)
+    if isinstance(action, Drill):
+        return _drill(host, action, scene)
+    raise TypeError(f"{action.name} is no heavy action")
+
+
+def _dump(host: Host, action: Cut, scene: Scene) -> DumpJob:
+    resource = scene.resource
+    home = resource.home
+    order = DumpOrder(
+        site=host.config.site,
+        application=action.application,
+        resource=action.resource,
+        kind=resource.kind,
+        point=action.point,
+        slot=action.slot,
+        recipients=host.config.encryption.recipients,
+        home={"provider": home.provider, "account": home.account, "region": home.region},
+        policy=host.provenance(action.application),
+        note=scene.note,
+        inventory=resource.inventory,
+    )
+    return DumpJob(
+        order=order,
+        vaults=tuple(_vault(host, name) for name in action.into),
+        options=_json(resource.options),
+        secrets=credentials(host, resource.options, action.application),
+        signing_key=host.signing_key().text(),
+        host=_host(host),
+    )
+
+
+def _ship(host: Host, action: Ship, scene: Scene) -> ShipJob:
+    point = scene.catalogue.find(action.point)
+    if point is None or point.cut_at is None:
+        raise Refused(f"point {action.point} is not known any more", operation="ship", resource=action.resource)
+    return ShipJob(
+        order=ShipOrder(host.config.site, action.application, action.resource, action.point, point.cut_at),
+        source=_vault(host, action.source),
+        target=_vault(host, action.vault),
+        trusted=host.trusted,
+        host=_host(host),
+    )
+
+
+def _drill(host: Host, action: Drill, scene: Scene) -> DrillJob:
+    rule = scene.resource.drill
+    probes = rule.probes if rule is not None else ()
+    order = DrillOrder(host.config.site, action.application, action.resource, action.vault, probes, action.point)
+    scratch = host.config.drills.scratch.get(scene.resource.kind)
+    options, secrets = _scratch(host, scratch)
+    return DrillJob(
+        order=order.to_json(),
+        kind=scene.resource.kind,
+        vaults=tuple(_vault(host, name) for name in host.vaults),
+        trusted=host.trusted,
+        identities=host.identities(),
+        signing_key=host.signing_key().text(),
+        scratch=options,
+        secrets=secrets,
+        host=_host(host),
+    )
+
+
+def _scratch(host: Host, scratch: Any) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    """The engine's options of a configured scratch server; (None, {}) for a private one."""
+    if scratch is None or scratch.connection is None:
+        return None, {}
+    connection = scratch.connection.model_dump(mode="json", exclude={"password"}, exclude_none=True)
+    if scratch.connection.password is None:
+        return {"connection": connection}, {}
+    secret = {"scratch": host.secret(scratch.connection.password)}
+    return {"connection": connection | {"password": {"credential": "scratch"}}}, secret
+
+
+def credentials(host: Host, options: BaseModel, application: str) -> dict[str, str]:
+    """The values of the credentials that a resource's options name. Refused for one not granted to the application."""
+    found: dict[str, str] = {}
+    for reference in _references(options):
+        credential = host.config.credentials.get(reference.credential)
+        if credential is None or application not in credential.applications:
+            raise Refused(
+                f"credential {reference.credential} is not granted to {application}",
+                hint=f"credentials: {reference.credential}: {{..., applications: [{application}]}}",
+            )
+        found[reference.credential] = host.secret(credential.secret)
+    return found
+
+
+def _references(value: object) -> list[CredentialRef]:
+    if isinstance(value, CredentialRef):
+        return [value]
+    if isinstance(value, BaseModel):
+        return [reference for name in type(value).model_fields for reference in _references(getattr(value, name))]
+    if isinstance(value, Mapping):
+        return [reference for inner in value.values() for reference in _references(inner)]
+    if isinstance(value, list | tuple):
+        return [reference for inner in value for reference in _references(inner)]
+    return []
+
+
+def _vault(host: Host, name: str) -> VaultSpec:
+    vault = host.config.vaults[name]
+    return VaultSpec(name, vault.type, _json(vault.options))
+
+
+def _host(host: Host) -> HostSpec:
+    accounts = {name: {"id": a.id, "role_arn": a.role_arn} for name, a in host.config.aws.accounts.items()}
+    return HostSpec(accounts, {name: list(folders) for name, folders in host.config.tools.items()})
+
+
+def _json(options: BaseModel) -> dict[str, Any]:
+    return options.model_dump(mode="json", exclude_none=True, by_alias=True)

@@ -1,0 +1,292 @@
+"""``python -m drorch.worker``: one dump, ship or drill in a process of its own.
+
+The job is one JSON line on standard input, secrets included; the pipe stays open, and when it closes the worker drops
+what it does and is gone within seconds: no worker commits beside its daemon's successor. Events are JSON lines on
+standard output (`drorch.app.worker_protocol`); standard error is for crashes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from drorch.app.dump import DumpLimits, dump
+from drorch.app.jobs import DrillJob, DumpJob, HostSpec, ShipJob, VaultSpec
+from drorch.app.processes import kill_session
+from drorch.app.ship import ship
+from drorch.app.worker_protocol import done_event, failed_event, fault_event, progress_event
+from drorch.aws import AwsAccount
+from drorch.crypto.minisign import SecretKey
+from drorch.domain.errors import DrorchError, InvalidInput, Refused, Unavailable
+from drorch.ports import Engine, ObjectStore
+
+GRACE = 5.0
+"""Seconds from the order to stop until the process is gone, whatever its threads are waiting for."""
+_REPORT_EVERY = 0.5
+_LARGEST_JOB = 64 * 1024 * 1024
+
+
+class Builders(Protocol):
+    """Who chooses adapters: `Wired`, or a test's own."""
+
+    def store(self, spec: VaultSpec, /) -> ObjectStore:
+        """The vault, opened."""
+
+    def engine(self, kind: str, /) -> Engine:
+        """The engine of a resource kind."""
+
+    def engine_options(self, kind: str, options: Mapping[str, Any], /) -> object:
+        """The engine's option model from its JSON."""
+
+
+class Wired:
+    """Builders over `drorch.wiring`, for one job: AWS accounts are shared by its vaults."""
+
+    def __init__(self, host: HostSpec) -> None:
+        # Imported late: the job's environment must be there before any SDK looks for it.
+        from drorch.wiring import adapters
+
+        self._adapters = adapters
+        self._tools = host.tools
+        self._budget = host.inventory_budget
+        self._accounts = adapters.build_accounts({name: AwsAccount(**body) for name, body in host.accounts.items()})
+
+    def store(self, spec: VaultSpec, /) -> ObjectStore:
+        """See `Builders`."""
+        return self._adapters.build_store(spec.name, spec.type, spec.options, self._accounts)
+
+    def engine(self, kind: str, /) -> Engine:
+        """See `Builders`."""
+        return self._adapters.build_engine(kind, self._tools, inventory_budget=self._budget)
+
+    def engine_options(self, kind: str, options: Mapping[str, Any], /) -> object:
+        """See `Builders`. Refused for a kind without dumps and for options that are not its own."""
+        words = self._adapters.vocabulary(allow_unknown_regions=True).kinds.get(kind)
+        if words is None:
+            raise Refused(f"{kind} is no kind of dump", operation="worker")
+        try:
+            return words.options.model_validate(dict(options))
+        except ValueError as error:
+            raise Refused(f"these are no options of {kind}", operation="worker", cause=str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a job is given besides its own fields."""
+
+    builders: Callable[[HostSpec], Builders]
+    cancel: threading.Event
+    report: Callable[[Mapping[str, Any]], None]
+
+
+class WorkerClock:
+    """The present; sleeping ends early when the worker is to stop."""
+
+    def __init__(self, cancel: threading.Event) -> None:
+        self._cancel = cancel
+
+    def now(self) -> datetime:
+        """Aware, UTC."""
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, or return at once when told to stop."""
+        self._cancel.wait(seconds)
+
+
+def run_dump(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
+    """Dump one point; a vault that cannot even be opened is lost from the start."""
+    job = DumpJob.from_json(body)
+    builders = context.builders(job.host)
+    stores, lost = _open(job.vaults, builders)
+    if not stores:
+        causes = "; ".join(f"{vault}: {error}" for vault, error in lost.items())
+        raise Unavailable("no vault can be written to", operation="dump", resource=job.order.resource, cause=causes)
+    outcome = dump(
+        job.order,
+        builders.engine(job.order.kind),
+        builders.engine_options(job.order.kind, job.options),
+        job.secrets,
+        stores,
+        SecretKey.parse(job.signing_key),
+        clock=WorkerClock(context.cancel),
+        limits=DumpLimits(stall=job.stall),
+        cancel=context.cancel,
+        progress=lambda progress: context.report({"step": "dump", "resource": job.order.resource, **asdict(progress)}),
+    )
+    return outcome.to_json() | {"lost": {vault: str(error) for vault, error in lost.items()} | dict(outcome.lost)}
+
+
+def run_ship(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
+    """Ship one point."""
+    job = ShipJob.from_json(body)
+    builders = context.builders(job.host)
+    return ship(
+        job.order,
+        builders.store(job.source),
+        builders.store(job.target),
+        job.trusted,
+        clock=WorkerClock(context.cancel),
+        cancel=context.cancel,
+        progress=lambda progress: context.report(progress.to_json()),
+    ).to_json()
+
+
+def run_drill(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
+    """Drill one point; needs the vault it is restored from, the others only for the proof."""
+    from drorch.app import drill
+    from drorch.app.loading import Reader
+
+    job = DrillJob.from_json(body)
+    order = drill.DrillOrder.from_json(job.order)
+    builders = context.builders(job.host)
+    stores, lost = _open(job.vaults, builders)
+    if order.vault in lost:
+        raise lost[order.vault]
+    options = None if job.scratch is None else builders.engine_options(job.kind, job.scratch)
+    outcome = drill.run_drill(
+        order,
+        builders.engine(job.kind),
+        drill.Scratch(options, job.secrets),
+        stores,
+        Reader(
+            keys=job.trusted,
+            identities=job.identities,
+            clock=WorkerClock(context.cancel),
+            sink=lambda progress: context.report(progress.to_json()),
+            cancel=context.cancel,
+        ),
+        SecretKey.parse(job.signing_key),
+    )
+    unwritten = {vault: str(error) for vault, error in lost.items()} | dict(outcome.unwritten)
+    return outcome.to_json() | {"unwritten": unwritten}
+
+
+JOBS: dict[str, Callable[[Mapping[str, Any], Context], Mapping[str, Any]]] = {
+    "dump": run_dump,
+    "ship": run_ship,
+    "drill": run_drill,
+}
+
+
+def _open(specs: Sequence[VaultSpec], builders: Builders) -> tuple[dict[str, ObjectStore], dict[str, DrorchError]]:
+    stores: dict[str, ObjectStore] = {}
+    lost: dict[str, DrorchError] = {}
+    for spec in specs:
+        try:
+            stores[spec.name] = builders.store(spec)
+        except DrorchError as error:
+            lost[spec.name] = error
+    return stores, lost
+
+
+# --- the process ---------------------------------------------------------------------------------------------------
+
+
+class _Process:
+    """Both pipes, the cancel event, and the way out."""
+
+    def __init__(self) -> None:
+        self.cancel = threading.Event()
+        self._control = 0
+        self._lock = threading.Lock()
+        self._reported: tuple[float, object] = (0.0, None)
+        # Whatever prints goes to standard error from here on: the events have their pipe for themselves.
+        self._events = os.fdopen(os.dup(1), "wb", buffering=0)
+        os.dup2(2, 1)
+
+    def job(self) -> dict[str, Any]:
+        """The first line of the control pipe. Raises InvalidInput when it is no job."""
+        line = bytearray()
+        while not line.endswith(b"\n") and len(line) < _LARGEST_JOB:
+            piece = os.read(self._control, 65_536)
+            if not piece:
+                break
+            line += piece
+        try:
+            body = json.loads(line)
+        except ValueError as error:
+            raise InvalidInput("no job came through the pipe", hint="drorch starts its workers itself") from error
+        if not isinstance(body, dict) or body.get("job") not in JOBS:
+            raise InvalidInput("this is not a job of this version", hint="the daemon must be of the same version")
+        return body
+
+    def watch(self) -> None:
+        """Stop when the control pipe closes (whoever started us is gone, or wants it) or on SIGTERM."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda _number, _frame: self.stop())
+        threading.Thread(target=self._watch, name="control", daemon=True).start()
+
+    def _watch(self) -> None:
+        with suppress(OSError):
+            while os.read(self._control, 4096):
+                pass
+        self.stop()
+
+    def stop(self) -> None:
+        """Cancel what runs; be gone in `GRACE` seconds in any case."""
+        if not self.cancel.is_set():
+            self.cancel.set()
+            threading.Thread(target=self._end_late, name="grace", daemon=True).start()
+
+    def _end_late(self) -> None:
+        time.sleep(GRACE)
+        self.leave(Unavailable.exit_code)
+
+    def leave(self, status: int) -> None:
+        """End now, with everything that was started from here; threads that hang in a vault are not waited for."""
+        if os.getsid(0) == os.getpid():
+            kill_session(os.getpid(), spare=os.getpid())
+        os._exit(status)
+
+    def emit(self, event: Mapping[str, Any]) -> None:
+        """One line to whoever started us. When nobody listens any more, it is time to stop."""
+        line = memoryview(json.dumps(event).encode() + b"\n")
+        with self._lock:
+            try:
+                while line:
+                    line = line[self._events.write(line) or 0 :]
+            except OSError:
+                self.stop()
+
+    def report(self, progress: Mapping[str, Any]) -> None:
+        """A look at the progress, now and then."""
+        now = time.monotonic()
+        when, what = self._reported
+        if now - when >= _REPORT_EVERY or progress.get("step") != what:
+            self._reported = (now, progress.get("step"))
+            self.emit(progress_event(progress))
+
+
+def main(builders: Callable[[HostSpec], Builders] = Wired) -> None:
+    """Do the one job and leave; the exit status is the error's own (contract, section 4)."""
+    process = _Process()
+    try:
+        body = process.job()
+        process.watch()
+        os.environ.update(body.pop("environment", {}))
+        outcome = JOBS[body["job"]](body, Context(builders, process.cancel, process.report))
+    except DrorchError as error:
+        process.emit(failed_event(error))
+        process.leave(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last place where a fault can be told in words
+        traceback.print_exc(file=sys.stderr)
+        sys.stderr.flush()
+        process.emit(fault_event(error))
+        process.leave(1)
+    process.emit(done_event(outcome))
+    process.leave(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""What every test shares: no ambient credentials, and no silent skip where none is allowed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+_AMBIENT = ("AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "PG", "DRORCH_CONFIG", "DRORCH_FAILPOINT", "CREDENTIALS_DIR")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The variables of the person who runs the tests must not reach the code under test."""
+    for name in list(os.environ):
+        if name.startswith(_AMBIENT):
+            del os.environ[name]
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """With DRORCH_NO_SKIP set, a skipped test is a failure: CI has everything that a test may want."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("DRORCH_NO_SKIP") and reporter is not None and reporter.stats.get("skipped"):
+        reporter.write_line(f"{len(reporter.stats['skipped'])} skipped, and none may be", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(autouse=True)
+def _untouched_environment() -> Iterator[None]:
+    """A test that changes the environment changes it for itself alone."""
+    before = dict(os.environ)
+    yield
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    os.environ.update(before)

@@ -1,0 +1,288 @@
+"""The contract itself under test: for each way to be a bad store, some clause names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from drorch.app.store_contract import CLAUSES, check_store
+from drorch.domain.errors import AlreadyExists, NotFound, OutcomeUnknown
+from drorch.ports import ObjectInfo
+from drorch.stores import memory
+from drorch.stores.memory import MemoryStore, MemoryUpload
+
+
+class PutReplaces(MemoryStore):
+    """Ignores If-None-Match on PutObject, as s3rver does."""
+
+    def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
+        super().put(path, body, overwrite=True)
+
+
+class PutLooksFirst(MemoryStore):
+    """Write-once by looking first: what a store without conditions might do; racers all win."""
+
+    def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
+        if not overwrite and path in self.objects:
+            raise AlreadyExists("there")
+        self._barrier_of_racers(path)
+        super().put(path, body, overwrite=True)
+
+    def _barrier_of_racers(self, path: str) -> None:
+        if "racing" in path:
+            self._race.wait(5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        import threading
+
+        self._race = threading.Barrier(8)
+
+
+class PutOfSameBytesIsFine(MemoryStore):
+    """Takes a second put for the first when the bytes agree."""
+
+    def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
+        if not overwrite and path in self.objects and self.objects[path][0] == body:
+            return
+        super().put(path, body, overwrite=overwrite)
+
+
+class NeverOverwrites(MemoryStore):
+    """Ignores that an overwrite was asked for."""
+
+    def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
+        if not (overwrite and path in self.objects):
+            super().put(path, body)
+
+
+class _Visible(MemoryUpload):
+    def write(self, part: bytes | bytearray | memoryview) -> None:
+        super().write(part)
+        self._store.objects[self._path] = (bytes(self._body), self._store._now())
+
+    def commit(self) -> None:
+        self._parts.commit()
+
+
+class VisibleAtOnce(MemoryStore):
+    """Shows an upload while it runs."""
+
+    def upload(self, path: str) -> MemoryUpload:
+        return _Visible(self, path)
+
+
+class _Borrowing(MemoryUpload):
+    def __init__(self, store: MemoryStore, path: str) -> None:
+        super().__init__(store, path)
+        self._borrowed: list[bytes | bytearray | memoryview] = []
+
+    def write(self, part: bytes | bytearray | memoryview) -> None:
+        self._parts.add(len(part))
+        self._borrowed.append(part)
+
+    def commit(self) -> None:
+        self._body += b"".join(self._borrowed)
+        super().commit()
+
+
+class KeepsTheCallersBuffer(MemoryStore):
+    """Looks at a part again after `write` returned."""
+
+    def upload(self, path: str) -> MemoryUpload:
+        return _Borrowing(self, path)
+
+
+class _Undying(MemoryUpload):
+    def abort(self) -> None:
+        self._store.put(self._path, bytes(self._body), overwrite=True)
+
+
+class AbortCommits(MemoryStore):
+    """Leaves what an aborted upload had sent."""
+
+    def upload(self, path: str) -> MemoryUpload:
+        return _Undying(self, path)
+
+
+class _Lossy(MemoryUpload):
+    def commit(self) -> None:
+        del self._body[-1:]
+        super().commit()
+
+
+class LosesTheLastByte(MemoryStore):
+    """Stores uploads one byte short."""
+
+    def upload(self, path: str) -> MemoryUpload:
+        return _Lossy(self, path)
+
+
+class ListsThousand(MemoryStore):
+    """Ends a listing after its first page."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        return iter(list(super().list(prefix))[:15])
+
+
+class DecodesNames(MemoryStore):
+    """Unquotes the names it lists, as some S3-compatible stores do."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        for found in super().list(prefix):
+            yield ObjectInfo(found.path.replace("%2F", "/").replace("+", " "), found.size, found.modified)
+
+
+class ListsLate(MemoryStore):
+    """Shows new objects from the second listing on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listed: set[str] = set()
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        for found in super().list(prefix):
+            if found.path in self._listed:
+                yield found
+            self._listed.add(found.path)
+
+
+class IgnoresCase(MemoryStore):
+    """A file system that takes `UPPER` for `upper`."""
+
+    def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
+        super().put(path.lower(), body, overwrite=overwrite)
+
+
+class RangesAreIgnored(MemoryStore):
+    """Answers a range with everything."""
+
+    def read(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        return super().read(path)
+
+
+class AbsentIsEmpty(MemoryStore):
+    """Reads an absent object as an empty one."""
+
+    def read(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        try:
+            return super().read(path, start, length)
+        except NotFound:
+            return iter(())
+
+
+class DeletingAbsentFails(MemoryStore):
+    """Raises where deleting should be harmless."""
+
+    def delete(self, path: str) -> None:
+        self.stat(path)
+        super().delete(path)
+
+
+class NoEmptyObjects(MemoryStore):
+    """Takes an empty object for none."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        return (found for found in super().list(prefix) if found.size)
+
+
+class AnyPath(MemoryStore):
+    """Does not look at paths."""
+
+    def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
+        self.objects[path] = (body, self._now())
+
+
+class _Unlimited(MemoryUpload):
+    def write(self, part: bytes | bytearray | memoryview) -> None:
+        self._body += part
+
+
+class AnyPart(MemoryStore):
+    """Does not look at the order and size of parts."""
+
+    def upload(self, path: str) -> MemoryUpload:
+        return _Unlimited(self, path)
+
+
+class _Spoiling(MemoryUpload):
+    def abort(self) -> None:
+        self._store.spoilt.add(self._path)  # type: ignore[attr-defined]
+        super().abort()
+
+    def commit(self) -> None:
+        if self._path in self._store.spoilt:  # type: ignore[attr-defined]
+            raise OutcomeUnknown("the session of an earlier upload is in the way")
+        super().commit()
+
+
+class RemembersFailures(MemoryStore):
+    """An aborted upload spoils the next one to the same path."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spoilt: set[str] = set()
+
+    def upload(self, path: str) -> MemoryUpload:
+        return _Spoiling(self, path)
+
+
+class NoTimeZone(MemoryStore):
+    """Tells naive times."""
+
+    def stat(self, path: str) -> ObjectInfo:
+        found = super().stat(path)
+        return ObjectInfo(found.path, found.size, found.modified.replace(tzinfo=None))
+
+
+class _WrongAtTheEnd(MemoryUpload):
+    def commit(self) -> None:
+        if len(self._body) == memory.StoreLimits().part_bytes:
+            self._body.clear()
+        super().commit()
+
+
+class DropsAWholeLastPart(MemoryStore):
+    """Finalises an upload that ends on a whole part without it."""
+
+    def upload(self, path: str) -> MemoryUpload:
+        return _WrongAtTheEnd(self, path)
+
+
+BAD = {
+    PutReplaces: {"write-once-put", "write-once-upload", "racing-creates"},
+    PutLooksFirst: {"racing-creates"},
+    PutOfSameBytesIsFine: {"write-once-put"},
+    NeverOverwrites: {"overwrite", "consistency"},
+    VisibleAtOnce: {"invisible", "write-once-upload", "abort"},
+    KeepsTheCallersBuffer: {"large"},
+    AbortCommits: {"abort"},
+    LosesTheLastByte: {"large", "whole-parts"},
+    ListsThousand: {"listing"},
+    DecodesNames: {"listing"},
+    ListsLate: {"consistency"},
+    IgnoresCase: {"listing"},
+    RangesAreIgnored: {"ranges"},
+    AbsentIsEmpty: {"not-found"},
+    DeletingAbsentFails: {"not-found"},
+    NoEmptyObjects: {"empty"},
+    AnyPath: {"illegal-paths"},
+    AnyPart: {"wrong-parts"},
+    RemembersFailures: {"next-upload"},
+    NoTimeZone: {"round-trip"},
+    DropsAWholeLastPart: {"whole-parts"},
+}
+
+
+@pytest.mark.parametrize(("bad", "caught"), BAD.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_bad_store_is_named_by_its_clauses(bad: type[MemoryStore], caught: set[str]) -> None:
+    results = check_store(bad(), "drorch/v1/check/a/")
+    failed = {result.name for result in results if not result.ok}
+    assert caught <= failed
+    assert all(result.detail for result in results if not result.ok)
+
+
+def test_every_clause_can_fail() -> None:
+    """A clause that no bad store breaks proves nothing."""
+    assert {clause.name for clause in CLAUSES} == set().union(*BAD.values())

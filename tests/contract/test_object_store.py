@@ -1,0 +1,63 @@
+"""One contract, every object store: the adapters, the public fake, the wrapper of the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from faults import FaultyStore
+from live_stores import STORES
+
+from drorch.app.store_contract import CLAUSES, Clause, check_store, clean
+from drorch.domain.errors import Refused, Unavailable
+from drorch.ports import ObjectStore
+from drorch.stores.memory import MemoryStore
+
+
+@pytest.fixture(scope="module", params=list(STORES))
+def store(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
+    with STORES[request.param]() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("clause", CLAUSES, ids=lambda clause: clause.name)
+def test_store_keeps_clause(store: ObjectStore, clause: Clause) -> None:
+    """Each clause holds, and what it wrote can be removed."""
+    prefix = f"drorch/v1/contract/{clause.name}/"
+    clause.run(store, prefix)
+    clean(store, prefix)
+    assert list(store.list(prefix)) == []
+
+
+def test_live_check_of_a_good_store_names_every_clause_and_leaves_nothing() -> None:
+    store = MemoryStore()
+    store.put("drorch/v1/vault.json", b"{}")
+    results = check_store(store, "drorch/v1/check/a/")
+    assert [result.name for result in results] == [*(clause.name for clause in CLAUSES), "clean"]
+    assert all(result.ok and not result.detail for result in results)
+    assert list(store.objects) == ["drorch/v1/vault.json"]
+
+
+def test_live_check_of_an_unreachable_store_says_so_instead_of_blaming_it() -> None:
+    store = FaultyStore(MemoryStore())
+    store.faults.black_hole()
+    with pytest.raises(Unavailable):
+        check_store(store, "drorch/v1/check/a/")
+
+
+def test_live_check_never_works_on_a_prefix_in_use() -> None:
+    store = MemoryStore()
+    store.put("drorch/v1/data/a", b"precious")
+    with pytest.raises(Refused):
+        check_store(store, "drorch/v1/data/")
+    assert store.objects["drorch/v1/data/a"][0] == b"precious"
+
+
+def test_live_check_tells_what_a_role_without_deletion_leaves_behind() -> None:
+    class Undeletable(MemoryStore):
+        def delete(self, path: str) -> None:
+            raise Refused("the role may not delete")
+
+    results = {result.name: result for result in check_store(Undeletable(), "drorch/v1/check/a/")}
+    assert all(result.ok for result in results.values())
+    assert "drorch/v1/check/a/" in results["clean"].detail

@@ -1,0 +1,366 @@
+"""The SnapshotKind port, clause by clause, on all that claims it: EBS and RDS on the embedded cloud, and the fake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC
+
+import pytest
+from native_clouds import (
+    ACCOUNT,
+    AWAY,
+    HOME,
+    OTHER_POINT,
+    POINT,
+    SITE,
+    USER_TAGS,
+    WORLDS,
+    Cloud,
+    World,
+    cloud,
+    copy_order,
+    cut,
+    cut_order,
+    listed,
+    own_tags,
+    selected,
+    world_of,
+)
+
+from drorch.domain.errors import AlreadyExists, NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.native import Source
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Cloud]:
+    with cloud() as opened:
+        yield opened
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest) -> World:
+    return world_of(request.param, lambda: request.getfixturevalue("aws"))
+
+
+# --- sources
+
+
+def test_an_empty_region_has_no_sources_and_no_snapshots(world: World) -> None:
+    assert list(world.kind.sources(ACCOUNT, AWAY, [world.options()])) == []
+    assert listed(world, AWAY) == []
+    assert world.kind.find(ACCOUNT, AWAY, POINT) == ()
+
+
+def test_options_select_their_own_sources_and_nothing_else(world: World) -> None:
+    first = world.source_with()
+    world.source_with(tags={"app": "shop", "tier": "web"})
+    assert [source.source_id for source in selected(world)] == [first]
+
+
+def test_a_source_says_what_a_record_needs_of_it(world: World) -> None:
+    key = world.new_key(HOME)
+    name = world.source_with(key=key)
+    (source,) = selected(world)
+    assert source.source_id == name
+    assert source.identity
+    assert source.bytes > 0
+    assert source.encrypted
+    assert source.kms_key
+    assert USER_TAGS.items() <= dict(source.tags).items()
+
+
+def test_nothing_is_listed_for_no_options(world: World) -> None:
+    world.source_with()
+    assert list(world.kind.sources(ACCOUNT, HOME, [])) == []
+
+
+def test_a_source_that_two_resources_select_is_listed_once(world: World) -> None:
+    world.source_with()
+    options = [world.options(), world.options()]
+    assert len(list(world.kind.sources(ACCOUNT, HOME, options))) == 1
+
+
+def test_creating_calls_hold_every_source_once_in_an_order_that_the_listing_does_not_change(world: World) -> None:
+    sources = [Source(f"s-{number}", instance="") for number in range(4)]
+    calls = world.kind.creating_calls(sources)
+    assert calls == world.kind.creating_calls(sources[::-1])
+    assert sorted(source.source_id for call in calls for source in call) == ["s-0", "s-1", "s-2", "s-3"]
+
+
+# --- cut
+
+
+def test_a_cut_bears_all_its_tags_from_the_first_moment(world: World) -> None:
+    source = world.source_with()
+    made = cut(world)
+    assert made.source_id == source
+    expected = {**own_tags(), "drorch:set": "1/1:1", **USER_TAGS}
+    assert dict(made.tags) == expected
+    (seen,) = listed(world)
+    assert dict(seen.tags) == expected
+
+
+def test_a_cut_is_pending_and_then_usable(world: World) -> None:
+    world.source_with()
+    made = cut(world)
+    assert made.state == "pending"
+    assert [snapshot.state for snapshot in listed(world)] == ["pending"]
+    world.finish()
+    (seen,) = listed(world)
+    assert (seen.state, seen.native_id, seen.why) == ("usable", made.native_id, "")
+    assert (seen.account, seen.region, seen.service) == (ACCOUNT, HOME, world.kind.service)
+
+
+def test_a_usable_snapshot_says_since_when_its_data_are_in_utc_without_fractions(world: World) -> None:
+    world.source_with()
+    cut(world)
+    world.finish()
+    (seen,) = listed(world)
+    assert seen.started is not None
+    assert seen.started.tzinfo is UTC
+    assert seen.started.microsecond == 0
+    assert seen.origin is None
+
+
+def test_find_sees_at_once_what_cut_made_and_no_other_point(world: World) -> None:
+    world.source_with()
+    made = cut(world)
+    assert [snapshot.native_id for snapshot in world.kind.find(ACCOUNT, HOME, POINT)] == [made.native_id]
+    assert world.kind.find(ACCOUNT, HOME, OTHER_POINT) == ()
+
+
+def test_a_point_cut_twice_is_refused_by_its_identifier_or_found_twice(world: World) -> None:
+    world.source_with()
+    cut(world)
+    if world.kind.repeatable_cut:  # type: ignore[attr-defined]
+        with pytest.raises(AlreadyExists) as refused:
+            cut(world)
+        assert refused.value.vault == f"{ACCOUNT}.{HOME}"
+        expected = 1
+    else:
+        cut(world)
+        expected = 2
+    assert len(world.kind.find(ACCOUNT, HOME, POINT)) == expected
+
+
+def test_a_cut_of_a_source_that_is_gone_is_not_found(world: World) -> None:
+    gone = Source("vol-0123456789abcdef0" if world.kind.service == "ec2" else "no-such-instance")
+    with pytest.raises(NotFound):
+        world.kind.cut(cut_order([gone]), 0)
+    assert world.kind.find(ACCOUNT, HOME, POINT) == ()
+
+
+def test_a_snapshot_that_failed_says_why(world: World) -> None:
+    world.source_with()
+    made = cut(world)
+    world.fail(made, "the disk is on fire")
+    (seen,) = listed(world)
+    assert seen.state == "failed"
+    assert seen.why
+
+
+def test_user_tags_beyond_the_ceiling_are_left_out_and_ours_never(world: World) -> None:
+    world.source_with(tags={**USER_TAGS, **{f"key{number:02}": "x" for number in range(48)}})
+    tags = cut(world).tags
+    assert len(tags) == 50
+    assert own_tags().items() <= dict(tags).items()
+    assert {key for key in tags if key.startswith("key")} == {f"key{number:02}" for number in range(43)}
+
+
+# --- listings
+
+
+def test_snapshots_of_another_site_are_not_listed(world: World) -> None:
+    world.source_with()
+    cut(world, POINT)
+    cut(world, OTHER_POINT, site="stranger")
+    assert [snapshot.tags["drorch:point"] for snapshot in listed(world)] == [POINT]
+    assert [snapshot.tags["drorch:point"] for snapshot in listed(world, site="stranger")] == [OTHER_POINT]
+
+
+def test_a_listing_goes_on_past_its_first_page(world: World) -> None:
+    world.source_with()
+    points = {f"point{number}" for number in range(7)}
+    for point in points:
+        cut(world, point)
+    world.short_pages()
+    assert {snapshot.tags["drorch:point"] for snapshot in listed(world)} == points
+    assert len(world.kind.find(ACCOUNT, HOME, "point6")) == 1
+    assert len(selected(world)) == 1
+
+
+def test_a_lost_region_is_unavailable_and_never_empty(world: World) -> None:
+    world.source_with()
+    made = cut(world)
+    world.lose(HOME)
+    with pytest.raises(Unavailable) as lost:
+        listed(world)
+    assert lost.value.vault == f"{ACCOUNT}.{HOME}"
+    with pytest.raises(Unavailable):
+        list(world.kind.sources(ACCOUNT, HOME, [world.options()]))
+    with pytest.raises(Unavailable):
+        world.kind.find(ACCOUNT, HOME, POINT)
+    with pytest.raises(Unavailable):
+        world.kind.check_key(ACCOUNT, HOME, "alias/any")
+    assert listed(world, AWAY) == []
+    world.give_back(HOME)
+    assert [snapshot.native_id for snapshot in listed(world)] == [made.native_id]
+
+
+def test_a_cut_in_a_lost_region_did_not_happen_or_is_unknown(world: World) -> None:
+    world.source_with()
+    sources = selected(world)
+    world.lose(HOME)
+    with pytest.raises((Unavailable, OutcomeUnknown)):
+        world.kind.cut(cut_order(sources), 0)
+    world.give_back(HOME)
+    assert world.kind.find(ACCOUNT, HOME, POINT) == ()
+
+
+# --- copy
+
+
+def test_a_copy_bears_its_source_its_set_and_the_user_tags(world: World) -> None:
+    world.source_with()
+    made = cut(world)
+    world.finish()
+    copied = world.kind.copy(copy_order(listed(world)[0]))
+    expected = {**own_tags(), "drorch:source": made.native_id, "drorch:set": "1/1:1", **USER_TAGS}
+    assert dict(copied.tags) == expected
+    assert copied.state == "pending"
+    (seen,) = listed(world, AWAY)
+    assert (seen.native_id, seen.state, seen.region) == (copied.native_id, "pending", AWAY)
+    assert dict(seen.tags) == expected
+    world.finish()
+    assert [snapshot.state for snapshot in listed(world, AWAY)] == ["usable"]
+    assert len(listed(world, HOME)) == 1
+
+
+def test_a_copy_of_a_full_snapshot_leaves_a_user_tag_out_and_none_of_ours(world: World) -> None:
+    world.source_with(tags={**USER_TAGS, **{f"key{number:02}": "x" for number in range(48)}})
+    assert len(cut(world).tags) == 50
+    world.finish()
+    (first,) = listed(world)
+    order = copy_order(first)
+    world.kind.copy(replace(order, tags={**first.tags, **order.tags}))
+    (seen,) = listed(world, AWAY)
+    assert len(seen.tags) == 50
+    assert {**order.tags, "drorch:set": "1/1:1"}.items() <= dict(seen.tags).items()
+
+
+def test_a_copy_is_found_where_it_was_made(world: World) -> None:
+    world.source_with()
+    cut(world)
+    world.finish()
+    copied = world.kind.copy(copy_order(listed(world)[0]))
+    assert [snapshot.native_id for snapshot in world.kind.find(ACCOUNT, AWAY, POINT)] == [copied.native_id]
+
+
+def test_a_copy_shows_no_source_of_its_own_or_the_true_one_and_its_own_time(world: World) -> None:
+    name = world.source_with()
+    cut(world)
+    world.finish()
+    (first,) = listed(world)
+    world.kind.copy(copy_order(first))
+    world.finish()
+    (seen,) = listed(world, AWAY)
+    assert seen.source_id in ("", name)
+    assert seen.started is not None
+    assert first.started is not None
+    assert seen.started >= first.started
+    assert seen.origin in (None, first.started)
+
+
+def test_a_snapshot_that_is_still_pending_is_copied_later(world: World) -> None:
+    world.source_with()
+    made = cut(world)
+    with pytest.raises(Unavailable):
+        world.kind.copy(copy_order(made))
+    assert world.kind.find(ACCOUNT, AWAY, POINT) == ()
+
+
+def test_a_second_attempt_is_another_snapshot(world: World) -> None:
+    world.source_with()
+    cut(world)
+    world.finish()
+    (first,) = listed(world)
+    failed = world.kind.copy(copy_order(first))
+    world.fail(failed, "the key is gone")
+    world.kind.copy(copy_order(first, attempt=2))
+    assert sorted(snapshot.state for snapshot in world.kind.find(ACCOUNT, AWAY, POINT)) == ["failed", "pending"]
+
+
+def test_an_encrypted_snapshot_is_copied_under_the_key_of_its_destination(world: World) -> None:
+    world.source_with(key=world.new_key(HOME))
+    cut(world)
+    world.finish()
+    (first,) = listed(world)
+    assert first.encrypted
+    world.kind.copy(copy_order(first, key=world.new_key(AWAY)))
+    world.finish()
+    (seen,) = listed(world, AWAY)
+    assert (seen.state, seen.encrypted) == ("usable", True)
+    assert seen.kms_key != first.kms_key
+
+
+def test_an_encrypted_snapshot_without_a_key_for_its_copy_is_refused_before_the_call(world: World) -> None:
+    world.source_with(key=world.new_key(HOME))
+    cut(world)
+    world.finish()
+    (first,) = listed(world)
+    with pytest.raises(Refused, match="encrypted") as refused:
+        world.kind.copy(copy_order(first))
+    assert AWAY in refused.value.hint
+    assert listed(world, AWAY) == []
+
+
+def test_a_plain_snapshot_is_encrypted_by_its_copy_when_a_key_is_given(world: World) -> None:
+    world.source_with()
+    cut(world)
+    world.finish()
+    world.kind.copy(copy_order(listed(world)[0], key=world.new_key(AWAY)))
+    world.finish()
+    assert [snapshot.encrypted for snapshot in listed(world, AWAY)] == [True]
+
+
+def test_a_copy_out_of_a_lost_region_did_not_happen_or_is_unknown(world: World) -> None:
+    world.source_with()
+    cut(world)
+    world.finish()
+    (first,) = listed(world)
+    world.lose(HOME)
+    with pytest.raises((Unavailable, OutcomeUnknown)):
+        world.kind.copy(copy_order(first))
+    assert world.kind.find(ACCOUNT, AWAY, POINT) == ()
+
+
+def test_a_copy_into_another_account_is_not_in_this_version(world: World) -> None:
+    world.source_with()
+    cut(world)
+    world.finish()
+    with pytest.raises(NotInThisVersion):
+        world.kind.copy(copy_order(listed(world)[0], account="vault"))
+
+
+# --- keys
+
+
+def test_a_key_that_is_there_passes(world: World) -> None:
+    assert world.kind.check_key(ACCOUNT, AWAY, world.new_key(AWAY)) is None
+
+
+def test_a_key_of_another_region_is_refused_with_a_hint(world: World) -> None:
+    key = world.new_key(HOME)
+    with pytest.raises(Refused, match=key) as refused:
+        world.kind.check_key(ACCOUNT, AWAY, key)
+    assert AWAY in refused.value.hint
+    assert refused.value.vault == f"{ACCOUNT}.{AWAY}"
+
+
+def test_the_listing_of_a_site_is_shared_by_all_points(world: World) -> None:
+    world.source_with()
+    cut(world, POINT)
+    cut(world, OTHER_POINT)
+    points = {snapshot.tags["drorch:point"] for snapshot in world.kind.snapshots(ACCOUNT, HOME, SITE)}
+    assert points == {POINT, OTHER_POINT}

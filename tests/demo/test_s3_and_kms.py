@@ -1,0 +1,128 @@
+"""The S3 and KMS repairs, each seen through boto3."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from clouds import REGIONS, client
+
+from drorch.demo.aws import EmbeddedAws
+
+HOME, SECOND, _ = REGIONS
+PART = 5 * 1024 * 1024
+WRONG = [
+    {"ContentMD5": "AAAAAAAAAAAAAAAAAAAAAA=="},
+    {"ChecksumCRC32": "AAAAAA=="},
+    {"ChecksumCRC32C": "AAAAAA=="},
+    {"ChecksumCRC64NVME": "AAAAAAAAAAA="},
+    {"ChecksumSHA1": "AAAAAAAAAAAAAAAAAAAAAAAAAAA="},
+    {"ChecksumSHA256": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="},
+]
+
+
+@pytest.fixture
+def s3(aws: EmbeddedAws) -> Any:
+    made = client(aws, "s3")
+    made.create_bucket(Bucket="vault", CreateBucketConfiguration={"LocationConstraint": HOME})
+    return made
+
+
+def error_code(call: Any) -> str:
+    with pytest.raises(ClientError) as raised:
+        call()
+    return str(raised.value.response["Error"]["Code"])
+
+
+def body(s3: Any, key: str) -> bytes:
+    return bytes(s3.get_object(Bucket="vault", Key=key)["Body"].read())
+
+
+@pytest.mark.parametrize("checksum", WRONG, ids=lambda checksum: next(iter(checksum)))
+def test_a_wrong_checksum_is_refused_and_nothing_is_stored(s3: Any, checksum: dict[str, str]) -> None:
+    assert error_code(lambda: s3.put_object(Bucket="vault", Key="a", Body=b"data", **checksum)) == "BadDigest"
+    assert error_code(lambda: body(s3, "a")) == "NoSuchKey"
+
+
+@pytest.mark.parametrize("checksum", WRONG, ids=lambda checksum: next(iter(checksum)))
+def test_a_wrong_checksum_of_a_part_is_refused(s3: Any, checksum: dict[str, str]) -> None:
+    upload = s3.create_multipart_upload(Bucket="vault", Key="a")["UploadId"]
+    part = {"Bucket": "vault", "Key": "a", "UploadId": upload, "PartNumber": 1, "Body": b"data"}
+    assert error_code(lambda: s3.upload_part(**part, **checksum)) == "BadDigest"
+    assert "Parts" not in s3.list_parts(Bucket="vault", Key="a", UploadId=upload)
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+def test_right_checksums_pass(s3: Any, algorithm: str) -> None:
+    s3.put_object(Bucket="vault", Key="a", Body=b"data", ChecksumAlgorithm=algorithm)
+    assert body(s3, "a") == b"data"
+
+
+def test_an_object_is_written_once(s3: Any) -> None:
+    s3.put_object(Bucket="vault", Key="a", Body=b"first", IfNoneMatch="*")
+    second = {"Bucket": "vault", "Key": "a", "Body": b"second", "IfNoneMatch": "*"}
+    assert error_code(lambda: s3.put_object(**second)) == "PreconditionFailed"
+    assert body(s3, "a") == b"first"
+
+
+def test_of_eight_racing_writers_one_wins(s3: Any) -> None:
+    outcomes: list[str] = []
+
+    def write(number: int) -> None:
+        try:
+            s3.put_object(Bucket="vault", Key="race", Body=str(number).encode(), IfNoneMatch="*")
+            outcomes.append("won")
+        except ClientError as error:
+            outcomes.append(error.response["Error"]["Code"])
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert sorted(outcomes) == ["PreconditionFailed"] * 7 + ["won"]
+
+
+def test_a_multipart_upload_is_completed_once(s3: Any) -> None:
+    def upload(fill: bytes) -> Any:
+        made = {"Bucket": "vault", "Key": "big"}
+        made["UploadId"] = s3.create_multipart_upload(**made)["UploadId"]
+        parts = [
+            {"PartNumber": number, "ETag": s3.upload_part(**made, PartNumber=number, Body=chunk)["ETag"]}
+            for number, chunk in ((1, fill * PART), (2, fill))
+        ]
+        return lambda: s3.complete_multipart_upload(**made, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+
+    first, second = upload(b"1"), upload(b"2")
+    first()
+    assert error_code(second) == "PreconditionFailed"
+    assert body(s3, "big") == b"1" * (PART + 1)
+
+
+def test_write_once_ends_at_a_delete_marker(s3: Any) -> None:
+    s3.put_bucket_versioning(Bucket="vault", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket="vault", Key="a", Body=b"first", IfNoneMatch="*")
+    s3.delete_object(Bucket="vault", Key="a")
+    s3.put_object(Bucket="vault", Key="a", Body=b"second", IfNoneMatch="*")
+    assert body(s3, "a") == b"second"
+    assert len(s3.list_object_versions(Bucket="vault", Prefix="a")["Versions"]) == 2
+
+
+def test_a_multi_region_key_decrypts_at_home_and_in_its_replica(aws: EmbeddedAws) -> None:
+    kms = client(aws, "kms")
+    key = kms.create_key(MultiRegion=True)["KeyMetadata"]["KeyId"]
+    kms.replicate_key(KeyId=key, ReplicaRegion=SECOND)
+    sealed = kms.encrypt(KeyId=key, Plaintext=b"secret", EncryptionContext={"for": "test"})["CiphertextBlob"]
+    for region in (HOME, SECOND):
+        opened = client(aws, "kms", region).decrypt(CiphertextBlob=sealed, EncryptionContext={"for": "test"})
+        assert opened["Plaintext"] == b"secret"
+
+
+def test_a_single_region_key_still_decrypts_at_home_only(aws: EmbeddedAws) -> None:
+    kms = client(aws, "kms")
+    sealed = kms.encrypt(KeyId=kms.create_key()["KeyMetadata"]["KeyId"], Plaintext=b"secret")["CiphertextBlob"]
+    assert kms.decrypt(CiphertextBlob=sealed)["Plaintext"] == b"secret"
+    there = client(aws, "kms", SECOND)
+    assert error_code(lambda: there.decrypt(CiphertextBlob=sealed)) == "AccessDeniedException"

@@ -1,0 +1,260 @@
+"""Bad days on order, around any ObjectStore or SnapshotKind: what a test wants to go wrong, at the call it chooses.
+
+``store = FaultyStore(MemoryStore()); store.faults.order("put", "after")``: the next put happens, and then says that its
+outcome is unknown. Nothing here sleeps; what stalls waits for `Faults.release`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeVar, get_args
+
+from drorch.domain.errors import OutcomeUnknown, Unavailable
+from drorch.domain.native import NativeSnapshot, Source
+from drorch.ports import CopyOrder, CutOrder, ObjectInfo, ObjectStore, SnapshotKind, Upload
+
+Fault = Literal["before", "after", "stall", "lose", "short", "flip", "half"]
+"""``before``: Unavailable, nothing happened. ``after``: it happened, then OutcomeUnknown. ``stall``: blocks until
+released, then goes on. ``lose``: says it happened, and did not (put, write, commit, delete). ``short``: a read ends in
+Unavailable half-way. ``flip``: a read has one bit flipped in its middle. ``half``: a listing ends in Unavailable
+half-way.
+"""
+
+_Item = TypeVar("_Item")
+
+EVERYWHERE = "*"
+_STALL_LIMIT = 60.0
+"""Seconds after which a stall that no test released fails that test."""
+
+
+class Faults:
+    """Orders per method, met in their order; a call without an order goes through. Safe for threads."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        """Calls per method, failed ones included."""
+        self.stalled = threading.Event()
+        """Set once a call stalls."""
+        self._released = threading.Event()
+        self._orders: defaultdict[str, deque[Fault | None]] = defaultdict(deque)
+        self._black_holes: set[str] = set()
+        self._lock = threading.Lock()
+
+    def order(self, method: str, fault: Fault, *, times: int = 1, after: int = 0) -> None:
+        """Let `times` calls of `method` meet `fault`, once `after` more calls have gone through."""
+        if fault not in get_args(Fault):
+            raise ValueError(f"unknown fault {fault!r}")
+        with self._lock:
+            self._orders[method].extend([*[None] * after, *[fault] * times])
+
+    def black_hole(self, where: str = EVERYWHERE) -> None:
+        """From now on every call there (a region; everywhere by default) is Unavailable."""
+        self._black_holes.add(where)
+
+    def recover(self, where: str = EVERYWHERE) -> None:
+        """It answers again."""
+        self._black_holes.discard(where)
+
+    def release(self) -> None:
+        """Whatever stalls goes on, now and later."""
+        self._released.set()
+
+    def meet(self, method: str, where: str = "") -> Fault | None:
+        """Count the call; raise or stall if that is ordered; else the fault the caller is to act out."""
+        with self._lock:
+            self.calls[method] += 1
+            if self._black_holes & {where, EVERYWHERE}:
+                raise Unavailable("black-holed, as ordered", operation=method, resource=where)
+            fault = self._orders[method].popleft() if self._orders[method] else None
+        if fault == "before":
+            raise Unavailable("failed before anything happened, as ordered", operation=method, resource=where)
+        if fault == "stall":
+            self.stalled.set()
+            if not self._released.wait(_STALL_LIMIT):
+                raise AssertionError(f"{method} stalled, and no test released it")
+            return None
+        return fault
+
+    @staticmethod
+    def end(method: str, fault: Fault | None) -> None:
+        """Called when it has happened: the reply is lost, if that was ordered."""
+        if fault == "after":
+            raise OutcomeUnknown("the reply was lost, as ordered", operation=method)
+
+
+class FaultyStore:
+    """An ObjectStore in front of another. Methods to order for: list stat read put upload write commit abort delete."""
+
+    def __init__(self, inner: ObjectStore, faults: Faults | None = None) -> None:
+        self.inner = inner
+        self.faults = faults or Faults()
+        self.vault = inner.vault
+        self.limits = inner.limits
+        self._stale: list[ObjectInfo] = []
+        self._stale_passes = 0
+
+    def stale(self, passes: int) -> None:
+        """The next `passes` listings show the store as it is now."""
+        self._stale, self._stale_passes = list(self.inner.list("")), passes
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """A listing that may be stale, or end half-way."""
+        fault = self.faults.meet("list")
+        if self._stale_passes:
+            self._stale_passes -= 1
+            yield from (found for found in self._stale if found.path.startswith(prefix))
+            return
+        yield from _half_of(self.inner.list(prefix), fault, "list")
+
+    def stat(self, path: str) -> ObjectInfo:
+        """One object's facts."""
+        self.faults.end("stat", self.faults.meet("stat"))
+        return self.inner.stat(path)
+
+    def read(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """A read that may be short, or have a bit flipped in its middle."""
+        fault = self.faults.meet("read")
+        if fault not in ("short", "flip"):
+            yield from self.inner.read(path, start, length)
+            return
+        body = bytearray(b"".join(self.inner.read(path, start, length)))
+        middle = len(body) // 2
+        if fault == "short":
+            yield bytes(body[:middle])
+            raise Unavailable("the stream ended half-way, as ordered", operation="read", resource=path)
+        if body:
+            body[middle] ^= 1
+        yield bytes(body)
+
+    def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
+        """A put that may be lost, with or without saying so."""
+        fault = self.faults.meet("put")
+        if fault != "lose":
+            self.inner.put(path, body, overwrite=overwrite)
+        self.faults.end("put", fault)
+
+    def upload(self, path: str) -> FaultyUpload:
+        """An upload whose steps meet the orders for `write`, `commit` and `abort`."""
+        self.faults.end("upload", self.faults.meet("upload"))
+        return FaultyUpload(self.inner.upload(path), self.faults)
+
+    def delete(self, path: str) -> None:
+        """A deletion that may be lost."""
+        fault = self.faults.meet("delete")
+        if fault != "lose":
+            self.inner.delete(path)
+        self.faults.end("delete", fault)
+
+    def close(self) -> None:
+        """As the store's own."""
+        self.inner.close()
+
+
+class FaultyUpload:
+    """An Upload in front of another."""
+
+    def __init__(self, inner: Upload, faults: Faults) -> None:
+        self._inner = inner
+        self._faults = faults
+
+    def write(self, part: bytes | bytearray | memoryview) -> None:
+        """A part that may be lost."""
+        fault = self._faults.meet("write")
+        if fault != "lose":
+            self._inner.write(part)
+        self._faults.end("write", fault)
+
+    def commit(self) -> None:
+        """A commit that may be lost: the object is said to be there, and is not."""
+        fault = self._faults.meet("commit")
+        if fault == "lose":
+            self._inner.abort()
+        else:
+            self._inner.commit()
+        self._faults.end("commit", fault)
+
+    def abort(self) -> None:
+        """As the store's own."""
+        fault = self._faults.meet("abort")
+        self._inner.abort()
+        self._faults.end("abort", fault)
+
+
+class FaultySnapshots:
+    """A SnapshotKind in front of another. Methods to order for: snapshots sources cut copy find check_key.
+
+    Black holes are by region; a copy is lost with either of its regions.
+    """
+
+    def __init__(self, inner: SnapshotKind, faults: Faults | None = None) -> None:
+        self.inner = inner
+        self.faults = faults or Faults()
+        self.kind = inner.kind
+        self.service = inner.service
+        self._stale_passes = 0
+        self._seen: dict[tuple[str, str, str], tuple[NativeSnapshot, ...]] = {}
+
+    def stale(self, passes: int) -> None:
+        """The next `passes` listings answer as the same listing did before; one never asked before answers truly."""
+        self._stale_passes = passes
+
+    def snapshots(self, account: str, region: str, site: str) -> Iterator[NativeSnapshot]:
+        """A listing that may be stale, or end half-way."""
+        fault = self.faults.meet("snapshots", region)
+        asked = (account, region, site)
+        if self._stale_passes and asked in self._seen:
+            self._stale_passes -= 1
+            yield from self._seen[asked]
+            return
+        found = tuple(self.inner.snapshots(account, region, site))
+        self._seen[asked] = found
+        yield from _half_of(iter(found), fault, "snapshots")
+
+    def sources(self, account: str, region: str, options: Sequence[object]) -> Iterator[Source]:
+        """A listing that may end half-way."""
+        fault = self.faults.meet("sources", region)
+        yield from _half_of(self.inner.sources(account, region, options), fault, "sources")
+
+    def select(self, options: object, sources: Sequence[Source]) -> tuple[Source, ...]:
+        """As the kind's own: it is pure."""
+        return self.inner.select(options, sources)
+
+    def creating_calls(self, sources: Sequence[Source]) -> tuple[tuple[Source, ...], ...]:
+        """As the kind's own: it is pure."""
+        return self.inner.creating_calls(sources)
+
+    def cut(self, order: CutOrder, call: int) -> tuple[NativeSnapshot, ...]:
+        """A cut whose reply may be lost."""
+        fault = self.faults.meet("cut", order.region)
+        made = self.inner.cut(order, call)
+        self.faults.end("cut", fault)
+        return made
+
+    def copy(self, order: CopyOrder) -> NativeSnapshot:
+        """A copy whose reply may be lost."""
+        fault = self.faults.meet("copy", order.region)
+        self.faults.meet("copy source", order.from_region)
+        made = self.inner.copy(order)
+        self.faults.end("copy", fault)
+        return made
+
+    def find(self, account: str, region: str, point: str) -> tuple[NativeSnapshot, ...]:
+        """A look that may fail."""
+        self.faults.end("find", self.faults.meet("find", region))
+        return self.inner.find(account, region, point)
+
+    def check_key(self, account: str, region: str, key: str) -> None:
+        """A look that may fail."""
+        self.faults.end("check_key", self.faults.meet("check_key", region))
+        self.inner.check_key(account, region, key)
+
+
+def _half_of(items: Iterator[_Item], fault: Fault | None, method: str) -> Iterator[_Item]:
+    if fault != "half":
+        yield from items
+        return
+    whole = list(items)
+    yield from whole[: len(whole) // 2]
+    raise Unavailable("the listing ended half-way, as ordered", operation=method)

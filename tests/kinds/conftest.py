@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from native_clouds import Cloud, EbsWorld, RdsWorld, cloud
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Cloud]:
+    """One embedded AWS per module; the worlds empty it."""
+    with cloud() as opened:
+        yield opened
+
+
+@pytest.fixture
+def ebs_world(aws: Cloud) -> EbsWorld:
+    return EbsWorld(aws)
+
+
+@pytest.fixture
+def rds_world(aws: Cloud) -> RdsWorld:
+    return RdsWorld(aws)

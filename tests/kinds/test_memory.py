@@ -1,0 +1,102 @@
+"""What the fake adds to the port: a world that a test turns by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from native_clouds import ACCOUNT, AWAY, HOME, MemoryWorld, copy_order, cut, cut_order, listed
+
+from drorch.domain.errors import Busy, Refused, Unavailable
+from drorch.domain.native import NativeSnapshot, Source
+from drorch.kinds.memory import MemoryCloud, MemorySnapshots
+
+NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+
+
+def usable_point(world: MemoryWorld, point: str) -> NativeSnapshot:
+    cut(world, point)
+    world.finish()
+    return world.kind.find(ACCOUNT, HOME, point)[0]
+
+
+@pytest.mark.parametrize("pending_for", [0, 1, 3])
+def test_a_snapshot_is_pending_for_that_many_listings(pending_for: int) -> None:
+    cloud = MemoryCloud(lambda: NOW, pending_for=pending_for)
+    kind = MemorySnapshots(cloud)
+    cloud.put_sources("ec2", ACCOUNT, HOME, [Source("vol-1")])
+    kind.cut(cut_order([Source("vol-1")]), 0)
+    shown = [next(kind.snapshots(ACCOUNT, HOME, "acme")).state for _ in range(pending_for + 1)]
+    assert shown == ["pending"] * pending_for + ["usable"]
+
+
+def test_looking_by_find_or_from_outside_moves_nothing_on() -> None:
+    cloud = MemoryCloud(lambda: NOW, pending_for=1)
+    kind = MemorySnapshots(cloud)
+    cloud.put_sources("ec2", ACCOUNT, HOME, [Source("vol-1")])
+    order = cut_order([Source("vol-1")])
+    kind.cut(order, 0)
+    for _ in range(3):
+        assert kind.find(ACCOUNT, HOME, order.point)[0].state == "pending"
+        assert cloud.snapshots()[0].state == "pending"
+
+
+def test_copy_places_of_a_destination_are_busy_until_a_copy_ends() -> None:
+    world = MemoryWorld(named=False)
+    world.source_with()
+    world.cloud.copy_places[AWAY] = 1
+    first, second = usable_point(world, "point1"), usable_point(world, "point2")
+    world.kind.copy(copy_order(first))
+    with pytest.raises(Busy):
+        world.kind.copy(copy_order(second))
+    world.finish()
+    assert world.kind.copy(copy_order(second)).state == "pending"
+
+
+def test_pending_cuts_take_no_copy_places() -> None:
+    world = MemoryWorld(named=False)
+    world.source_with()
+    world.cloud.copy_places[HOME] = 1
+    cut(world, "point1")
+    cut(world, "point2")
+    assert len(listed(world)) == 2
+
+
+def test_a_wrong_key_fails_later_as_on_ec2_or_at_once_as_on_rds() -> None:
+    later, at_once = MemoryWorld(named=False), MemoryWorld(named=True)
+    for world in (later, at_once):
+        world.source_with()
+    later.kind.copy(copy_order(usable_point(later, "point1"), key="alias/nowhere"))
+    later.finish()
+    assert [(copy.state, "key" in copy.why) for copy in listed(later, AWAY)] == [("failed", True)]
+    with pytest.raises(Refused):
+        at_once.kind.copy(copy_order(usable_point(at_once, "point1"), key="alias/nowhere"))
+
+
+def test_a_removed_snapshot_is_neither_listed_nor_found() -> None:
+    world = MemoryWorld(named=False)
+    world.source_with()
+    world.cloud.remove(cut(world, "point1"))
+    assert listed(world) == []
+    assert world.kind.find(ACCOUNT, HOME, "point1") == ()
+
+
+def test_a_lost_region_keeps_what_it_held() -> None:
+    world = MemoryWorld(named=False)
+    world.source_with()
+    cut(world)
+    world.lose(HOME)
+    with pytest.raises(Unavailable):
+        listed(world)
+    assert len(world.cloud.snapshots()) == 1
+    world.give_back(HOME)
+    assert len(listed(world)) == 1
+
+
+def test_a_set_of_an_instance_is_one_call_with_as_many_members() -> None:
+    world = MemoryWorld(named=False)
+    sources = [Source("vol-1", instance="i-1"), Source("vol-2", instance="i-1"), Source("vol-3")]
+    world.cloud.put_sources("ec2", ACCOUNT, HOME, sources)
+    order = cut_order(sources)
+    made = [world.kind.cut(order, call) for call in range(len(world.kind.creating_calls(sources)))]
+    assert [[snapshot.tags["drorch:set"] for snapshot in call] for call in made] == [["1/2:2"] * 2, ["2/2:1"]]

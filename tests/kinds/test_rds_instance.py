@@ -1,0 +1,188 @@
+"""What is particular to RDS: identifiers as keys, instances that are busy, settings for the restore, option groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+from native_clouds import (
+    ACCOUNT,
+    AWAY,
+    HOME,
+    POINT,
+    USER_TAGS,
+    RdsWorld,
+    copy_order,
+    cut,
+    cut_order,
+    listed,
+    selected,
+)
+from pydantic import ValidationError
+
+from drorch.domain.canonical import canonical_bytes
+from drorch.domain.errors import AlreadyExists, Busy, NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.native import Source
+from drorch.kinds.rds_instance import Options
+
+
+def test_the_identifier_of_a_cut_is_the_points_id(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    assert cut(rds_world).native_id == f"drorch-{POINT}"
+
+
+def test_the_identifier_of_a_copy_carries_its_attempt(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    cut(rds_world)
+    rds_world.finish()
+    (first,) = listed(rds_world)
+    assert rds_world.kind.copy(copy_order(first)).native_id == f"drorch-{POINT}-1"
+    assert rds_world.kind.copy(copy_order(first, attempt=2)).native_id == f"drorch-{POINT}-2"
+    with pytest.raises(AlreadyExists):
+        rds_world.kind.copy(copy_order(first, attempt=2))
+
+
+def test_an_instance_that_is_busy_makes_the_cut_wait(rds_world: RdsWorld) -> None:
+    rds_world.aws.set_db_instance_transition("held")
+    rds_world.source_with()
+    with pytest.raises(Unavailable):
+        cut(rds_world)
+    rds_world.aws.finish_db_instances()
+    assert cut(rds_world).state == "pending"
+
+
+def test_a_lost_reply_is_unknown_and_find_shows_what_it_made(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    rds_world.aws.fail_next("CreateDBSnapshot", "after")
+    with pytest.raises(OutcomeUnknown):
+        cut(rds_world)
+    assert [snapshot.native_id for snapshot in rds_world.kind.find(ACCOUNT, HOME, POINT)] == [f"drorch-{POINT}"]
+
+
+def test_throttling_is_busy_and_made_nothing(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    rds_world.aws.fail_next("CreateDBSnapshot", "throttle")
+    with pytest.raises(Busy):
+        cut(rds_world)
+    assert rds_world.kind.find(ACCOUNT, HOME, POINT) == ()
+
+
+def test_a_full_snapshot_quota_is_busy_with_a_hint(rds_world: RdsWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    rds_world.source_with()
+    cut(rds_world, "point1")
+    monkeypatch.setenv("MOTO_RDS_SNAPSHOT_LIMIT", "1")
+    with pytest.raises(Busy) as full:
+        cut(rds_world, "point2")
+    assert "quota" in full.value.hint
+
+
+def test_a_listing_that_ends_half_way_is_unavailable(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    for number in range(5):
+        cut(rds_world, f"point{number}")
+    rds_world.short_pages()
+    rds_world.aws.half("DescribeDBSnapshots")
+    with pytest.raises(Unavailable):
+        listed(rds_world)
+
+
+def test_an_instance_says_what_its_restore_needs(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    rds_world.source_with()
+    first, second = selected(rds_world, "shop-ledger1") + selected(rds_world, "shop-ledger2")
+    assert first.identity.startswith("db-")
+    assert first.identity != second.identity
+    assert first.bytes == 20 << 30
+    needed = {"engine", "engine_version", "class", "storage_type", "storage_gib", "port", "multi_az"}
+    needed |= {"parameter_groups", "option_groups", "security_groups"}
+    assert needed <= first.settings.keys()
+    assert first.settings["engine"] == "postgres"
+    assert b'"engine":"postgres"' in canonical_bytes(first.settings)
+
+
+def test_an_instance_of_a_cluster_is_not_in_this_version(rds_world: RdsWorld) -> None:
+    member = Source("aurora-1", settings={"cluster": "aurora"})
+    with pytest.raises(NotInThisVersion, match="cluster"):
+        rds_world.kind.cut(cut_order([member]), 0)
+    assert rds_world.aws.calls[("rds", "CreateDBSnapshot", HOME)] == 0
+
+
+def test_tags_that_rds_reserves_are_not_handed_on(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    (source,) = selected(rds_world)
+    tagged = Source(source.source_id, tags={**USER_TAGS, "rds:primaryDB": "x", "aws:rds:primaryDBInstance": "y"})
+    (made,) = rds_world.kind.cut(cut_order([tagged]), 0)
+    assert {key for key in made.tags if not key.startswith("drorch:")} == set(USER_TAGS)
+
+
+def test_a_copy_tells_when_the_original_was_cut(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    cut(rds_world)
+    rds_world.finish()
+    (first,) = listed(rds_world)
+    rds_world.kind.copy(copy_order(first))
+    (seen,) = listed(rds_world, AWAY)
+    assert seen.origin == first.started
+
+
+def test_a_source_snapshot_that_is_gone_is_not_found(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    cut(rds_world)
+    rds_world.finish()
+    (first,) = listed(rds_world)
+    rds_world.client("rds").delete_db_snapshot(DBSnapshotIdentifier=first.native_id)
+    with pytest.raises(NotFound):
+        rds_world.kind.copy(copy_order(first))
+
+
+def test_a_key_that_the_destination_does_not_know_is_refused_at_once(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    cut(rds_world)
+    rds_world.finish()
+    with pytest.raises(Refused):
+        rds_world.kind.copy(copy_order(listed(rds_world)[0], key="0f0f0f0f-1111-2222-3333-444444444444"))
+    assert listed(rds_world, AWAY) == []
+
+
+def test_a_refusal_about_the_option_group_says_what_is_missing(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    cut(rds_world)
+    rds_world.finish()
+    (first,) = listed(rds_world)
+    client = rds_world.kind._accounts.client("rds", ACCOUNT, AWAY, repeatable=False)
+
+    def refusal(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+        message = "The snapshot requires a target option group with the following options: Timezone"
+        return AWSResponse("", 400, {}, None), {
+            "Error": {"Code": "InvalidParameterCombination", "Message": message},
+            "ResponseMetadata": {"HTTPStatusCode": 400},
+        }
+
+    client.meta.events.register("before-call.rds.CopyDBSnapshot", refusal)
+    try:
+        with pytest.raises(Refused, match="Timezone") as refused:
+            rds_world.kind.copy(copy_order(first))
+    finally:
+        client.meta.events.unregister("before-call.rds.CopyDBSnapshot", refusal)
+    assert "option group" in refused.value.hint
+    assert AWAY in refused.value.hint
+
+
+def test_a_snapshot_under_the_points_identifier_is_found_even_without_tags(rds_world: RdsWorld) -> None:
+    name = rds_world.source_with()
+    rds_world.client("rds").create_db_snapshot(DBSnapshotIdentifier=f"drorch-{POINT}", DBInstanceIdentifier=name)
+    (found,) = rds_world.kind.find(ACCOUNT, HOME, POINT)
+    assert dict(found.tags) == {}
+    assert listed(rds_world) == []
+
+
+@pytest.mark.parametrize("identifier", ["", "Shop", "shop_ledger", "shop--ledger", "shop-", "1shop", "s" * 64])
+def test_identifiers_that_rds_does_not_take_are_refused(identifier: str) -> None:
+    with pytest.raises(ValidationError):
+        Options.model_validate({"identifier": identifier})
+
+
+def test_options_of_another_kind_are_a_fault_of_the_caller(rds_world: RdsWorld) -> None:
+    with pytest.raises(TypeError):
+        rds_world.kind.select(object(), [Source("shop")])

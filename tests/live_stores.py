@@ -1,0 +1,101 @@
+"""Every object store that claims the contract, each ready to be written to.
+
+The name before a colon is the module in ``drorch/stores``; what stands behind it is a variant, or a wrapper.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import clouds
+import pytest
+from faults import FaultyStore
+
+from drorch.aws import AMBIENT, AwsAccounts
+from drorch.demo.aws import EmbeddedAws
+from drorch.demo.gcs import EmbeddedGcs
+from drorch.ports import ObjectStore
+from drorch.stores import directory, gcs, memory, s3
+
+BUCKET = "acme-dr"
+REGION = "us-west-2"
+
+
+@contextmanager
+def s3_bucket() -> Iterator[EmbeddedAws]:
+    """An embedded AWS with a bucket, which the SDK's own variables point to."""
+    with clouds.embedded_aws() as aws, pytest.MonkeyPatch.context() as environment:
+        for name, value in clouds.aws_environment(aws.endpoint_url, REGION).items():
+            environment.setenv(name, value)
+        clouds.client(aws, "s3", REGION).create_bucket(
+            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+        yield aws
+
+
+def s3_store(*, attempts: int = 1, options: s3.Options | None = None) -> s3.S3Store:
+    """A store on the bucket, which asks only once unless told otherwise."""
+    chosen = options or s3.Options(bucket=BUCKET, region=REGION, account=AMBIENT, prefix="team/dr")
+    return s3.open_store("s3-west", chosen, AwsAccounts(attempts=attempts, read_seconds=10))
+
+
+@contextmanager
+def gcs_bucket() -> Iterator[EmbeddedGcs]:
+    """An embedded GCS with a bucket, which the SDK's own variable points to."""
+    with clouds.embedded_gcs(BUCKET) as embedded, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("STORAGE_EMULATOR_HOST", embedded.url)
+        yield embedded
+
+
+def gcs_store(*, patience: float = 0.01) -> gcs.GcsStore:
+    """A store on the bucket, of little patience."""
+    options = gcs.Options(bucket=BUCKET, region="europe-west1", prefix="team/dr")
+    return gcs.open_store("gcs-eu", options, patience=patience)
+
+
+@contextmanager
+def _memory() -> Iterator[ObjectStore]:
+    yield memory.MemoryStore()
+
+
+@contextmanager
+def _faulty() -> Iterator[ObjectStore]:
+    yield FaultyStore(memory.MemoryStore())
+
+
+@contextmanager
+def _directory() -> Iterator[ObjectStore]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield directory.open_store("nas", directory.Options(path=folder, provider="onprem", region="office"))
+
+
+@contextmanager
+def _s3() -> Iterator[ObjectStore]:
+    with s3_bucket():
+        yield s3_store()
+
+
+@contextmanager
+def _s3_compatible() -> Iterator[ObjectStore]:
+    with s3_bucket() as aws:
+        yield s3_store(options=s3.from_url(f"s3://{BUCKET}?region={REGION}&endpoint={aws.endpoint_url}"))
+
+
+@contextmanager
+def _gcs() -> Iterator[ObjectStore]:
+    with gcs_bucket():
+        store = gcs_store()
+        yield store
+        store.close()
+
+
+STORES: dict[str, Callable[[], AbstractContextManager[ObjectStore]]] = {
+    "memory": _memory,
+    "memory:faulty": _faulty,
+    "directory": _directory,
+    "s3": _s3,
+    "s3:compatible": _s3_compatible,
+    "gcs": _gcs,
+}

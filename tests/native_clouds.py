@@ -1,0 +1,242 @@
+"""One world per implementation of SnapshotKind, all with the same handles, for the contract and the kinds' own tests.
+
+In every world `HOME` and `AWAY` are two regions of the account `prod`, and snapshots stay pending until `finish`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from clouds import REGIONS, aws_environment, client, embedded_aws
+
+from drorch.aws import AwsAccount, AwsAccounts
+from drorch.demo.aws import EmbeddedAws
+from drorch.domain.native import NativeSnapshot, Source
+from drorch.kinds import ebs, rds_instance
+from drorch.kinds.memory import MemoryCloud, MemorySnapshots
+from drorch.ports import CopyOrder, CutOrder, SnapshotKind
+
+ACCOUNT = "prod"
+HOME, AWAY = REGIONS[0], REGIONS[1]
+SITE = "acme"
+POINT = "abcdefghij2345670000"
+OTHER_POINT = "zyxwvutsrq2345670000"
+USER_TAGS = {"app": "shop", "tier": "data"}
+
+
+class World(Protocol):
+    """What a test may do to a world beside calling its kind."""
+
+    @property
+    def kind(self) -> SnapshotKind:
+        """What is tested."""
+
+    def options(self, source: str = "") -> object:
+        """Options that select what `source_with` made (as RDS: the source of that id)."""
+
+    def source_with(self, *, key: str = "", tags: Mapping[str, str] = USER_TAGS) -> str:
+        """A new source at HOME, encrypted when a key is named; its id."""
+
+    def new_key(self, region: str) -> str:
+        """A usable key in `region`."""
+
+    def finish(self) -> None:
+        """Everything pending becomes usable."""
+
+    def fail(self, snapshot: NativeSnapshot, why: str) -> None:
+        """One snapshot ends in an error."""
+
+    def lose(self, region: str) -> None:
+        """The region does not answer."""
+
+    def give_back(self, region: str) -> None:
+        """It answers again."""
+
+    def short_pages(self) -> None:
+        """Listings come in pages of two."""
+
+
+class _AwsWorld:
+    def __init__(self, cloud: Cloud) -> None:
+        self.aws = aws = cloud.aws
+        os.environ.update(aws_environment(aws.endpoint_url, HOME))  # for this test: tests/conftest.py takes it back
+        aws.reset()
+        aws.set_snapshot_transition("held")
+        self.finish: Callable[[], None] = aws.finish_snapshots
+        self.lose = aws.lose_region
+        self.give_back = aws.recover_region
+
+    def client(self, service: str, region: str = HOME) -> Any:
+        """A plain client that asks once."""
+        return client(self.aws, service, region)
+
+    def new_key(self, region: str) -> str:
+        kms = self.client("kms", region)
+        key = kms.create_key(KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["KeyId"]
+        kms.create_alias(AliasName=f"alias/{key[:8]}", TargetKeyId=key)
+        return f"alias/{key[:8]}"
+
+    def fail(self, snapshot: NativeSnapshot, why: str) -> None:
+        self.aws.fail_snapshot(snapshot.region, snapshot.native_id, why)
+
+    def short_pages(self) -> None:
+        self.aws.cap_pages(2)
+
+
+class EbsWorld(_AwsWorld):
+    """EBS on the embedded cloud."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        super().__init__(cloud)
+        self.kind = ebs.EbsSnapshots(cloud.accounts)
+
+    def options(self, source: str = "") -> object:
+        return ebs.Options(select=ebs.Select(tags=USER_TAGS))
+
+    def source_with(self, *, key: str = "", tags: Mapping[str, str] = USER_TAGS) -> str:
+        encryption: dict[str, Any] = {"Encrypted": True, "KmsKeyId": key} if key else {}
+        bearing = [{"Key": tag, "Value": value} for tag, value in tags.items()]
+        made = self.client("ec2").create_volume(
+            AvailabilityZone=f"{HOME}a",
+            Size=8,
+            TagSpecifications=[{"ResourceType": "volume", "Tags": bearing}],
+            **encryption,
+        )
+        return str(made["VolumeId"])
+
+
+class RdsWorld(_AwsWorld):
+    """RDS instances on the embedded cloud."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        super().__init__(cloud)
+        self.kind = rds_instance.RdsInstanceSnapshots(cloud.accounts)
+        self._made = 0
+
+    def options(self, source: str = "shop-ledger1") -> object:
+        return rds_instance.Options(identifier=source)
+
+    def source_with(self, *, key: str = "", tags: Mapping[str, str] = USER_TAGS) -> str:
+        self._made += 1
+        name = f"shop-ledger{self._made}"
+        self.client("rds").create_db_instance(
+            DBInstanceIdentifier=name,
+            DBInstanceClass="db.t3.micro",
+            Engine="postgres",
+            MasterUsername="owner",
+            MasterUserPassword="not-a-secret",
+            AllocatedStorage=20,
+            Tags=[{"Key": tag, "Value": value} for tag, value in tags.items()],
+            **({"StorageEncrypted": True, "KmsKeyId": key} if key else {}),
+        )
+        return name
+
+
+class MemoryWorld:
+    """The public fake, as EBS (`named` false) or as RDS."""
+
+    def __init__(self, *, named: bool) -> None:
+        self.now = datetime(2026, 11, 20, 9, 0, 0, 250_000, tzinfo=UTC)
+        self.cloud = MemoryCloud(self._tick, pending_for=None)
+        self.kind = MemorySnapshots(self.cloud, *(("rds-instance", "rds") if named else ("ebs", "ec2")), named=named)
+        self._named = named
+        self._sources: list[Source] = []
+        self.finish: Callable[[], None] = self.cloud.finish
+        self.fail = self.cloud.fail
+        self.lose = self.cloud.lose
+        self.give_back = self.cloud.give_back
+
+    def _tick(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+    def options(self, source: str = "source-1") -> object:
+        if self._named:
+            return rds_instance.Options(identifier=source)
+        return ebs.Options(select=ebs.Select(tags=USER_TAGS))
+
+    def source_with(self, *, key: str = "", tags: Mapping[str, str] = USER_TAGS) -> str:
+        name = f"source-{len(self._sources) + 1}"
+        self._sources.append(Source(name, bytes=8 << 30, encrypted=bool(key), kms_key=key, tags=tags, identity=name))
+        self.cloud.put_sources(self.kind.service, ACCOUNT, HOME, self._sources)
+        return name
+
+    def new_key(self, region: str) -> str:
+        self.cloud.put_key(ACCOUNT, region, f"alias/{region}")
+        return f"alias/{region}"
+
+    def short_pages(self) -> None:
+        """There are none here."""
+
+
+WORLDS = ("ebs", "rds-instance", "memory", "memory-named")
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """The embedded AWS and our own way to it."""
+
+    aws: EmbeddedAws
+    accounts: AwsAccounts
+
+
+@contextmanager
+def cloud() -> Iterator[Cloud]:
+    """An embedded AWS for one test module; the worlds empty it. Our clients ask once: nothing backs off."""
+    with embedded_aws() as aws:
+        accounts = AwsAccounts({ACCOUNT: AwsAccount(), "vault": AwsAccount()}, attempts=1)
+        yield Cloud(aws, accounts)
+        accounts.close()
+
+
+def world_of(name: str, open_cloud: Callable[[], Cloud]) -> World:
+    """The world of that name, empty."""
+    if name.startswith("memory"):
+        return MemoryWorld(named=name == "memory-named")
+    return EbsWorld(open_cloud()) if name == "ebs" else RdsWorld(open_cloud())
+
+
+def own_tags(point: str = POINT, site: str = SITE) -> dict[str, str]:
+    """The tags of a cut's order."""
+    return {
+        "drorch:site": site,
+        "drorch:application": "shop",
+        "drorch:resource": "data",
+        "drorch:slot": "2026-11-20T09:00Z",
+        "drorch:point": point,
+    }
+
+
+def selected(world: World, source: str = "") -> tuple[Source, ...]:
+    """What the world's options select at HOME now."""
+    options = world.options(source) if source else world.options()
+    return world.kind.select(options, tuple(world.kind.sources(ACCOUNT, HOME, [options])))
+
+
+def cut_order(sources: Sequence[Source], point: str = POINT, site: str = SITE) -> CutOrder:
+    """An order to cut `sources` at HOME."""
+    return CutOrder(ACCOUNT, HOME, point, tuple(sources), own_tags(point, site))
+
+
+def copy_order(snapshot: NativeSnapshot, *, key: str = "", attempt: int = 1, account: str = ACCOUNT) -> CopyOrder:
+    """An order to copy a snapshot from HOME into AWAY."""
+    tags = {**own_tags(snapshot.tags["drorch:point"]), "drorch:source": snapshot.native_id}
+    return CopyOrder(
+        account, AWAY, ACCOUNT, HOME, snapshot.tags["drorch:point"], snapshot, tags, kms_key=key, attempt=attempt
+    )
+
+
+def cut(world: World, point: str = POINT, *, site: str = SITE) -> NativeSnapshot:
+    """A point of the world's first source: its one snapshot, pending."""
+    (made,) = world.kind.cut(cut_order(selected(world)[:1], point, site), 0)
+    return made
+
+
+def listed(world: World, region: str = HOME, site: str = SITE) -> list[NativeSnapshot]:
+    """One listing of the site."""
+    return list(world.kind.snapshots(ACCOUNT, region, site))
