@@ -314,8 +314,9 @@ def mapped(operation: str, *, resource: str = "", vault: str = "", mutates: bool
     """
     from botocore.exceptions import BotoCoreError, ClientError, UndefinedModelAttributeError
     from botocore.parsers import ResponseParserError
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import HTTPError, ProxySchemeUnsupported
 
+    theirs = (BotoCoreError, UndefinedModelAttributeError, ResponseParserError, HTTPError, ProxySchemeUnsupported)
     try:
         yield
     except ClientError as error:
@@ -323,7 +324,7 @@ def mapped(operation: str, *, resource: str = "", vault: str = "", mutates: bool
         raise kind(
             _MESSAGES[kind], operation=operation, resource=resource, vault=vault, cause=cause, hint=hint
         ) from error
-    except (BotoCoreError, UndefinedModelAttributeError, ResponseParserError, HTTPError, OSError) as error:
+    except (*theirs, OSError) as error:
         kind, hint = _unanswered(error, mutates)
         raise kind(
             _MESSAGES[kind], operation=operation, resource=resource, vault=vault, cause=_short(error), hint=hint

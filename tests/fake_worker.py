@@ -56,7 +56,8 @@ class ProcessEngine:
 
     @contextmanager
     def dump(self, options: Mapping[str, str], secrets: Mapping[str, str], inventory: str) -> Iterator[ProcessEngine]:
-        print("a line that some library prints")
+        sys.stdout.write("a line that some library prints\n")
+        sys.stdout.flush()
         if "fault" in options:
             raise ZeroDivisionError(options["fault"])
         self.command = options["command"]

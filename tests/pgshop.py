@@ -76,7 +76,7 @@ def contents(server: Running, database: str, user: str = "postgres") -> dict[str
         ).fetchall()
         found["constraints"] = session.execute(
             "SELECT conname::text, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid <> 0"
-            " AND contype <> 'n' ORDER BY 1, 2"
+            " AND contype <> 'n' AND connamespace::regnamespace::text IN ('shop', 'public') ORDER BY 1, 2"
         ).fetchall()
         found["indexes"] = session.execute(
             "SELECT indexdef FROM pg_indexes WHERE schemaname IN ('shop', 'public') ORDER BY 1"

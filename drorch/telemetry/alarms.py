@@ -8,7 +8,7 @@ import structlog
 
 log = structlog.get_logger()
 
-FAILED_PASS = "pass-failed"
+FAILED_PASS = "pass-failed"  # noqa: S105  no password: a pass of the loop
 INVALID_POLICY = "policy-invalid"
 UNREAD_VAULT = "vault-unread"
 

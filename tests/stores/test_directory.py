@@ -70,7 +70,7 @@ def test_nothing_stays_in_incoming(store: DirectoryStore, root: Path) -> None:
     store.put("a", b"z", overwrite=True)
     upload = store.upload("b")
     upload.write(b"x")
-    assert len(os.listdir(root / ".incoming")) == 1
+    assert len(list((root / ".incoming").iterdir())) == 1
     upload.commit()
     given_up = store.upload("c")
     given_up.write(b"x")

@@ -40,12 +40,12 @@ def mapped(operation: str, *, resource: str, vault: str, mutates: bool = False) 
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage.exceptions import DataCorruption, InvalidPathError, InvalidResponse
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import HTTPError, ProxySchemeUnsupported
 
-    theirs = (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidPathError, InvalidResponse, HTTPError, OSError)
+    google = (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidPathError, InvalidResponse)
     try:
         yield
-    except theirs as error:  # requests' own errors are OSErrors
+    except (*google, HTTPError, ProxySchemeUnsupported, OSError) as error:  # requests' own errors are OSErrors
         kind, hint = _meaning(error, mutates)
         cause = " ".join(str(error).split())[:300]
         raise kind(
@@ -58,6 +58,7 @@ def _meaning(error: Any, mutates: bool) -> tuple[type[DrorchError], str]:
     from google.api_core import exceptions as api
     from google.auth import exceptions as auth
     from google.cloud.storage.exceptions import DataCorruption, InvalidPathError, InvalidResponse
+    from urllib3.exceptions import ProxySchemeUnsupported
 
     lost = OutcomeUnknown if mutates else Unavailable
     if isinstance(error, api.RetryError):
@@ -70,7 +71,7 @@ def _meaning(error: Any, mutates: bool) -> tuple[type[DrorchError], str]:
         return _status(int(error.code), str(error), mutates)
     if isinstance(error, InvalidResponse):
         return _status(int(getattr(error.response, "status_code", 0) or 500), str(error), mutates)
-    if isinstance(error, (InvalidPathError, api.GoogleAPIError)) and not _transfer(error):
+    if isinstance(error, (InvalidPathError, api.DuplicateCredentialArgs, ProxySchemeUnsupported)):
         return Refused, ""
     return (Unavailable if _never_sent(error) else lost), ""
 
@@ -113,12 +114,6 @@ def _status(code: int, text: str, mutates: bool) -> tuple[type[DrorchError], str
     if code == 408 or code >= 500 or code < 400:
         return (OutcomeUnknown if mutates else Unavailable), ""
     return Refused, ""
-
-
-def _transfer(error: Any) -> bool:
-    from google.api_core.exceptions import GoogleAPICallError
-
-    return isinstance(error, GoogleAPICallError)
 
 
 def _never_sent(error: Any) -> bool:

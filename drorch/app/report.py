@@ -1,0 +1,133 @@
+"""What commands report, as the stable JSON of the contract. Pure. null means none or not known, never 0."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from drorch.app.reconcile import ApplicationPlan
+from drorch.domain.action import deletions_digest
+from drorch.domain.instant import to_text
+from drorch.domain.model import Copy, FailureDomain, FailureLevel, RecoveryPoint
+from drorch.domain.objective import ApplicationStatus, Standing
+
+Json = dict[str, object]
+
+
+def status_json(now: datetime, plans: Mapping[str, ApplicationPlan], invalid: Iterable[str] = ()) -> Json:
+    """`status`. `invalid` names applications whose policy never was valid here: nothing else is known of them."""
+    known = [_application(plan.status) for plan in plans.values()]
+    unknown: list[Json] = [
+        {"application": name, "policy_valid": False, "levels": {}, "datasets": [], "resources": []}
+        for name in sorted(set(invalid) - plans.keys())
+    ]
+    return {"at": to_text(now), "applications": [*known, *unknown]}
+
+
+def plan_json(now: datetime, plans: Mapping[str, ApplicationPlan]) -> Json:
+    """`plan`. The digest covers the sorted (vault, point) deletions of all applications."""
+    actions = [action for plan in plans.values() for action in plan.actions]
+    return {
+        "at": to_text(now),
+        "digest": deletions_digest(actions),
+        "actions": [dict(action.to_json()) for action in actions],
+    }
+
+
+def points_json(points: Iterable[RecoveryPoint], domains: Mapping[str, FailureDomain]) -> Json:
+    """`points`, in the order given. `domains` says where the vaults lie; of others only the name is known."""
+    return {"points": [_point(point, domains) for point in points]}
+
+
+# --- status --------------------------------------------------------------------------------------------------------
+
+
+def _application(status: ApplicationStatus) -> Json:
+    return {
+        "application": status.application,
+        "policy_valid": status.policy_valid,
+        "levels": _levels(status.levels),
+        "datasets": [
+            {
+                "dataset": dataset.dataset,
+                "resources": list(dataset.resources),
+                "exempt": {level.value: reason for level, reason in dataset.exempt.items()},
+                "levels": _levels(dataset.levels),
+            }
+            for dataset in status.datasets
+        ],
+        "resources": [
+            {
+                "resource": resource.resource,
+                "kind": resource.kind,
+                "newest_cut_at": _time(resource.newest_cut_at),
+                "levels": _levels(resource.levels),
+            }
+            for resource in status.resources
+        ],
+    }
+
+
+def _levels(levels: Mapping[FailureLevel, Standing]) -> Json:
+    return {level.value: _standing(standing) for level, standing in levels.items()}
+
+
+def _standing(standing: Standing) -> Json:
+    promised = None if standing.exempt else standing.objective
+    return {
+        "rpo_objective_s": seconds(promised.rpo) if promised else None,
+        "rpo_attained_s": seconds(standing.rpo_attained),
+        "rpo_verified_s": seconds(standing.rpo_verified),
+        "rto_objective_s": seconds(promised.rto) if promised else None,
+        "rto_attained_s": seconds(standing.rto_attained),
+        "rpo_met": standing.rpo_met,
+        "rto_met": standing.rto_met,
+        "why": standing.why,
+    }
+
+
+def seconds(span: timedelta | None) -> int | None:
+    """Whole seconds, rounded up: what missed its objective by less than a second does not read as if it met it."""
+    return None if span is None else math.ceil(span.total_seconds())
+
+
+# --- points --------------------------------------------------------------------------------------------------------
+
+
+def _point(point: RecoveryPoint, domains: Mapping[str, FailureDomain]) -> Json:
+    return {
+        "id": point.id,
+        "application": point.application,
+        "resource": point.resource,
+        "kind": point.kind,
+        "slot": point.slot,
+        "cut_at": _time(point.cut_at),
+        "pinned": point.pinned,
+        "note": point.note or None,
+        "copies": [_copy(copy, domains.get(copy.vault)) for copy in point.copies],
+    }
+
+
+def _copy(copy: Copy, domain: FailureDomain | None) -> Json:
+    members = [
+        {"native_id": m.native_id, "role": m.role, "source_id": m.source_id, "bytes": m.bytes or None}
+        for m in copy.members
+    ]
+    size = copy.bytes or sum(member.bytes for member in copy.members)
+    return {
+        "vault": copy.vault,
+        "state": copy.state.value,
+        "provider": domain.provider if domain else None,
+        "account": (domain.account or None) if domain else None,
+        "region": domain.region if domain else None,
+        "members": members,
+        "path": copy.path or None,
+        "bytes": size or None,
+        "locked_until": _time(copy.locked_until),
+        "verified_at": _time(copy.verified_at),
+    }
+
+
+def _time(when: datetime | None) -> str | None:
+    return None if when is None else to_text(when)

@@ -1,0 +1,160 @@
+"""The sessions behind every AWS call: who is asked, how often, as whom."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import clouds
+import pytest
+from botocore.exceptions import ClientError
+
+from drorch import __version__
+from drorch.aws import AMBIENT, AwsAccount, AwsAccounts, _timestamp, mapped, regions
+from drorch.demo.aws import EmbeddedAws
+from drorch.domain.errors import Refused, Unavailable
+
+HOME, SECOND, THIRD = clouds.REGIONS
+ROLE = "arn:aws:iam::222222222222:role/drorch"
+
+
+@pytest.fixture
+def accounts(aws: EmbeddedAws) -> AwsAccounts:
+    return AwsAccounts(
+        {"prod": AwsAccount(id="111111111111"), "vault": AwsAccount(id="222222222222", role_arn=ROLE)}, read_seconds=5
+    )
+
+
+def test_module_imports_no_sdk() -> None:
+    program = "import sys, drorch.aws; print(any(name.startswith(('boto', 'urllib3')) for name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_same_arguments_give_the_same_client_also_to_racing_threads(accounts: AwsAccounts) -> None:
+    made: list[Any] = []
+    start = threading.Barrier(8)
+
+    def make() -> None:
+        start.wait()
+        made.append(accounts.client("ec2", "prod", HOME))
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 8
+    assert len({id(client) for client in made}) == 1
+    others = [
+        accounts.client("ec2", "prod", SECOND),
+        accounts.client("ec2", "prod", HOME, repeatable=False),
+        accounts.client("ec2", AMBIENT, HOME),
+    ]
+    assert len({id(client) for client in (*made, *others)}) == 4
+
+
+def test_unknown_account_is_refused(accounts: AwsAccounts) -> None:
+    with pytest.raises(Refused, match="staging"):
+        accounts.client("ec2", "staging", HOME)
+
+
+def test_call_without_a_token_is_sent_once(aws: EmbeddedAws, accounts: AwsAccounts) -> None:
+    aws.fail_next("CreateSnapshot", "before", times=9)
+    ec2 = accounts.client("ec2", "prod", HOME, repeatable=False)
+    with pytest.raises(ClientError):
+        ec2.create_snapshot(VolumeId="vol-1")
+    assert aws.calls["ec2", "CreateSnapshot", HOME] == 1
+
+
+def test_other_calls_are_repeated_at_most_six_times(
+    aws: EmbeddedAws, accounts: AwsAccounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    aws.fail_next("DescribeSnapshots", "before", times=9)
+    with pytest.raises(ClientError):
+        accounts.client("ec2", "prod", HOME).describe_snapshots()
+    assert aws.calls["ec2", "DescribeSnapshots", HOME] == 6
+
+
+def test_requests_name_drorch_and_its_version(aws: EmbeddedAws, accounts: AwsAccounts) -> None:
+    seen: list[str] = []
+    ec2 = accounts.client("ec2", "prod", HOME)
+    ec2.meta.events.register("before-send", lambda request, **_: seen.append(str(request.headers["User-Agent"])))
+    ec2.describe_snapshots(OwnerIds=["self"])
+    assert f"drorch/{__version__}" in seen[0]
+
+
+def test_role_is_assumed_once_for_all_regions_in_the_region_first_needed(
+    aws: EmbeddedAws, accounts: AwsAccounts
+) -> None:
+    for region in (HOME, SECOND, THIRD):
+        accounts.client("ec2", "vault", region).describe_snapshots(OwnerIds=["self"])
+    assert aws.calls["sts", "AssumeRole", HOME] == 1
+    assert sum(count for (service, _, _), count in aws.calls.items() if service == "sts") == 1
+    identity = accounts.client("sts", "vault", HOME).get_caller_identity()
+    assert identity["Account"] == "222222222222"
+    assert identity["Arn"].endswith("/drorch")
+    assert accounts.client("sts", "prod", HOME).get_caller_identity()["Account"] != "222222222222"
+
+
+def test_role_is_assumed_elsewhere_while_a_region_is_lost(aws: EmbeddedAws, accounts: AwsAccounts) -> None:
+    """Crisis recovery into the second region must not need the first one's STS."""
+    aws.lose_region(SECOND)
+    lost, other = (accounts.client("ec2", "vault", region) for region in (SECOND, THIRD))
+    assert other.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+    assert aws.calls["sts", "AssumeRole", THIRD] == 1
+    assert lost.meta.region_name == SECOND
+
+
+def test_role_that_cannot_be_assumed_anywhere_is_unavailable(aws: EmbeddedAws, accounts: AwsAccounts) -> None:
+    ec2 = accounts.client("ec2", "vault", HOME)
+    aws.stop()
+    with pytest.raises(Unavailable), mapped("ec2 DescribeSnapshots"):
+        ec2.describe_snapshots()
+
+
+def test_role_without_any_credentials_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    accounts = AwsAccounts({"vault": AwsAccount(id="222222222222", role_arn=ROLE)})
+    with pytest.raises(Refused) as raised:
+        accounts.client("ec2", "vault", HOME)
+    assert "credentials" in raised.value.hint
+
+
+def test_closed_accounts_make_new_clients(aws: EmbeddedAws, accounts: AwsAccounts) -> None:
+    first = accounts.client("ec2", "prod", HOME)
+    accounts.close()
+    second = accounts.client("ec2", "prod", HOME)
+    assert first is not second
+    assert second.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+
+
+def test_regions_are_known_without_network() -> None:
+    known = regions()
+    assert {"us-east-1", "eu-central-1", "ap-southeast-2", "cn-north-1", "us-gov-west-1"} <= known
+    assert "us-west-9" not in known
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-20T09:15:00Z",
+        "2026-11-20T09:15:00.000Z",
+        "2026-11-20T09:15:00+00:00",
+        "2026-11-20T10:15:00+01:00",
+        "2026-11-20T09:15:00",
+        "Fri, 20 Nov 2026 09:15:00 GMT",
+        "1795166100",
+        1795166100,
+        1795166100.0,
+    ],
+)
+def test_instants_of_replies_are_read_in_every_form(text: object) -> None:
+    """ISO 8601 (EC2, RDS), RFC 822 (S3 headers), Unix seconds (JSON services)."""
+    assert _timestamp(text) == datetime(2026, 11, 20, 9, 15, tzinfo=UTC)
