@@ -1,10 +1,16 @@
-"""A database that has a bit of everything that a dump may trip over, and a way to compare two databases."""
+"""A database with a bit of everything that a dump may trip over; ways to dump, restore and compare databases."""
 
 # ruff: noqa: S608 - the names are constants
 
 from __future__ import annotations
 
-from pgservers import Running
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pgservers import WHEEL, Running, given, taken
+
+from drorch.engines.postgres import PostgresEngine
+from drorch.ports import Inventory, RestoreTarget
 
 _STATEMENTS = (
     "CREATE SCHEMA shop",
@@ -83,3 +89,40 @@ def contents(server: Running, database: str, user: str = "postgres") -> dict[str
         ).fetchall()
         found["functions"] = session.execute("SELECT prosrc FROM pg_proc WHERE proname = 'twice'").fetchall()
     return found
+
+
+@dataclass
+class Dump:
+    """One dump, whole."""
+
+    facts: Mapping[str, object]
+    artefacts: dict[str, bytes]
+    inventory: Inventory
+
+
+def dump(server: Running, database: str, user: str = "postgres") -> Dump:
+    """Dump a database, its rows counted."""
+    with PostgresEngine([WHEEL]).dump(server.options(database, user), {}, "exact") as session:
+        return Dump(session.facts, taken(session), session.inventory())
+
+
+def target(server: Running, database: str, user: str = "postgres", *, with_globals: bool = False) -> RestoreTarget:
+    """A target on the server, not prepared."""
+    return PostgresEngine([WHEEL]).target(server.url(database, user), None, with_globals=with_globals)
+
+
+def restore(server: Running, database: str, dumped: Dump, **more: object) -> tuple[str, ...]:
+    """A whole restore; every count must be equal. The notes."""
+    place = target(server, database, **more)  # type: ignore[arg-type]
+    place.prepare(dumped.facts)
+    notes = given(place, dumped.artefacts)
+    assert place.inventory(dumped.inventory).tables == {
+        name: count for name, count in dumped.inventory.tables.items() if count is not None
+    }
+    return (*notes, *place.complete())
+
+
+def names(server: Running) -> set[object]:
+    """The databases of a server."""
+    with server.session() as session:
+        return {row[0] for row in session.execute("SELECT datname::text FROM pg_database")}

@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from drorch import __version__
-from drorch.app.loading import Pace, Reader, load_artefact
-from drorch.app.progress import Steps
+from drorch.app.loading import Pace, Reader, beating, load_artefact
+from drorch.app.progress import Meter, Steps
 from drorch.app.restore import RestoreRequest, locate
 from drorch.app.signing import write_record
 from drorch.app.verifying import Ready, differing_counts, verify_point
@@ -174,18 +174,6 @@ def run_drill(
     )
 
 
-def run_drill_job(
-    job: Mapping[str, Any],
-    engine: Engine,
-    scratch: Scratch,
-    stores: Mapping[str, ObjectStore],
-    reader: Reader,
-    key: SecretKey,
-) -> dict[str, object]:
-    """`run_drill` for an order that came through a pipe; the outcome goes back the same way."""
-    return run_drill(DrillOrder.from_json(job), engine, scratch, stores, reader, key).to_json()
-
-
 @dataclass(slots=True)
 class _Found:
     """What has come to light so far. `why` is for the proof and names no table; `told` is for the people here."""
@@ -249,7 +237,8 @@ def _load_and_ask(
         found.seconds |= {"download": round(pace.download), "load": round(pace.load)}
     if ready.counted:
         with steps.step("compare", order.resource, f"row counts of {ready.counted} tables"):
-            found.differences += differing_counts(ready, target)
+            with beating(Meter("compare", order.resource, None, reader.clock.now()), reader):
+                found.differences += differing_counts(ready, target)
             found.compared = ready.counted
             if found.differences:
                 steps.fail()

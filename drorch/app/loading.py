@@ -21,6 +21,8 @@ from drorch.ports import Clock, Consumer, ObjectStore, RestoreTarget
 
 _POLL = 0.2
 """Seconds between looks at the cancel event while the loading process works."""
+_BEAT = 10.0
+"""Seconds between two looks at work that moves no bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,28 @@ def load_artefact(
         with _killing(consumer, reader.cancel):
             _pour(parts, consumer.stdin, reader.ticker, pace, consumer)
             began = reader.ticker()
-            warnings = consumer.finish()
+            with beating(meter, reader):
+                warnings = consumer.finish()
             pace.load += reader.ticker() - began
     return warnings
+
+
+@contextmanager
+def beating(meter: Meter, reader: Reader) -> Iterator[None]:
+    """Go on reporting while a database builds indexes or counts rows: silence would be taken for a standstill."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(_BEAT):
+            reader.sink(meter.at(reader.clock.now()))
+
+    thread = threading.Thread(target=beat, name="beat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _pour(

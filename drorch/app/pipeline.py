@@ -1,8 +1,9 @@
 """One artefact on its way: producer -> zstd -> age -> digests -> all vaults at once, in bounded memory.
 
-A reader thread keeps the producer busy, the caller's thread compresses, encrypts and digests, a thread per vault writes
-(`drorch.app.vault_writers`). No temporary file, one read of the source whatever the number of vaults. Nothing becomes
-visible here: the caller commits once every producer has ended well.
+One thread reads and compresses, the caller's encrypts and digests, one per vault writes (`drorch.app.vault_writers`):
+all of these release the interpreter's lock, and compression, the slowest, has a core for itself. No temporary file, one
+read of the source whatever the number of vaults. Nothing becomes visible here: the caller commits once every producer
+has ended well.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ LEAF_BYTES = 1024 * 1024
 LARGEST_VOLUME = 64 * 1024 * LEAF_BYTES
 LEVEL = 3
 _READ_BYTES = 1024 * 1024
-_BUFFERS = 3
+_WAITING = 4
+"""Compressed pieces, each of a MiB at most, that may wait to be encrypted."""
 _PIPE_BYTES = 1024 * 1024
 
 
@@ -94,21 +96,16 @@ def stream_artefact(
     """
     cutter = _Cutter(name + layout.ENCRYPTED, folder, Encryptor(recipients), writers, volume_bytes)
     reader = _Reader(producer, writers)
-    zstd = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
-    plain = 0
 
     def tell() -> None:
-        progress(StreamProgress(name, plain, cutter.bytes, writers.written()))
+        progress(StreamProgress(name, reader.plain_bytes, cutter.bytes, writers.written()))
 
     writers.on_wait(tell)
     try:
         reader.thread.start()
-        while (data := reader.next()) is not None:
-            cutter.take(zstd.compress(data))
-            plain += len(data)
-            reader.recycle(data)
+        while (packed := reader.next()) is not None:
+            cutter.take(packed)
             tell()
-        cutter.take(zstd.flush())
         artefact = cutter.finish()
         tell()
     except BaseException:
@@ -116,19 +113,20 @@ def stream_artefact(
         raise
     finally:
         writers.on_wait(lambda: None)
-    return StreamResult(artefact, bytes(cutter.leaves), plain)
+    return StreamResult(artefact, bytes(cutter.leaves), reader.plain_bytes)
 
 
 class _Reader:
-    """Fills a few pooled buffers from the producer, then waits for its end. Shares the lock of the writers."""
+    """Reads the producer, compresses, and waits for the producer's end. Shares the lock of the writers."""
 
     def __init__(self, producer: Producer, writers: VaultWriters) -> None:
+        self.plain_bytes = 0
         self._producer = producer
         self._source = cast("io.RawIOBase", producer.stdout)
+        self._zstd = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
         self._writers = writers
         self._changed = writers.changed
-        self._free = deque(memoryview(bytearray(_READ_BYTES)) for _ in range(_BUFFERS))
-        self._ready: deque[memoryview] = deque()
+        self._ready: deque[bytes] = deque()
         self._ended = False
         self._stopped = False
         self._error: Exception | None = None
@@ -136,22 +134,17 @@ class _Reader:
         with suppress(OSError, AttributeError):  # not a pipe, or the user's share of pipe memory is used up
             fcntl.fcntl(producer.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
-    def next(self) -> memoryview | None:
-        """The next bytes; None after a good end. Raises what ended it badly."""
+    def next(self) -> bytes | None:
+        """The next compressed bytes; None after a good end. Raises what ended it badly."""
         with self._changed:
             self._writers.wait_for(lambda: bool(self._ready) or self._ended)
             self._writers.check()
             if self._ready:
+                self._changed.notify_all()
                 return self._ready.popleft()
             if self._error is not None:
                 raise self._error
             return None
-
-    def recycle(self, data: memoryview) -> None:
-        """The buffer may be filled again."""
-        with self._changed:
-            self._free.append(memoryview(cast("bytearray", data.obj)))
-            self._changed.notify_all()
 
     def stop(self) -> None:
         """Kill the producer; the thread ends with it."""
@@ -163,10 +156,7 @@ class _Reader:
     def _run(self) -> None:
         error: Exception | None = None
         try:
-            while self._fill():
-                pass
-            if not self._stopped:
-                self._producer.finish()
+            self._read_all()
         except DrorchError as failure:
             error = failure
         except Exception as failure:  # noqa: BLE001 - whatever it is, the caller's thread must hear of it
@@ -175,21 +165,25 @@ class _Reader:
             self._ended, self._error = True, error
             self._changed.notify_all()
 
-    def _fill(self) -> bool:
-        """Fill one buffer as far as it goes; False at the end."""
+    def _read_all(self) -> None:
+        buffer = memoryview(bytearray(_READ_BYTES))
+        filled = len(buffer)
+        while filled == len(buffer) and not self._stopped:
+            filled = 0
+            while filled < len(buffer) and (count := self._source.readinto(buffer[filled:])):
+                filled += count
+            self._hand_over(self._zstd.compress(buffer[:filled]), filled)
+        if not self._stopped:
+            self._producer.finish()
+            self._hand_over(self._zstd.flush(), 0)
+
+    def _hand_over(self, packed: bytes, plain: int) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._free) or self._stopped)
-            if self._stopped:
-                return False
-            buffer = self._free.popleft()
-        filled = 0
-        while filled < len(buffer) and (count := self._source.readinto(buffer[filled:])):
-            filled += count
-        with self._changed:
-            if filled:
-                self._ready.append(buffer[:filled])
+            self.plain_bytes += plain
+            self._changed.wait_for(lambda: len(self._ready) < _WAITING or self._stopped)
+            if packed:
+                self._ready.append(packed)
                 self._changed.notify_all()
-        return filled == len(buffer)
 
 
 class _Cutter:

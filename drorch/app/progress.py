@@ -28,6 +28,7 @@ class Progress:
     total: int | None = None
     rate: float | None = None
     left: timedelta | None = None
+    elapsed: timedelta = timedelta()
 
     @property
     def share(self) -> float | None:
@@ -43,6 +44,7 @@ class Progress:
             "total": self.total,
             "rate": None if self.rate is None else round(self.rate),
             "left_s": None if self.left is None else round(self.left.total_seconds()),
+            "elapsed_s": round(self.elapsed.total_seconds()),
         }
 
 
@@ -59,6 +61,7 @@ class Meter:
     def __init__(self, step: str, resource: str, total: int | None, now: datetime) -> None:
         self._step, self._resource, self._total = step, resource, total
         self._done = 0
+        self._began = now
         self._samples: deque[tuple[datetime, int]] = deque([(now, 0)])
 
     def advance(self, count: int, now: datetime) -> Progress:
@@ -77,7 +80,7 @@ class Meter:
         left = None
         if rate and self._total is not None:
             left = timedelta(seconds=max(0, self._total - self._done) / rate)
-        return Progress(self._step, self._resource, self._done, self._total, rate, left)
+        return Progress(self._step, self._resource, self._done, self._total, rate, left, now - self._began)
 
 
 def ignore(progress: Progress) -> None:

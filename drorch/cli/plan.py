@@ -30,9 +30,8 @@ def plan(config: str | None, applications: tuple[str, ...], everything: bool, as
 
     seen = open_host(config).reconciler.look()
     plans = chosen(seen, applications)
-    actions = [action for p in plans for action in p.actions]
     if as_json:
-        emit_json(plan_json(seen.at, actions))
+        emit_json(plan_json(seen.at, {p.policy.application: p for p in plans}))
     else:
         print_plan(plans, everything=everything)
     tell_about_policies(seen)

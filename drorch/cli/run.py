@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from drorch.wiring.host import Host
 
 
 @click.command()
@@ -15,20 +19,60 @@ import click
 @click.pass_obj
 def run(config: str | None, once: bool, timeout: str | None, as_json: bool) -> int:
     """The daemon. Logs are JSON under systemd, lines on a terminal."""
+    import os
+
     from drorch.app.clock import SystemClock
     from drorch.domain.errors import Usage
-    from drorch.telemetry.log import set_up
+    from drorch.telemetry.log import configure
     from drorch.wiring.host import open_host
 
     stop = threading.Event()
     host = open_host(config, clock=SystemClock(stop))
-    set_up()
-    if not once:
-        if timeout or as_json:
-            raise Usage("--timeout and --json go with --once")
-        from drorch.daemon import run_daemon
+    configure(environ=os.environ)
+    if once:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: stop.set())
+        return _once(host, stop, timeout, as_json=as_json)
+    if timeout or as_json:
+        raise Usage("--timeout and --json go with --once")
+    from drorch.daemon import DaemonSettings, run_daemon
 
-        return run_daemon(host, stop)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
-    return _once(host, stop, timeout, as_json=as_json)
+    listen = host.config.http.listen
+    settings = DaemonSettings(host.config.state, host.config.tick, (listen.host, listen.port) if listen else None)
+    return run_daemon(host.reconciler, settings, check=lambda: open_host(config).vocabulary)
+
+
+def _once(host: Host, stop: threading.Event, timeout: str | None, *, as_json: bool) -> int:
+    from drorch.app.once import run_once
+    from drorch.cli.screen import emit_json, say, tell
+    from drorch.cli.until import duration
+
+    limit = duration(timeout, "--timeout") if timeout else None
+    with host.locks.held("daemon", "drorch run --once"):
+        try:
+            report = run_once(host.reconciler, host.clock, timeout=limit, stop=stop)
+        finally:
+            host.reconciler.close()
+    if as_json:
+        finished = [{**f.action.to_json(), "outcome": f.outcome, "error": _text(f.error)} for f in report.finished]
+        emit_json(
+            {
+                "passes": report.passes,
+                "finished": finished,
+                "pending": list(report.pending),
+                "problems": list(report.problems),
+                "exit_code": report.exit_code,
+            }
+        )
+        return report.exit_code
+    done = sum(finished.error is None for finished in report.finished)
+    say(f"{report.passes} passes, {done} of {len(report.finished)} actions done")
+    for pending in report.pending:
+        tell(f"pending: {pending}", color="yellow")
+    for problem in report.problems:
+        tell(problem, color="red")
+    return report.exit_code
+
+
+def _text(error: Exception | None) -> str | None:
+    return None if error is None else str(error)

@@ -81,7 +81,7 @@ def progress_words(progress: Mapping[str, Any]) -> str:
     step, done, total = str(progress.get("step") or "starting"), progress.get("done"), progress.get("total")
     if not isinstance(done, int):
         done = progress.get("plain_bytes")
-    if not isinstance(done, int):
+    if not isinstance(done, int) or (done == 0 and not total):
         return step
     words = f"{step} {size(done)}" + (f" of {size(total)} ({done * 100 // total} %)" if total else "")
     rate, left = progress.get("rate"), progress.get("left_s")

@@ -29,9 +29,11 @@ def status(config: str | None, applications: tuple[str, ...], check: bool, stric
 
     host = open_host(config)
     seen = host.reconciler.look()
-    statuses = [plan.status for plan in chosen(seen, applications)]
+    plans = chosen(seen, applications)
+    statuses = [plan.status for plan in plans]
     if as_json:
-        emit_json(status_json(seen.at, statuses))
+        invalid = [entry.application for entry in seen.policies.invalid] if not applications else []
+        emit_json(status_json(seen.at, {plan.policy.application: plan for plan in plans}, invalid))
     else:
         print_status(statuses)
     tell_about_policies(seen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from drorch.domain.duration import parse_duration
 from drorch.domain.errors import Usage
@@ -10,12 +10,15 @@ from drorch.domain.errors import Usage
 
 def end_of_pin(text: str, now: datetime) -> datetime | None:
     """The end of ``--pin D``: None for `forever`. Usage for anything that is no duration."""
-    if text == "forever":
-        return None
+    return None if text == "forever" else now + duration(text, "--pin")
+
+
+def duration(text: str, option: str) -> timedelta:
+    """A duration such as 90m or 14d. Usage for anything else."""
     try:
-        return now + parse_duration(text)
+        return parse_duration(text)
     except ValueError as error:
-        raise Usage(f"--pin {text}: {error}", hint="such as 14d, or forever") from error
+        raise Usage(f"{option} {text}: {error}", hint="such as 90m or 14d") from error
 
 
 def instant(text: str, option: str) -> datetime:

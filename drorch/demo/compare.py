@@ -73,10 +73,12 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 WHERE c.relkind IN ('r', 'm') AND {_OURS} ORDER BY 1, 2
 """  # noqa: S608  (no part of it comes from outside)
 _DIGEST = """
-SELECT count(*), md5(coalesce(string_agg(line, E'\\n' ORDER BY line COLLATE "C"), '')) FROM (SELECT t::text AS line FROM {} t) s
+SELECT count(*), md5(coalesce(string_agg(line, E'\\n' ORDER BY line COLLATE "C"), ''))
+FROM (SELECT t::text AS line FROM {} t) s
 """
 _DEFINITIONS = f"""
-SELECT 'index ' || i.indexname, i.indexdef FROM pg_indexes i JOIN pg_namespace n ON n.nspname = i.schemaname WHERE {_OURS}
+SELECT 'index ' || i.indexname, i.indexdef
+FROM pg_indexes i JOIN pg_namespace n ON n.nspname = i.schemaname WHERE {_OURS}
 UNION ALL
 SELECT 'constraint ' || conrelid::regclass || '.' || conname, pg_get_constraintdef(k.oid)
 FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace WHERE conrelid <> 0 AND {_OURS}
@@ -84,6 +86,7 @@ UNION ALL
 SELECT 'view ' || c.oid::regclass, pg_get_viewdef(c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE relkind IN ('v', 'm') AND {_OURS}
 UNION ALL
-SELECT 'sequence ' || sequencename, start_value || ' by ' || increment_by || ', last ' || coalesce(last_value::text, '-')
+SELECT 'sequence ' || sequencename,
+    start_value || ' by ' || increment_by || ', last ' || coalesce(last_value::text, '-')
 FROM pg_sequences q JOIN pg_namespace n ON n.nspname = q.schemaname WHERE {_OURS}
 """  # noqa: S608  (no part of it comes from outside)

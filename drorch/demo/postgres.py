@@ -75,6 +75,8 @@ class EmbeddedPostgres:
     def __init__(self, folder: Path, *, binaries: Path | None = None) -> None:
         self.bin_folder = binaries or wheel_binaries()
         """Where clients (``pg_dump``, ``psql``) of the server's version are found."""
+        self.programs = self.bin_folder
+        """Once started: the same programs where the server's own uid can run them."""
         self.password = secrets.token_urlsafe(24)
         """The superuser's."""
         self.port = 0
@@ -90,7 +92,7 @@ class EmbeddedPostgres:
         """Make a cluster and serve it. Unavailable when the server does not come up, with the end of its log."""
         self._room = _new_room(self._parent, self._uid)
         try:
-            programs = self._programs()
+            programs = self.programs = self._programs()
             for name in ("data", "socket"):
                 self._own_folder(self._room / name)
             self._initdb(programs)

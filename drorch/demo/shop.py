@@ -148,8 +148,8 @@ CREATE FUNCTION draw(nth bigint, what int, below int) RETURNS int LANGUAGE sql I
 _ROWS = """
 INSERT INTO customers (id, email, name, country, address, newsletter, born, joined_at)
 SELECT n, 'customer' || n || '@example.' || (ARRAY['com', 'org', 'net'])[1 + draw(n, 1, 3)],
-    (ARRAY['Ada', 'Zoë', 'Søren', 'Łucja', 'Иван', 'Αθηνά', '美咲', 'محمد', 'José', 'Bríd'])[1 + draw(n, 2, 10)] || ' ' ||
-    (ARRAY['Müller', 'O''Neill', 'Çelik', 'Nguyễn', 'Петров', '田中', 'Ångström', 'García'])[1 + draw(n, 3, 8)],
+    (ARRAY['Ada', 'Zoë', 'Søren', 'Łucja', 'Иван', 'Αθηνά', '美咲', 'محمد', 'José', 'Bríd'])[1 + draw(n, 2, 10)]
+    || ' ' || (ARRAY['Müller', 'O''Neill', 'Çelik', 'Nguyễn', 'Петров', '田中', 'Ångström', 'García'])[1 + draw(n, 3, 8)],
     (ARRAY['DE', 'IE', 'TR', 'VN', 'BG', 'JP', 'SE', 'ES'])[1 + draw(n, 4, 8)],
     jsonb_build_object('street', 'Street ' || draw(n, 5, 400), 'zip', lpad(draw(n, 6, 99999)::text, 5, '0'),
         'floor', nullif(draw(n, 7, 9), 0)),
@@ -159,8 +159,8 @@ FROM generate_series(1, {customers}) n;
 
 INSERT INTO products (id, sku, name, price, tags, weight)
 SELECT n, 'SKU-' || lpad(n::text, 6, '0'),
-    (ARRAY['Kettle', 'Lamp ½"', 'Bücherregal', 'Tea 茶', 'Chair\\back', E'Rug\\twoven', 'Кружка'])[1 + draw(n, 20, 7)] ||
-    ' No. ' || n, (99 + draw(n, 21, 50000)) / 100.0,
+    (ARRAY['Kettle', 'Lamp ½"', 'Bücherregal', 'Tea 茶', 'Chair\\back', E'Rug\\twoven', 'Кружка'])[1 + draw(n, 20, 7)]
+    || ' No. ' || n, (99 + draw(n, 21, 50000)) / 100.0,
     ARRAY(SELECT (ARRAY['home', 'new', 'sale', 'größer', 'eco'])[k] FROM generate_series(1, draw(n, 22, 6)) k),
     draw(n, 23, 1000000) / 7.0
 FROM generate_series(1, {products}) n;

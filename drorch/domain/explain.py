@@ -219,6 +219,10 @@ def _plain(kind: str, detail: ErrorDetails, context: Mapping[str, Any]) -> tuple
         sign = {"gt": "greater than", "ge": "at least", "lt": "less than", "le": "at most"}
         name = next(key for key in sign if key in context)
         return f"must be {sign[name]} {context[name]}", ""
+    if kind == "string_pattern_mismatch":
+        return "must have the right form", f"the pattern is {context['pattern']}"
+    if kind in ("too_long", "string_too_long"):
+        return f"must not be longer than {context['max_length']}", ""
     if kind in ("too_short", "string_too_short"):
         return "must not be empty", ""
     return detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should be", "must be"), ""

@@ -203,6 +203,8 @@ def _check_manifest(body: Mapping[str, Any]) -> None:
         _field(artefact, "leaves_sha256")
         for key in ("bytes", "header_bytes", "leaf_bytes"):
             _count(artefact, key)
+        if artefact["leaf_bytes"] == 0:
+            raise Damaged("a manifest's leaves are empty", cause=artefact["name"])
         volumes = _list(artefact, "volumes")
         for volume in volumes:
             _name(volume, "object")

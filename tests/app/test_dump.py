@@ -341,6 +341,6 @@ def test_killed_at_any_instant_a_vault_has_nothing_that_counts_or_all_of_it(fail
 def test_the_clock_of_the_host_dates_the_record_only() -> None:
     world = Vaults("nas")
     world.clock = HandClock(datetime(2027, 1, 1, tzinfo=UTC))
-    outcome = world.dump(ago=timedelta(days=1))
+    outcome = world.dump(ago=timedelta(minutes=2))
     assert outcome.manifest.at == datetime(2027, 1, 1, tzinfo=UTC)
-    assert outcome.cut_at == datetime(2026, 12, 31, tzinfo=UTC)
+    assert outcome.cut_at == datetime(2026, 12, 31, 23, 58, tzinfo=UTC)

@@ -264,7 +264,7 @@ def test_the_slowest_vault_sets_the_pace_and_memory_stays_bounded() -> None:
     thread, errors = in_background(lambda: send(Given(noise(30 * MIB)), stores, ticker=ticker, progress=note))
     assert stores["slow"].faults.stalled.wait(30)
     thread.join(0.5)
-    assert seen[0] <= 6 * MIB
+    assert 0 < seen[0] <= 12 * MIB
     stores["slow"].faults.release()
     ended(thread)
     assert not errors

@@ -36,7 +36,9 @@ def test_rate_and_time_left_follow_the_last_seconds_not_the_whole_way() -> None:
 def test_the_rate_falls_while_nothing_comes() -> None:
     meter = Meter("load", "orders", 10 * MIB, NOON)
     busy = meter.advance(MIB, NOON + timedelta(seconds=1)).rate
-    idle = meter.at(NOON + timedelta(seconds=10)).rate
+    later = meter.at(NOON + timedelta(seconds=10))
+    idle = later.rate
+    assert later.elapsed == timedelta(seconds=10)
     assert busy is not None
     assert idle is not None
     assert idle < busy / 5
@@ -50,7 +52,7 @@ def test_an_unknown_total_gives_no_share_and_no_time_left() -> None:
 
 
 def test_progress_goes_through_a_pipe_as_whole_numbers() -> None:
-    progress = Progress("load", "orders", 5, 10, 2.4, timedelta(seconds=2.6))
+    progress = Progress("load", "orders", 5, 10, 2.4, timedelta(seconds=2.6), timedelta(minutes=1.5))
     assert progress.to_json() == {
         "step": "load",
         "resource": "orders",
@@ -58,6 +60,7 @@ def test_progress_goes_through_a_pipe_as_whole_numbers() -> None:
         "total": 10,
         "rate": 2,
         "left_s": 3,
+        "elapsed_s": 90,
     }
 
 

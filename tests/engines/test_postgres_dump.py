@@ -16,6 +16,7 @@ from pgservers import PASSWORD, Running, free_port, running, taken
 
 from drorch.domain.errors import Busy, NotFound, Refused, Unavailable
 from drorch.engines.postgres import Connection, Options, PostgresEngine
+from drorch.engines.postgres.connection import translate
 from drorch.engines.postgres.server import PrivateServer
 
 SECRETS = {"pw": PASSWORD}
@@ -321,6 +322,23 @@ def test_a_newer_client_is_used_when_the_servers_own_is_not_installed(
     with PostgresEngine([new.binaries]).dump(old.options("postgres"), {}, "off") as session:
         assert str(session.facts["client_version"]).startswith(str(new.major))
         assert taken(session)["data.pgcustom"].startswith(b"PGDMP")
+
+
+def _errors(kind: type[psycopg.Error]) -> set[type[psycopg.Error]]:
+    return {kind}.union(*(_errors(sub) for sub in kind.__subclasses__()))
+
+
+def test_every_error_of_the_driver_becomes_one_of_ours() -> None:
+    """Passing troubles are Unavailable, the rest is Refused; nothing of psycopg leaves the engine."""
+    kinds = _errors(psycopg.Error)
+    assert len(kinds) > 200
+    found = {kind: type(translate(kind("text"), "dump", "db")) for kind in kinds}
+    assert found[psycopg.errors.LockNotAvailable] is found[psycopg.errors.TooManyConnections] is Busy
+    assert found[psycopg.errors.AdminShutdown] is found[psycopg.errors.DiskFull] is Unavailable
+    assert found[psycopg.OperationalError] is found[psycopg.errors.SerializationFailure] is Unavailable
+    assert found[psycopg.errors.InsufficientPrivilege] is found[psycopg.errors.UndefinedTable] is Refused
+    assert found[psycopg.errors.InvalidCatalogName] is NotFound
+    assert set(found.values()) == {Busy, Unavailable, Refused, NotFound}
 
 
 class _Standby(PrivateServer):

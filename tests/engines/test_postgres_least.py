@@ -1,4 +1,4 @@
-"""A role without superuser, as a managed service gives it: dump, drill and restore work, and say what they leave out."""
+"""A role without superuser, as managed services give it: dump, drill and restore work and say what they leave out."""
 
 from __future__ import annotations
 
@@ -134,13 +134,13 @@ def test_an_extension_that_data_depend_on_and_the_target_lacks_is_named_in_the_e
 @pytest.fixture
 def grantor(new: Running) -> Iterator[str]:
     yield new.role("LOGIN CREATEROLE", name="grantor")
-    new.run("DROP ROLE grantor")
+    new.run("DROP ROLE clerk", "DROP ROLE boss", "DROP ROLE grantor")
 
 
 def test_attributes_that_only_a_superuser_can_give_are_left_out_and_noted(new: Running, grantor: str) -> None:
     script = (
-        "CREATE ROLE boss;\nALTER ROLE boss WITH SUPERUSER INHERIT NOCREATEROLE NOCREATEDB LOGIN NOREPLICATION BYPASSRLS"
-        " PASSWORD 'SCRAM-SHA-256$4096:AAAAAAAAAAAAAAAAAAAAAA==$AAAA:BBBB';\n"
+        "CREATE ROLE boss;\nALTER ROLE boss WITH SUPERUSER INHERIT NOCREATEROLE NOCREATEDB LOGIN NOREPLICATION"
+        " BYPASSRLS PASSWORD 'SCRAM-SHA-256$4096:AAAAAAAAAAAAAAAAAAAAAA==$AAAA:BBBB';\n"
         "CREATE ROLE clerk;\nALTER ROLE clerk WITH NOSUPERUSER LOGIN NOREPLICATION NOBYPASSRLS;\n"
         "GRANT boss TO clerk WITH INHERIT TRUE GRANTED BY nobody_here;\nGRANT postgres TO clerk;\n"
     )
@@ -153,7 +153,6 @@ def test_attributes_that_only_a_superuser_can_give_are_left_out_and_noted(new: R
     query = "SELECT rolsuper::text || rolcanlogin::text FROM pg_roles WHERE rolname = '{}'"
     assert new.value(query.format("boss")) == "falsetrue"
     assert new.value("SELECT pg_has_role('clerk', 'boss', 'member')") is True
-    new.run("DROP ROLE clerk", "DROP ROLE boss")
 
 
 ENTRIES = (

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def _gone(folder: Path, seconds: float = 20) -> bool:
     while time.monotonic() < deadline:
         if not folder.exists() and not _processes(folder):
             return True
+        threading.Event().wait(0.02)
     return False
 
 
@@ -148,11 +150,11 @@ def test_binaries_that_another_uid_cannot_reach_are_copied(short: Path) -> None:
     """A virtual environment in root's home has mode 700."""
     closed = short / "closed"
     closed.mkdir(mode=0o700)
-    (closed / "pginstall").symlink_to(WHEEL.parent)
-    inside = closed / "real"
-    subprocess.run(["cp", "-r", str(WHEEL.parent), str(inside)], check=True)
+    package = WHEEL.parent.parent
+    for folder in (package, package.with_name(f"{package.name}.libs")):
+        subprocess.run(["cp", "-r", str(folder), str(closed)], check=True)
     short.chmod(0o755)
-    with PrivateServer(inside / "bin", short / "pg") as server:
+    with PrivateServer(closed / package.name / "pginstall" / "bin", short / "pg") as server:
         with psycopg.connect(host=str(server.socket), user="postgres", dbname="postgres") as session:
             row = session.execute("SELECT setting FROM pg_settings WHERE name = 'data_directory'").fetchone()
         assert row == (str(server.data),)

@@ -30,7 +30,7 @@ class Watch:
     def _run(self) -> None:
         own = Path(f"/proc/{os.getpid()}")
         mine = (own / "cmdline").read_bytes()
-        while not self._end.is_set():
+        while not self._end.wait(0.0005):
             for task in own.glob("task/*/children"):
                 for pid in self._read(task).split():
                     words, variables = (
@@ -89,7 +89,7 @@ def test_no_child_of_a_dump_or_a_restore_shows_the_password(old: Running, monkey
         assert PASSWORD.encode() not in watch.text
         assert b"another-secret" not in watch.text
         for names in watch.seen.values():
-            assert names <= ALLOWED
+            assert names <= ALLOWED | {"TZ"}, "private servers of other tests have a time zone"
         assert PASSWORD not in str(facts)
 
 

@@ -21,7 +21,8 @@ from botocore.parsers import ResponseParserError
 from botocore.retries.standard import ThrottledRetryableChecker
 from google.api_core.exceptions import GoogleAPICallError, from_http_status
 
-from drorch.aws import _CODES, mapped
+from drorch.aws import mapped
+from drorch.aws.errors import _CODES
 from drorch.domain.errors import (
     AlreadyExists,
     Busy,

@@ -19,6 +19,9 @@ _GIVEN_BY_SUPERUSERS = frozenset(
 )
 """Attributes that a role without superuser may not even mention (before PostgreSQL 16)."""
 
+_GIVEN_BY_OWNERS = _GIVEN_BY_SUPERUSERS | {"CREATEDB", "NOCREATEDB", "CREATEROLE", "NOCREATEROLE"}
+"""Attributes that since PostgreSQL 16 only a role that has them may mention."""
+
 
 @dataclass
 class RolesReport:
@@ -68,12 +71,13 @@ def _alter(session: Session, statement: Statement, report: RolesReport) -> None:
     failed = tried(session, statement.text.encode())
     if failed is None:
         return
-    fewer = [token for token in statement.tokens if token.upper() not in _GIVEN_BY_SUPERUSERS]
-    if len(fewer) < len(statement.tokens) and tried(session, joined(fewer).encode()) is None:
-        lost = [word for word in statement.words if word in _GIVEN_BY_SUPERUSERS and not word.startswith("NO")]
-        if lost:
-            report.notes.append(f"role {name} was created without {', '.join(lost)}: only a superuser can give that")
-        return
+    for beyond in (_GIVEN_BY_SUPERUSERS, _GIVEN_BY_OWNERS):
+        fewer = [token for token in statement.tokens if token.upper() not in beyond]
+        if len(fewer) < len(statement.tokens) and tried(session, joined(fewer).encode()) is None:
+            lost = [word for word in statement.words if word in beyond and not word.startswith("NO")]
+            if lost:
+                report.notes.append(f"role {name} was created without {', '.join(lost)}: this role may not give that")
+            return
     report.notes.append(f"a setting of role {name} was left out: {failed}")
 
 

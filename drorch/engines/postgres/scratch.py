@@ -97,13 +97,14 @@ def _make_extension(admin: Session, extension: Extension) -> bool:
         admin.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(schema, loader))
     try:
         admin.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {} WITH SCHEMA {} CASCADE").format(name, schema))
-        for table in extension.tables:
-            admin.execute(sql.SQL("GRANT ALL ON {} TO {}").format(sql.Identifier(*table), loader))
-            admin.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(table[0]), loader))
     except psycopg.OperationalError:
         raise
     except psycopg.Error:
         return False
+    for table in extension.tables:  # an older version of the extension may not have them
+        with suppress(psycopg.ProgrammingError):
+            admin.execute(sql.SQL("GRANT ALL ON {} TO {}").format(sql.Identifier(*table), loader))
+            admin.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(table[0]), loader))
     return True
 
 

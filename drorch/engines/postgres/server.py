@@ -123,9 +123,7 @@ class PrivateServer:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         if self._uid is not None and not _others_may_enter(self._binaries):
-            # A virtual environment in root's home: PostgreSQL finds its lib and share folders relative to its own.
-            shutil.copytree(self._binaries.parent, self.folder / "install", symlinks=True)
-            self._binaries = self.folder / "install" / self._binaries.name
+            self._binaries = _copied(self._binaries, self.folder / "install")
         self.socket.mkdir(mode=0o700)
         for path in (self.folder, self.socket):
             if self._uid is not None and self._gid is not None:
@@ -210,6 +208,21 @@ def _others_may_enter(folder: Path) -> bool:
     """Whether a stranger's uid may use what lies in `folder`, judged by the modes of it and all folders above."""
     resolved = folder.resolve()
     return all(path.stat().st_mode & stat.S_IXOTH for path in (resolved, *resolved.parents))
+
+
+def _copied(binaries: Path, into: Path) -> Path:
+    """A copy of an installation, for instance of one in a virtual environment in root's home; its folder of programs.
+
+    PostgreSQL finds its lib and share folders relative to its own, and a wheel's programs find their libraries in the
+    folder ``PACKAGE.libs`` beside their package (auditwheel).
+    """
+    root = binaries.resolve().parent
+    package = next((path for path in (root, root.parent) if path.with_name(f"{path.name}.libs").is_dir()), root)
+    inside = into / package.name / root.relative_to(package)
+    shutil.copytree(root, inside, symlinks=True)
+    if (libraries := package.with_name(f"{package.name}.libs")).is_dir():
+        shutil.copytree(libraries, into / libraries.name, symlinks=True)
+    return inside / binaries.name
 
 
 def _tail(text: bytes) -> str:

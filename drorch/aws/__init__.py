@@ -1,0 +1,227 @@
+"""AWS at the door: one session per account, cached clients; `mapped` turns botocore's errors into ours.
+
+Importing this module imports no SDK; the first client does. Emulators and private clouds are reached by the SDK's own
+variables (``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_S3``).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, cast
+
+from drorch import __version__
+from drorch.aws.errors import HINT_CREDENTIALS
+from drorch.aws.errors import mapped as mapped
+from drorch.domain.errors import Refused
+
+AMBIENT = "-"
+"""The account key for the credentials of the process itself; no name of the host configuration can be spelled so."""
+
+ATTEMPTS = 6
+"""Attempts at a call that may be repeated, the first included (botocore's standard mode, exponential back-off)."""
+
+CONNECT_SECONDS = 10
+READ_SECONDS = 60
+POOL = 32
+"""Connections one client keeps: uploads to it and reads from it run side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwsAccount:
+    """One entry of `aws.accounts`: its twelve digits, and the role to assume ("" means ambient credentials)."""
+
+    id: str = ""
+    role_arn: str = ""
+
+
+class AwsAccounts:
+    """Clients per service, account and region. Safe for threads; clients are made one at a time, then shared."""
+
+    def __init__(
+        self,
+        accounts: Mapping[str, AwsAccount] | None = None,
+        *,
+        attempts: int = ATTEMPTS,
+        connect_seconds: float = CONNECT_SECONDS,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
+        self._accounts = {AMBIENT: AwsAccount(), **(accounts or {})}
+        self._timeouts = (connect_seconds, read_seconds)
+        self._attempts = attempts
+        self._lock = threading.Lock()
+        self._sessions: dict[str, _AccountSession] = {}
+        self._clients: dict[tuple[str, str, str, bool, str], Any] = {}
+
+    def account(self, name: str) -> AwsAccount:
+        """The account by its key. Refused when the configuration has none of that name."""
+        try:
+            return self._accounts[name]
+        except KeyError:
+            raise Refused(
+                f"there is no AWS account named {name!r}", operation="aws", hint="name it under aws.accounts"
+            ) from None
+
+    def client(self, service: str, account: str, region: str, *, repeatable: bool = True, endpoint: str = "") -> Any:
+        """A botocore client, the same one for the same arguments.
+
+        `repeatable=False` sends each request once: for the calls that AWS gives no client token (CreateSnapshot,
+        CreateSnapshots, CopySnapshot, CreateImage), where a blind repetition makes a second snapshot. `endpoint` is
+        the URL of a compatible service elsewhere. Making a client talks to nobody; Refused when it cannot be made.
+        """
+        key = (service, account, region, repeatable, endpoint)
+        with self._lock:
+            if key not in self._clients:
+                known = self.account(account)
+                if account not in self._sessions:
+                    self._sessions[account] = _AccountSession(known, self._timeouts)
+                with mapped(f"{service} client", resource=f"{account}.{region}"):
+                    self._clients[key] = self._sessions[account].client(
+                        service, region, self._attempts if repeatable else 1, endpoint
+                    )
+            return self._clients[key]
+
+    def close(self) -> None:
+        """Close every connection. Clients made before must not be used again."""
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
+            self._sessions.clear()
+
+
+class _AccountSession:
+    """The botocore session of one account, its credentials shared by the clients of all regions."""
+
+    def __init__(self, account: AwsAccount, timeouts: tuple[float, float]) -> None:
+        import botocore.session
+
+        self._timeouts = timeouts
+        self._session: Any = botocore.session.Session()
+        self._session.register_component("data_loader", _models())
+        self._session.user_agent_name = "drorch"
+        self._session.user_agent_version = __version__
+        self._session.set_config_variable("sts_regional_endpoints", "regional")
+        # Parsing instants is a third of what a page of 1,000 snapshots costs with botocore's own parser.
+        self._session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+        self._regions: list[str] = []
+        self._credentials = self._assumed(account.role_arn) if account.role_arn else None
+
+    def client(self, service: str, region: str, attempts: int, endpoint: str) -> Any:
+        """A new client; `AwsAccounts` caches it."""
+        from botocore.config import Config
+
+        if region not in self._regions:
+            self._regions.insert(0, region)
+        options: dict[str, Any] = {}
+        if endpoint:
+            # Since 1.36 the SDK sends checksums by default that many S3-compatible stores refuse.
+            options = {
+                "request_checksum_calculation": "when_required",
+                "response_checksum_validation": "when_required",
+                "s3": {"addressing_style": "path"},
+            }
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            connect_timeout=self._timeouts[0],
+            read_timeout=self._timeouts[1],
+            max_pool_connections=POOL,
+            **options,
+        )
+        if self._credentials is not None:
+            # Set as the session's own, so that they refresh by themselves under every client made from it.
+            self._session._credentials = self._credentials
+        return self._session.create_client(service, region_name=region, config=config, endpoint_url=endpoint or None)
+
+    def _assumed(self, role_arn: str) -> Any:
+        """Credentials of the role, fetched at first use and again before they expire."""
+        from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+
+        source = self._session.get_credentials()
+        if source is None:
+            raise Refused(
+                "there are no AWS credentials to assume a role with",
+                operation="sts AssumeRole",
+                resource=role_arn,
+                hint=HINT_CREDENTIALS,
+            )
+        fetcher = AssumeRoleCredentialFetcher(
+            client_creator=cast("Any", self._sts),
+            source_credentials=source,
+            role_arn=role_arn,
+            extra_args={"RoleSessionName": "drorch"},
+        )
+        return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method="assume-role")
+
+    def _sts(self, _service: str, **credentials: str) -> _AnyRegionSts:
+        return _AnyRegionSts(self._session, tuple(self._regions), self._timeouts, credentials)
+
+
+@cache
+def _models() -> Any:
+    """The loader of service models, one for all sessions: it keeps what it has parsed (EC2's are 3 MB of JSON)."""
+    import botocore.session
+
+    return botocore.session.Session().get_component("data_loader")
+
+
+def _timestamp(value: Any) -> datetime:
+    """An instant of a reply: ISO 8601 mostly; RFC 822 and Unix seconds as botocore reads them."""
+    from botocore.utils import parse_timestamp
+
+    if isinstance(value, str) and value[4:5] == "-":
+        with suppress(ValueError):
+            when = datetime.fromisoformat(value)
+            return when if when.tzinfo else when.replace(tzinfo=UTC)
+    return parse_timestamp(value)
+
+
+class _AnyRegionSts:
+    """AssumeRole at the first region that answers: the role must stay assumable while one of the regions is lost."""
+
+    def __init__(
+        self, session: Any, regions: tuple[str, ...], timeouts: tuple[float, float], credentials: Mapping[str, str]
+    ) -> None:
+        self._session = session
+        self._regions = regions
+        self._timeouts = timeouts
+        self._credentials = credentials
+
+    def assume_role(self, **request: Any) -> Any:
+        """STS AssumeRole. Raises botocore's error of the last region when none answered."""
+        from botocore.config import Config
+        from botocore.exceptions import ConnectionError as NoConnection
+        from botocore.exceptions import HTTPClientError
+
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": 2},
+            connect_timeout=self._timeouts[0],
+            read_timeout=self._timeouts[1],
+        )
+        lost: Exception | None = None
+        for region in self._regions:
+            client = self._session.create_client("sts", region_name=region, config=config, **self._credentials)
+            try:
+                return client.assume_role(**request)
+            except (NoConnection, HTTPClientError) as error:
+                lost = error
+            finally:
+                client.close()
+        raise lost or Refused("no region to assume a role in", operation="sts AssumeRole")
+
+
+def regions() -> frozenset[str]:
+    """Every region of every partition that botocore's own data know; no network."""
+    import botocore.session
+
+    session = botocore.session.Session()
+    session.register_component("data_loader", _models())
+    return frozenset(
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("ec2", partition_name=partition)
+    )

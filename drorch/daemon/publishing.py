@@ -1,0 +1,149 @@
+"""After every pass: alarms, metrics (in memory and as a text file) and one closing line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from drorch.app.observe import World
+from drorch.app.reconcile import Finished, Pass
+from drorch.domain.errors import DrorchError
+from drorch.domain.model import Vault
+from drorch.telemetry.alarms import FAILED_PASS, INVALID_POLICY, UNREAD_VAULT, Alarms
+from drorch.telemetry.exposition import write_page
+from drorch.telemetry.metrics import ApplicationFacts, Facts, render
+
+log = structlog.get_logger()
+
+MISSING_POLICY = "policy-missing"
+METRICS_FILE = "metrics.prom"
+
+
+class Seen(Protocol):
+    """What the metrics ask of the observer."""
+
+    @property
+    def vaults(self) -> Mapping[str, Vault]:
+        """The object vaults."""
+
+    def checked_at(self, vault: str) -> datetime | None:
+        """When an object vault was last listed completely."""
+
+    def never_read(self, world: World) -> frozenset[str]:
+        """Vaults of which nothing at all is known."""
+
+
+class Counts(Protocol):
+    """What the reconciler has counted since the start."""
+
+    @property
+    def observer(self) -> Seen:
+        """Whose vaults they are."""
+
+    @property
+    def outcomes(self) -> Mapping[tuple[str, str], int]:
+        """(action, outcome) -> how many ended so."""
+
+    @property
+    def attempts(self) -> Mapping[tuple[str, str, str], datetime]:
+        """(application, resource, outcome) -> when one last ended so."""
+
+
+class Publisher:
+    """Keeps the last good picture: after a pass that failed it is shown as the older picture that it is."""
+
+    def __init__(self, state: Path, version: str, counts: Counts, now: datetime) -> None:
+        self.page = ""
+        self.alarms = Alarms()
+        self._file = state / METRICS_FILE
+        self._counts = counts
+        self._facts = Facts(now, version)
+
+    def passed(self, seen: Pass, seconds: float, now: datetime) -> None:
+        """A pass ended well."""
+        self.alarms.settle(alarms_of(seen))
+        self._facts = _facts(seen, self._counts, self._facts.version)
+        self._publish(seconds, now)
+        log.info(
+            "pass ended",
+            seconds=round(seconds, 1),
+            started=dict(Counter(action.name for action in seen.started)),
+            finished=_counted(seen.finished),
+            waiting=len(seen.waiting),
+            running=seen.running,
+            holds=len(seen.holds),
+            alarms=sorted(self.alarms.kinds),
+        )
+
+    def failed(self, error: Exception, seconds: float, now: datetime) -> None:
+        """A pass ended in an error: the daemon goes on, what is wrong is logged and stands as an alarm."""
+        known = isinstance(error, DrorchError)
+        self.alarms.also(FAILED_PASS, "the loop", str(error) if known else f"{type(error).__name__}: {error}")
+        self._publish(seconds, now)
+        # Words for what was foreseen; for a fault of drorch itself the traceback, in the journal's one line.
+        more = {} if known else {"exc_info": error}
+        log.error("pass failed", seconds=round(seconds, 1), error=str(error), kind=type(error).__name__, **more)
+
+    def _publish(self, seconds: float, now: datetime) -> None:
+        self._facts = replace(
+            self._facts,
+            outcomes=dict(self._counts.outcomes),
+            attempts=dict(self._counts.attempts),
+            alarms=self.alarms.kinds,
+            pass_seconds=seconds,
+            pass_ended=now,
+        )
+        try:
+            self.page = render(self._facts, now)
+            write_page(self._file, self.page)
+        except DrorchError as error:
+            log.warning("metrics file not written", error=str(error))
+        except Exception as error:
+            log.error("metrics not computed", error=str(error), exc_info=error)
+
+
+def alarms_of(seen: Pass) -> dict[tuple[str, str], str]:
+    """(kind, subject) -> why, for all that a person has to look at."""
+    found: dict[tuple[str, str], str] = {}
+    for hold in seen.holds:
+        if hold.alarm and hold.alarm != UNREAD_VAULT:  # told once per vault, below
+            where = f" in {hold.vault}" if hold.vault else ""
+            found[(hold.alarm, f"{hold.application}/{hold.resource}{where}")] = hold.reason
+    found.update({(UNREAD_VAULT, vault): why for vault, why in seen.world.unread.items()})
+    for invalid in seen.policies.invalid:
+        findings = [str(finding) for finding in seen.policies.findings if Path(finding.file).name == invalid.file]
+        found[(INVALID_POLICY, invalid.file)] = "; ".join(findings[:3]) or "it is not a valid policy"
+    for application in seen.policies.missing:
+        found[(MISSING_POLICY, application)] = "its file is gone; nothing of it is deleted, and nothing is cut"
+    return found
+
+
+def _facts(seen: Pass, counts: Counts, version: str) -> Facts:
+    valid = {loaded.policy.application: not loaded.stale for loaded in seen.policies.valid}
+    lost = {invalid.application: False for invalid in seen.policies.invalid if invalid.application}
+    gone = dict.fromkeys(seen.policies.missing, False)
+    observer = counts.observer
+    checked = {name: at for name in observer.vaults if (at := observer.checked_at(name)) is not None}
+    for view in seen.world.natives:  # one per kind: the oldest counts
+        if view.at is not None:
+            checked[view.vault.name] = min(view.at, checked.get(view.vault.name, view.at))
+    return Facts(
+        at=seen.at,
+        version=version,
+        applications=tuple(
+            ApplicationFacts(plan.policy, plan.catalogue, plan.status, plan.actions) for plan in seen.plans.values()
+        ),
+        policies={**gone, **lost, **valid},
+        vaults_checked=checked,
+        never_read=observer.never_read(seen.world),
+    )
+
+
+def _counted(finished: tuple[Finished, ...]) -> dict[str, int]:
+    return dict(Counter(f"{each.action.name} {each.outcome}" for each in finished))

@@ -1,0 +1,350 @@
+"""``drorch demo``: a normal day, a drill, a lost region, a lost provider, and back, all by the daemon's own code."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import structlog
+
+import drorch
+from drorch.app.catalogue import read_vault
+from drorch.app.reconcile import Finished, Pass
+from drorch.aws import AwsAccount, AwsAccounts
+from drorch.demo import site
+from drorch.demo.compare import Fingerprint, TableFacts, differences, fingerprint
+from drorch.demo.postgres import EmbeddedPostgres, wheel_binaries
+from drorch.demo.story import Stage, Story, Watch
+from drorch.demo.world import World, open_world
+from drorch.domain.action import Action, Cut, Drill, Expire
+from drorch.domain.catalogue import fold
+from drorch.domain.errors import DrorchError
+from drorch.domain.model import FailureLevel, RecoveryPoint
+from drorch.wiring.host import Host, open_host
+
+_RESTORE_SECONDS = 120
+_STOP_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the demo went. `tables` has every table of the orders: rows and digest before, and as restored."""
+
+    story: Story
+    tables: Mapping[str, tuple[TableFacts | None, TableFacts | None]] = field(default_factory=dict)
+    kept: Path | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 only if every comparison held, else that of damaged data."""
+        return 0 if self.story.held else 6
+
+    def to_json(self) -> dict[str, object]:
+        """The summary for scripts."""
+        return {
+            "held": self.story.held,
+            "seconds": round(self.story.seconds, 1),
+            "acts": [{"act": name, "seconds": round(seconds, 1)} for name, seconds in self.story.acts],
+            "checks": [{"check": c.what, "held": c.held, "detail": c.detail or None} for c in self.story.checks],
+            "tables": [
+                {
+                    "table": name,
+                    "rows": before and before.rows,
+                    "restored_rows": after and after.rows,
+                    "same": before == after,
+                }
+                for name, (before, after) in sorted(self.tables.items())
+            ],
+            "kept": None if self.kept is None else str(self.kept),
+        }
+
+
+def run_demo(stage: Stage, keep: Path | None = None) -> Outcome:
+    """Tell the whole story on `stage`; everything that was started or written is gone at the end, but for `keep`.
+
+    Raises Refused when `keep` is not empty, NotFound without the demo's extra, and what an action of drorch raised.
+    """
+    if keep is not None:
+        site.require_empty(keep)
+    wheel_binaries()
+    story = Story(stage)
+    with ExitStack() as stack:
+        stack.enter_context(_quiet_logs())
+        stack.enter_context(_orderly_end())
+        folder = stack.enter_context(_folder())
+        with story.act("setting up", "Setting up: a cloud of our own, and a shop that lives in it"):
+            world = stack.enter_context(open_world(folder))
+            installation = _set_up(world, folder, story)
+        host = stack.enter_context(_opened(installation))
+        watch = Watch(host.reconciler, story)
+        with story.act("a normal day", "1. A normal day: the daemon's passes cut, copy and dump"):
+            native = _normal_day(world, watch, story)
+        with story.act("the drill", "2. The drill: is what lies outside AWS any good?"):
+            _drill(watch, story)
+        with story.act("region lost", f"3. The home region {site.HOME} is lost"):
+            _lose_region(world, host, story)
+        with story.act("AWS gone", "4. AWS is gone, all of it"):
+            _lose_aws(world, host, story, native)
+        with story.act("back", "5. Back: break glass, with a vault's address and two keys"):
+            tables = _break_glass(world, installation, folder, story)
+        if keep is not None:
+            installation.keep(keep, wheel_binaries())
+    return Outcome(story, tables, keep)
+
+
+# --- acts ----------------------------------------------------------------------------------------------------------
+
+
+def _set_up(world: World, folder: Path, story: Story) -> site.Installation:
+    story.tell("AWS", "", f"{site.HOME}, {site.SECOND} and {site.THIRD} at {world.aws_url} (moto, repaired)")
+    story.tell("GCS", "", f"{world.gcs.url} (gcp-storage-emulator, repaired)")
+    count = world.fill_orders(newest=datetime.now(UTC) - timedelta(minutes=2))
+    tables = len(world.original.tables)
+    story.tell("shop", "orders", f"{count:,} rows in {tables} tables of a real PostgreSQL behind an RDS endpoint")
+    story.tell("shop", "data", "an instance with two encrypted volumes, and a volume that nothing holds")
+    story.tell("shop", "ledger", "an RDS instance")
+    (folder / "site").mkdir(mode=0o700)
+    installation = site.Installation(folder / "site", world.orders, world.databases.programs, datetime.now(UTC))
+    story.tell("drorch", "", "drorch.yaml, policies/shop.yaml, an age identity and a signing key written")
+    return installation
+
+
+def _normal_day(world: World, watch: Watch, story: Story) -> set[str]:
+    """Passes until all but the drill is done; the ids of every native snapshot, asked of AWS."""
+    seen = watch.run(but=(Drill,))
+    points = seen.plans[site.APPLICATION].catalogue.points
+    policy = seen.plans[site.APPLICATION].policy
+    for resource in policy.resources:
+        wanted = [rule.vault for rule in resource.targets]
+        newest = next((point for point in points if point.resource == resource.name), None)
+        have = [copy.vault for copy in newest.copies if copy.usable] if newest else []
+        story.check(f"{resource.name} is usable in {', '.join(wanted)}", sorted(have) == sorted(wanted))
+    return world.native_ids()
+
+
+def _drill(watch: Watch, story: Story) -> None:
+    watch.catch_up()
+    seen = watch.run()
+    watch.catch_up()
+    drills = [d for d in seen.plans[site.APPLICATION].catalogue.drills if d.vault == site.GCS]
+    _tell_drill(watch.finished, story)
+    story.check(f"the drill from {site.GCS} passed, its proof is signed", bool(drills) and drills[0].passed)
+    _standing(seen, story)
+    _check_level(seen, FailureLevel.ZONE, story)
+
+
+def _lose_region(world: World, host: Host, story: Story) -> None:
+    world.lose_home()
+    story.check("the shop's database does not answer any more", not world.orders_answer())
+    seen = host.reconciler.run_pass()
+    _tell_unread(seen, story)
+    for hold in seen.holds[:4]:
+        story.tell("hold", hold.resource, f"{hold.vault}: {_short(hold.reason)}", "quiet")
+    blind = [action for action in _planned(seen) if isinstance(action, Cut | Expire)]
+    story.check(
+        "nothing is cut or let go on an incomplete view", not blind and not seen.started, f"{len(seen.holds)} holds"
+    )
+    _standing(seen, story)
+    _check_level(seen, FailureLevel.REGION, story)
+
+
+def _lose_aws(world: World, host: Host, story: Story, native: set[str]) -> None:
+    world.lose_aws()
+    story.check("nothing listens where AWS was", not world.aws_answers() and not world.orders_answer())
+    seen = host.reconciler.look(fresh=True)
+    _tell_unread(seen, story)
+    _standing(seen, story)
+    _check_level(seen, FailureLevel.PROVIDER, story)
+    points = _known_to(site.GCS, host)
+    story.tell("known", "", f"what {site.GCS}, outside AWS, knows by its own signed records:")
+    known: set[str] = set()
+    for point in points:
+        for copy in point.copies:
+            members = [member.native_id for member in copy.members]
+            known.update(members)
+            story.tell("", point.resource, f"{copy.vault}: {', '.join(members) or copy.path}", "quiet")
+    story.check("every snapshot in every region is known there by its id", native <= known, f"{len(native)} snapshots")
+
+
+def _break_glass(
+    world: World, installation: site.Installation, folder: Path, story: Story
+) -> dict[str, tuple[TableFacts | None, TableFacts | None]]:
+    with EmbeddedPostgres(folder) as laptop:
+        story.tell("laptop", "", "an empty home directory, no configuration, an empty PostgreSQL")
+        password = folder / "laptop.password"
+        site.write_secret(password, laptop.password + "\n")
+        arguments = [
+            *("restore", site.APPLICATION, site.ORDERS, "--vault-url", f"gs://{site.GCS_BUCKET}"),
+            *("--identity", str(installation.identity), "--trust", installation.trusted),
+            *("--into", laptop.url(site.ORDERS), "--into-password-file", str(password)),
+        ]
+        story.tell("$", "", " ".join(["drorch", *arguments]))
+        code = _as_a_user(arguments, world, laptop, folder, story)
+        story.check("drorch restore ended well", code == 0, f"exit {code}")
+        restored = Fingerprint()
+        if code == 0:
+            with psycopg.connect(laptop.dsn(site.ORDERS), autocommit=True) as connection:
+                restored = fingerprint(connection)
+    return _compare(world.original, restored, story)
+
+
+def _compare(
+    original: Fingerprint, restored: Fingerprint, story: Story
+) -> dict[str, tuple[TableFacts | None, TableFacts | None]]:
+    names = sorted(original.tables.keys() | restored.tables.keys())
+    tables = {name: (original.tables.get(name), restored.tables.get(name)) for name in names}
+    for name, (before, after) in tables.items():
+        rows = f"{before.rows:,} rows" if before else "not there before"
+        story.check(f"table {name}", before == after, f"{rows}, md5 {after.digest[:12] if after else '-'}")
+    wrong = list(differences(original, restored))
+    for difference in wrong:
+        story.tell("differs", "", difference, "bad")
+    count = len(original.definitions)
+    story.check("indexes, constraints, views, sequences", not wrong and bool(count), f"{count} definitions")
+    return tables
+
+
+# --- parts of acts -------------------------------------------------------------------------------------------------
+
+
+def _planned(seen: Pass) -> list[Action]:
+    return [action for plan in seen.plans.values() for action in plan.actions]
+
+
+def _tell_drill(finished: list[Finished], story: Story) -> None:
+    for result in (ended.result for ended in finished if isinstance(ended.action, Drill)):
+        for step in result.get("steps", ()):
+            took = "" if step.get("took_s") is None else f" ({step['took_s']} s)"
+            story.tell("step", step["step"], f"{step['detail']}{took}", "quiet")
+        for probe in result.get("probes", ()):
+            met = "met" if probe["met"] else "NOT MET"
+            story.tell("probe", met, f"{probe['sql']} -> {probe['got']} (expected {probe['expected']})")
+
+
+def _tell_unread(seen: Pass, story: Story) -> None:
+    for vault, why in sorted(seen.world.unread.items()):
+        story.tell("unread", "", f"{vault}: {_short(why)}", "bad")
+
+
+def _standing(seen: Pass, story: Story) -> None:
+    story.stage.standing([plan.status for plan in seen.plans.values()], seen.at)
+
+
+def _check_level(seen: Pass, level: FailureLevel, story: Story) -> None:
+    datasets = seen.plans[site.APPLICATION].status.datasets
+    promised = [(d.dataset, d.levels[level]) for d in datasets if d.levels[level].objective and not d.exempt.get(level)]
+    missed = [name for name, standing in promised if standing.rpo_met is not True]
+    held = bool(promised) and not missed
+    story.check(f"the RPO promised for the loss of a {level} is met", held, ", ".join(missed))
+
+
+def _known_to(vault: str, host: Host) -> tuple[RecoveryPoint, ...]:
+    """The points that one vault's records tell of, read afresh, with nothing of this host but its public key."""
+    now = host.now()
+    view = read_vault(host.store(vault), host.vaults[vault], host.trusted, now, application=site.APPLICATION)
+    return fold(site.APPLICATION, [view], (), lambda *_: True, now).points
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 110 else f"{text[:109]}…"
+
+
+def _as_a_user(arguments: list[str], world: World, laptop: EmbeddedPostgres, folder: Path, story: Story) -> int:
+    """Run drorch in a process of its own that has nothing of this one; its exit code."""
+    home = folder / "laptop-home"
+    home.mkdir(mode=0o700)
+    environment = {
+        "PATH": f"{laptop.bin_folder}:/usr/bin:/bin",
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "TMPDIR": str(folder),
+        "PYTHONPATH": str(Path(drorch.__file__).parent.parent),
+        "STORAGE_EMULATOR_HOST": world.gcs.url,
+        "AWS_ENDPOINT_URL": world.aws_url,  # where nothing listens any more
+    }
+    command = [sys.executable, "-m", "drorch", *arguments]
+    process = subprocess.Popen(
+        command, cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    overdue = threading.Timer(_RESTORE_SECONDS, process.kill)
+    overdue.start()
+    try:
+        for line in process.stdout or ():
+            story.tell("|", "", line.decode("utf-8", "replace").rstrip(), "quiet")
+        return process.wait()
+    finally:
+        overdue.cancel()
+        process.kill()
+        process.wait()
+
+
+# --- beginning and end ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """The demo's one folder. Others may pass through it to what is theirs (PostgreSQL, when we are root)."""
+    with tempfile.TemporaryDirectory(prefix="drorch-demo-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+@contextmanager
+def _opened(installation: site.Installation) -> Iterator[Host]:
+    """The host of the configuration; at the end its workers are gone before the world is."""
+    host = open_host(str(installation.config))
+    # A lost region is asked twice, not six times with growing pauses: nobody wants to watch that.
+    known = {name: AwsAccount(id=account.id) for name, account in host.config.aws.accounts.items()}
+    host.accounts = AwsAccounts(known, attempts=2)
+    try:
+        yield host
+    finally:
+        reconciler = host.reconciler
+        reconciler.cancel()
+        deadline = time.monotonic() + _STOP_SECONDS
+        while reconciler.heavy_running() and time.monotonic() < deadline:
+            with contextlib.suppress(DrorchError):
+                reconciler.harvest()
+            time.sleep(0.05)
+        reconciler.close()
+        host.accounts.close()
+
+
+@contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """drorch's own log lines say what the story says; they would stand between its lines."""
+    before: dict[str, Any] = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+@contextmanager
+def _orderly_end() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the demo like Ctrl-C: what was started is stopped."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

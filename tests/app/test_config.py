@@ -1,0 +1,314 @@
+"""The host configuration: where it is found, what it resolves to, and every way of being wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from drorch.app import config as config_module
+from drorch.app.config import Config, find_config, load_config
+from drorch.app.config_form import Listen
+from drorch.app.secret import SecretRef
+from drorch.crypto.age_keys import new_identity
+from drorch.crypto.minisign import SecretKey
+from drorch.domain.errors import InvalidInput, NotFound
+from drorch.domain.model import FailureDomain
+from drorch.domain.policy import DrillRule, Keep
+
+RECIPIENT = new_identity()[1]
+PUBLIC = SecretKey.generate().public.text()
+
+
+class Bucket(BaseModel):
+    """Stands in for the options of a bucket at AWS."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bucket: str
+    region: str
+    account: str = ""
+    endpoint: str = ""
+    provider: str = ""
+
+    @model_validator(mode="after")
+    def _placed(self) -> Bucket:
+        if self.endpoint and not self.provider:
+            raise ValueError("with endpoint a provider is required")
+        return self
+
+    @property
+    def domain(self) -> FailureDomain:
+        """What is lost together with it."""
+        return FailureDomain(self.provider or "aws", self.region, self.account)
+
+
+class Folder(BaseModel):
+    """Stands in for the options of a folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    provider: str
+    region: str
+
+    @property
+    def domain(self) -> FailureDomain:
+        """What is lost together with it."""
+        return FailureDomain(self.provider, self.region)
+
+
+VAULT_OPTIONS: dict[str, type[BaseModel]] = {"s3": Bucket, "directory": Folder}
+
+FULL = f"""\
+version: 1
+site: acme-prod
+policies: policies/
+state: state
+tick: 90s
+vaults:
+  s3-west: {{type: s3, bucket: acme-dr, account: vault, region: us-west-2}}
+  nas: {{type: directory, path: /mnt/dr, provider: onprem, region: office}}
+aws:
+  accounts:
+    prod: {{id: "111111111111"}}
+    vault: {{id: "222222222222", role_arn: "arn:aws:iam::222222222222:role/drorch"}}
+encryption:
+  recipients: [{RECIPIENT}]
+  identities: [{{systemd: drill-identity}}, {{file: keys/drill}}]
+signing:
+  key: {{file: keys/signing}}
+  trusted: [{PUBLIC}, {{key: {PUBLIC}, until: 2027-01-01T00:00Z}}]
+credentials:
+  orders-db: {{file: keys/orders-db, applications: [shop]}}
+  bank-db: {{env: BANK_DB}}
+paths: {{shop: [/srv/shop]}}
+tools: {{postgres: [/usr/lib/postgresql/17/bin]}}
+limits: {{dumps: 2, dumps_per_server: 1}}
+drills: {{scratch: {{postgres: {{connection: {{host: scratch, user: drill, password: {{file: keys/scratch}}}}}}}}}}
+defaults: {{keep: {{daily: 7}}, drill: {{every: 30d, from: [nas]}}}}
+http: {{listen: "127.0.0.1:9188"}}
+"""
+
+SHORT = "version: 1\nsite: acme\npolicies: policies\n"
+
+
+def load(tmp_path: Path, text: str) -> Config:
+    path = tmp_path / "drorch.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, vault_options=VAULT_OPTIONS, regions=frozenset({"us-east-1", "us-west-2"}))
+
+
+def refused(tmp_path: Path, text: str) -> list[str]:
+    """The findings, without the folder of the test."""
+    with pytest.raises(InvalidInput, match="the host configuration is invalid") as caught:
+        load(tmp_path, text)
+    assert caught.value.exit_code == 3
+    return [str(finding).removeprefix(f"{tmp_path}/") for finding in caught.value.findings]
+
+
+# --- where it is found ---------------------------------------------------------------------------------------------
+
+
+def test_the_places_are_tried_in_the_order_of_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("explicit", "variable", "drorch.yaml", "system")
+    places = [tmp_path / name for name in names]
+    for place in places:
+        place.write_text(SHORT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config_module, "SYSTEM_PLACE", places[3])
+    environ = {"DRORCH_CONFIG": str(places[1])}
+    assert find_config(places[0], environ) == places[0]
+    assert find_config(None, environ) == places[1]
+    assert find_config(None, {}) == Path("drorch.yaml")
+    places[2].unlink()
+    assert find_config(None, {"DRORCH_CONFIG": ""}) == places[3]
+
+
+def test_a_place_that_was_named_must_hold_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "drorch.yaml").write_text(SHORT)
+    monkeypatch.chdir(tmp_path)
+    for explicit, environ, how in [
+        (tmp_path / "no", {}, "--config"),
+        (None, {"DRORCH_CONFIG": str(tmp_path / "no")}, "$DRORCH_CONFIG"),
+    ]:
+        with pytest.raises(NotFound, match="there is no configuration at") as caught:
+            find_config(explicit, environ)
+        assert how in caught.value.cause
+
+
+def test_without_any_the_places_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config_module, "SYSTEM_PLACE", tmp_path / "system")
+    with pytest.raises(NotFound) as caught:
+        find_config(None, {})
+    for place in ("--config", "$DRORCH_CONFIG", "./drorch.yaml", str(tmp_path / "system")):
+        assert place in caught.value.hint
+    assert caught.value.exit_code == 3
+
+
+# --- what it resolves to -------------------------------------------------------------------------------------------
+
+
+def test_a_full_configuration_is_resolved(tmp_path: Path) -> None:
+    config = load(tmp_path, FULL)
+    assert (config.site, config.tick) == ("acme-prod", timedelta(seconds=90))
+    assert (config.policies, config.state) == (tmp_path / "policies", tmp_path / "state")
+    assert config.vaults["s3-west"].domain == FailureDomain("aws", "us-west-2", "vault")
+    assert config.vaults["s3-west"].options == Bucket(bucket="acme-dr", region="us-west-2", account="vault")
+    assert (config.vaults["nas"].name, config.vaults["nas"].type) == ("nas", "directory")
+    assert config.aws.accounts["vault"].role_arn == "arn:aws:iam::222222222222:role/drorch"
+    assert config.encryption.recipients == (RECIPIENT,)
+    assert [entry.trusted.until for entry in config.signing.trusted] == [None, datetime(2027, 1, 1, tzinfo=UTC)]
+    assert config.credentials["orders-db"].applications == ("shop",)
+    assert config.credentials["bank-db"].applications == ()
+    assert config.paths == {"shop": ("/srv/shop",)}
+    assert config.tools == {"postgres": ("/usr/lib/postgresql/17/bin",)}
+    assert (config.limits.dumps, config.limits.dumps_per_server) == (2, 1)
+    assert config.defaults == {"keep": Keep(daily=7), "drill": DrillRule(every="30d", from_=("nas",))}
+    assert config.http.listen is not None
+    assert (config.http.listen.host, config.http.listen.port) == ("127.0.0.1", 9188)
+    assert not config.allow_unknown_regions
+
+
+def test_secrets_are_named_never_read_and_files_lie_beside_the_configuration(tmp_path: Path) -> None:
+    """None of these files exists."""
+    config = load(tmp_path, FULL)
+    assert config.signing.key == SecretRef(file=str(tmp_path / "keys/signing"))
+    assert config.encryption.identities[1] == SecretRef(file=str(tmp_path / "keys/drill"))
+    assert config.credentials["orders-db"].secret == SecretRef(file=str(tmp_path / "keys/orders-db"))
+    assert config.credentials["bank-db"].secret == SecretRef(env="BANK_DB")
+    connection = config.drills.scratch["postgres"].connection
+    assert connection is not None
+    assert connection.password == SecretRef(file=str(tmp_path / "keys/scratch"))
+
+
+def test_what_is_left_out_has_the_defaults_of_the_contract(tmp_path: Path) -> None:
+    config = load(tmp_path, SHORT)
+    assert (config.state, config.tick) == (Path("/var/lib/drorch"), timedelta(seconds=60))
+    assert (config.limits.dumps, config.limits.dumps_per_server) == (4, 1)
+    assert (config.vaults, config.credentials, config.defaults) == ({}, {}, {})
+    assert config.encryption.recipients == ()
+    assert config.signing.key is None
+    assert config.http.listen is None
+
+
+def test_a_scratch_server_is_private_by_that_word(tmp_path: Path) -> None:
+    assert load(tmp_path, SHORT + "drills: {scratch: {postgres: private}}\n").drills.scratch["postgres"].private
+    assert not load(tmp_path, FULL).drills.scratch["postgres"].private
+
+
+def test_an_address_may_be_of_ipv6(tmp_path: Path) -> None:
+    config = load(tmp_path, SHORT + 'http: {listen: "[::1]:9188"}\n')
+    assert config.http.listen == Listen.model_validate("[::1]:9188")
+    assert config.http.listen is not None
+    assert config.http.listen.host == "::1"
+
+
+def test_new_regions_pass_where_the_host_allows_them(tmp_path: Path) -> None:
+    vault = "vaults: {v: {type: s3, bucket: b, region: mars-north-1}}\n"
+    assert "unknown region" in refused(tmp_path, SHORT + vault)[0]
+    assert load(tmp_path, SHORT + vault + "allow_unknown_regions: true\n").vaults["v"].domain.region == "mars-north-1"
+
+
+def test_regions_off_aws_are_free(tmp_path: Path) -> None:
+    text = "vaults: {v: {type: s3, bucket: b, region: DFW, endpoint: 'https://x', provider: rackspace}}\n"
+    assert load(tmp_path, SHORT + text).vaults["v"].domain == FailureDomain("rackspace", "DFW")
+
+
+# --- every way of being wrong --------------------------------------------------------------------------------------
+
+LONG = FULL.replace(RECIPIENT, "RECIPIENT").replace(PUBLIC, "PUBLIC")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "message", "hint"),
+    [
+        ("site:", "sit:", "2:1", "unknown key sit", "did you mean site?"),
+        ("site: acme-prod", "site: acme-prod\nsite: x", "3:1", "site stands here twice", "first in line 2"),
+        ("site: acme-prod\n", "", "1:1", "site is missing", "acme-prod"),
+        ("site: acme-prod", "site: acme.prod", "2:7", "'acme.prod' is not a name", "a-z, 0-9"),
+        ("version: 1", "version: 2", "1:10", "version 2 is not in this version", ""),
+        ("policies: policies/", "policies: []", "3:11", "policies must be text, not a list", ""),
+        ("tick: 90s", "tick: 90", "5:7", "a bare number has no unit", "write 90m"),
+        ("type: s3,", "type: s4,", "7:19", "unknown vault type 's4'", "directory, s3"),
+        ("type: s3, ", "", "7:12", "type is missing", "directory, s3"),
+        ("type: s3,", "type: azure,", "7:19", "vaults of type azure are not in this version", "directory, s3"),
+        ("type: s3,", "type: swift,", "7:19", "vaults of type swift are not in this version", "directory, s3"),
+        ("bucket:", "bukket:", "7:23", "unknown key bukket", "did you mean bucket?"),
+        ("bucket: acme-dr, ", "", "7:12", "bucket is missing", ""),
+        ("region: us-west-2", "region: us-west-2, lock: 30d", "7:75", "lock is not in this version", "reserved"),
+        ("account: vault", "account: valt", "7:49", "unknown account valt", "did you mean vault?"),
+        ("region: us-west-2", "region: us-wst-2", "7:64", "unknown region 'us-wst-2'", "did you mean us-west-2?"),
+        ("account: vault", "endpoint: x", "7:12", "with endpoint a provider is required", ""),
+        ("  nas:", "  n.as:", "8:3", "'n.as' is not a vault's name", "names with a dot belong to native snapshots"),
+        ("  nas:", "  N:", "8:3", "'N' is not a name", "a-z, 0-9"),
+        ("region: office", "regoin: office", "8:59", "unknown key regoin", "did you mean region?"),
+        ('"111111111111"', "111111111111", "11:16", "id must be text, not a number", "put it in quotes"),
+        ('"111111111111"', '"1111"', "11:11", "an account id is twelve digits", "in quotes"),
+        ("::222222222222:", "::333333333333:", "12:12", "role_arn is of account 333333333333", ""),
+        ("arn:aws:iam::222222222222:role/drorch", "drorch", "12:12", "role_arn is not the ARN of a role", "arn:aws"),
+        ("[RECIPIENT]", "[]", "14:15", "recipients must not be empty", ""),
+        ("[RECIPIENT]", "[age1nonsense]", "14:16", "this is not an age recipient", "age1..."),
+        ("[RECIPIENT]", "[AGE-SECRET-KEY-1HUNTER2]", "14:16", "a secret key is no recipient", "begins with age1"),
+        ("{systemd: drill-identity}", "HUNTER2", "15:16", "a secret does not stand in the config", "{systemd: NAME}"),
+        ("{systemd: drill-identity}", "{systemd: a/b}", "15:26", "systemd credential has no slash", "LoadCredential"),
+        ("{file: keys/signing}", "HUNTER2", "17:8", "a secret does not stand in the configuration", "{file: PATH}"),
+        ("[PUBLIC,", "[RWnonsense,", "18:13", "this is not a minisign public key", "RW..."),
+        ("2027-01-01T00:00Z", "soon", "18:71", "until is not a time", "2027-01-01T00:00Z"),
+        ("2027-01-01T00:00Z", "2027-01-01T00:00", "18:71", "until has no time zone", "2027-01-01T00:00Z"),
+        ("{file: keys/orders-db, applications: [shop]}", "HUNTER2", "20:14", "a secret does not stand", "{file: PATH}"),
+        ("{file: keys/orders-db,", "{password: HUNTER2,", "20:14", "a secret does not stand", "{file: PATH}"),
+        ("{file: keys/orders-db,", "{file: a, env: HUNTER2,", "20:14", "a secret does not stand", "{file: PATH}"),
+        ("applications: [shop]", "application: [shop]", "20:37", "unknown key application", "mean applications?"),
+        ("[/srv/shop]", "[srv/shop]", "22:16", "must be an absolute path", ""),
+        ("dumps: 2", "dumps: 0", "24:17", "dumps must be greater than 0", ""),
+        ("{connection: {host", "{conection: {host", "25:31", "unknown key conection", "did you mean connection?"),
+        ("{file: keys/scratch}", "HUNTER2", "25:82", "a secret does not stand in the configuration", "{file: PATH}"),
+        ("keep: {daily: 7}", "keep: {daly: 7}", "26:19", "unknown key daly", "did you mean daily?"),
+        ("from: [nas]", "from: [naz]", "26:57", "unknown vault naz", "did you mean nas?"),
+        ('"127.0.0.1:9188"', "9188", "27:16", "listen must be HOST:PORT", "127.0.0.1:9188"),
+        ('"127.0.0.1:9188"', '"localhost:99999"', "27:16", "listen must be HOST:PORT", "127.0.0.1:9188"),
+    ],
+)
+def test_one_error_has_its_place_its_message_and_its_hint(
+    tmp_path: Path, old: str, new: str, place: str, message: str, hint: str
+) -> None:
+    assert old in LONG
+    changed = LONG.replace(old, new, 1).replace("PUBLIC", PUBLIC).replace("RECIPIENT", RECIPIENT)
+    shown = refused(tmp_path, changed)
+    matching = [line for line in shown if line.startswith(f"drorch.yaml:{place}: ") and message in line]
+    assert matching, shown
+    assert hint in matching[0].partition(message)[2]
+    assert not any("HUNTER2" in line for line in shown)
+
+
+@pytest.mark.parametrize("key", ["brake", "grace", "prove_every"])
+def test_what_the_contract_reserves_is_refused_as_not_in_this_version(tmp_path: Path, key: str) -> None:
+    assert refused(tmp_path, SHORT + f"{key}: 3d\n") == [
+        f"drorch.yaml:4:1: {key} is not in this version (leave it out; it is reserved for a later one)"
+    ]
+
+
+def test_every_error_is_shown_at_once(tmp_path: Path) -> None:
+    text = (
+        "version: 1\nsit: x\ntick: 5\nvaults:\n  a: {type: s3, lock: 1, bucket: b, account: no, region: mars}\n"
+        "  b: 5\nsigning: {key: HUNTER2}\nlimits: {dumps: none}\ndefaults: {drill: {every: 7d, from: [c]}}\n"
+    )
+    shown = refused(tmp_path, text)
+    assert [line.split(": ")[0].removeprefix("drorch.yaml:") for line in shown] == [
+        *["1:1", "1:1", "2:1", "3:7", "5:17", "5:46", "5:58", "6:6", "7:16", "8:17", "9:38"]
+    ], shown
+    assert not any("HUNTER2" in line for line in shown)
+
+
+def test_what_is_no_configuration_at_all_is_refused_with_its_place(tmp_path: Path) -> None:
+    assert refused(tmp_path, "")[0].startswith("drorch.yaml:1:1: the file is empty")
+    assert refused(tmp_path, "a: [\n")[0].startswith("drorch.yaml:2:1: not YAML: ")
+    (tmp_path / "drorch.yaml").write_bytes(b"site: \xff\n")
+    with pytest.raises(InvalidInput, match="1:7: not UTF-8 text"):
+        load_config(tmp_path / "drorch.yaml", vault_options=VAULT_OPTIONS)
+    with pytest.raises(NotFound, match="there is no configuration at"):
+        load_config(tmp_path / "absent.yaml", vault_options=VAULT_OPTIONS)
