@@ -53,7 +53,8 @@ class Upload(Protocol):
     def write(self, part: bytes | bytearray | memoryview) -> None:
         """Send the next part: exactly `limits.part_bytes` bytes, only the last may be shorter (it may be empty).
 
-        The buffer belongs to the caller again when this returns.
+        The buffer belongs to the caller again when this returns. AlreadyExists may come here already, where a store
+        refuses when the upload begins.
         """
 
     def commit(self) -> None:
@@ -63,7 +64,10 @@ class Upload(Protocol):
         """
 
     def abort(self) -> None:
-        """Drop what was sent; leaves no part behind where the store allows; harmless after commit and twice."""
+        """Drop what was sent; leaves no part behind where the store allows; harmless after commit and twice.
+
+        May raise when parts could not be dropped: they would stay, and cost.
+        """
 
 
 class ObjectStore(Protocol):

@@ -34,6 +34,10 @@ DOMAINS = {
 _KEEP = Keep(last=3)
 
 
+class NoOptions(BaseModel):
+    """The options of a kind that has none."""
+
+
 def hours(count: float) -> timedelta:
     return timedelta(hours=count)
 
@@ -47,7 +51,7 @@ def resource(name: str, kind: str, **changes: object) -> ResourcePolicy:
         "dataset": name,
         "home": DOMAINS[HOME],
         "schedule": Every(hours(1)),
-        "options": BaseModel(),
+        "options": NoOptions(),
         "native": native,
         "targets": tuple(VaultRule(vault=vault, keep=_KEEP, home=vault == HOME) for vault in rules),
         "drill": None if native else DrillRule(every=timedelta(days=7), from_=(OFF,)),

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,7 @@ def _drill(watch: Watch, story: Story) -> None:
     drills = [d for d in seen.plans[site.APPLICATION].catalogue.drills if d.vault == site.GCS]
     _tell_drill(watch.finished, story)
     story.check(f"the drill from {site.GCS} passed, its proof is signed", bool(drills) and drills[0].passed)
-    _standing(seen, story)
+    _standing(seen, story, datasets=True)
     _check_level(seen, FailureLevel.ZONE, story)
 
 
@@ -151,7 +151,7 @@ def _lose_region(world: World, host: Host, story: Story) -> None:
     story.check("the shop's database does not answer any more", not world.orders_answer())
     seen = host.reconciler.run_pass()
     _tell_unread(seen, story)
-    for hold in seen.holds[:4]:
+    for hold in seen.holds:
         story.tell("hold", hold.resource, f"{hold.vault}: {_short(hold.reason)}", "quiet")
     blind = [action for action in _planned(seen) if isinstance(action, Cut | Expire)]
     story.check(
@@ -191,7 +191,8 @@ def _break_glass(
             *("--identity", str(installation.identity), "--trust", installation.trusted),
             *("--into", laptop.url(site.ORDERS), "--into-password-file", str(password)),
         ]
-        story.tell("$", "", " ".join(["drorch", *arguments]))
+        lines = (arguments[:5], arguments[5:9], arguments[9:])
+        story.tell("$", "", " \\\n                              ".join(" ".join(line) for line in (["drorch"], *lines)))
         code = _as_a_user(arguments, world, laptop, folder, story)
         story.check("drorch restore ended well", code == 0, f"exit {code}")
         restored = Fingerprint()
@@ -236,11 +237,13 @@ def _tell_drill(finished: list[Finished], story: Story) -> None:
 
 def _tell_unread(seen: Pass, story: Story) -> None:
     for vault, why in sorted(seen.world.unread.items()):
-        story.tell("unread", "", f"{vault}: {_short(why)}", "bad")
+        story.tell("unread", vault, _short(why), "bad")
+    story.tell("", "", "what could not be read counts as it was last seen; unknown is not absent")
 
 
-def _standing(seen: Pass, story: Story) -> None:
-    story.stage.standing([plan.status for plan in seen.plans.values()], seen.at)
+def _standing(seen: Pass, story: Story, *, datasets: bool = False) -> None:
+    statuses = [plan.status for plan in seen.plans.values()]
+    story.stage.standing(statuses if datasets else [replace(s, datasets=()) for s in statuses], seen.at)
 
 
 def _check_level(seen: Pass, level: FailureLevel, story: Story) -> None:
@@ -259,7 +262,7 @@ def _known_to(vault: str, host: Host) -> tuple[RecoveryPoint, ...]:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 110 else f"{text[:109]}…"
+    return text if len(text) <= 100 else f"{text[:99]}…"
 
 
 def _as_a_user(arguments: list[str], world: World, laptop: EmbeddedPostgres, folder: Path, story: Story) -> int:
@@ -336,12 +339,15 @@ def _quiet_logs() -> Iterator[None]:
 
 @contextmanager
 def _orderly_end() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo like Ctrl-C: what was started is stopped."""
+    """SIGTERM and SIGHUP end the demo like Ctrl-C; what was started is stopped, and no second signal disturbs that."""
+    ending = threading.Event()
 
     def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
+        if not ending.is_set():
+            ending.set()
+            raise KeyboardInterrupt
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield

@@ -149,7 +149,8 @@ _ROWS = """
 INSERT INTO customers (id, email, name, country, address, newsletter, born, joined_at)
 SELECT n, 'customer' || n || '@example.' || (ARRAY['com', 'org', 'net'])[1 + draw(n, 1, 3)],
     (ARRAY['Ada', 'Zoë', 'Søren', 'Łucja', 'Иван', 'Αθηνά', '美咲', 'محمد', 'José', 'Bríd'])[1 + draw(n, 2, 10)]
-    || ' ' || (ARRAY['Müller', 'O''Neill', 'Çelik', 'Nguyễn', 'Петров', '田中', 'Ångström', 'García'])[1 + draw(n, 3, 8)],
+    || ' ' ||
+    (ARRAY['Müller', 'O''Neill', 'Çelik', 'Nguyễn', 'Петров', '田中', 'Ångström', 'García'])[1 + draw(n, 3, 8)],
     (ARRAY['DE', 'IE', 'TR', 'VN', 'BG', 'JP', 'SE', 'ES'])[1 + draw(n, 4, 8)],
     jsonb_build_object('street', 'Street ' || draw(n, 5, 400), 'zip', lpad(draw(n, 6, 99999)::text, 5, '0'),
         'floor', nullif(draw(n, 7, 9), 0)),
