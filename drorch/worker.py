@@ -198,10 +198,14 @@ class _Process:
 
     def __init__(self) -> None:
         self.cancel = threading.Event()
-        self._control = 0
         self._lock = threading.Lock()
         self._reported: tuple[float, object] = (0.0, None)
-        # Whatever prints goes to standard error from here on: the events have their pipe for themselves.
+        # Both pipes move to descriptors that no child inherits. Whatever reads finds nothing from here on, and whatever
+        # prints goes to standard error.
+        self._control = os.dup(0)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
         self._events = os.fdopen(os.dup(1), "wb", buffering=0)
         os.dup2(2, 1)
 

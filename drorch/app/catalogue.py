@@ -23,6 +23,8 @@ from drorch.ports import ObjectInfo, ObjectStore
 _MEMO = 50_000
 """Parsed records held in memory; beyond that the oldest are parsed again when they are needed."""
 
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
 _TYPE_OF = {
     "manifest.json": RecordType.MANIFEST,
     "native": RecordType.NATIVE,
@@ -205,14 +207,25 @@ def _from_path(cached: CachedRecord) -> Record | None:
         cut_at = from_compact(parts[2].partition("-")[0])
     except ValueError:
         return None
+    at, body = _mark_from_path(parts[-1]) if parts[3] == "marks" else (_NEVER, {})
     return Record(
         type=_TYPE_OF.get(parts[3], parts[3]),
         site="",
-        at=datetime(1970, 1, 1, tzinfo=UTC),
-        body={},
+        at=at,
+        body=body,
         application=parts[0],
         resource=parts[1],
         point=parts[2].partition("-")[2],
         cut_at=cut_at,
         supported=False,
     )
+
+
+def _mark_from_path(name: str) -> tuple[datetime, dict[str, str]]:
+    """What the name ``TIME-TYPE[-VAULT].json`` of a mark says: a damaged pin still keeps (formats: mark)."""
+    at, _, rest = name.removesuffix(".json").partition("-")
+    mark, _, vault = rest.partition("-")
+    try:
+        return from_compact(at), {"mark": mark, "vault": vault} if vault else {"mark": mark}
+    except ValueError:
+        return _NEVER, {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import structlog
+
 from drorch.app.carry import Scene
 from drorch.app.failpoint import reach
 from drorch.app.jobs import Job
@@ -14,6 +16,8 @@ from drorch.app.runner import Handle as WorkerHandle
 from drorch.app.runner import LocalRunner
 from drorch.domain.action import Action
 from drorch.domain.errors import Damaged
+
+log = structlog.get_logger()
 
 
 class LocalHands:
@@ -50,6 +54,8 @@ class HeavyHandle:
         if outcome is None:
             return None
         reach(f"{self._action.name}.recorded")
+        if outcome.crash:
+            log.error("worker crashed", action=self._action.name, point=self._action.point, stderr=outcome.crash)
         if outcome.error is not None:
             return Finished(self._action, "", outcome.error)
         result = outcome.result or {}

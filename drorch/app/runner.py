@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -28,6 +29,8 @@ GRACE = timedelta(seconds=15)
 """From the order to stop until everything that is left of the worker is killed."""
 _LONGEST_LINE = 32 * 1024 * 1024
 _STDERR_BYTES = 16 * 1024
+_PIPE_BYTES = 1024 * 1024
+"""Room for any job, so that starting a worker never waits for it."""
 _POLL = 0.1
 
 
@@ -110,6 +113,8 @@ class Handle:
         self._threads = [threading.Thread(target=target, args=(pipe,), daemon=True) for target, pipe in threads]
         for thread in self._threads:
             thread.start()
+        with suppress(OSError):  # a user's share of pipe memory may be used up
+            fcntl.fcntl(_stream(process.stdin), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         with suppress(BrokenPipeError):  # it is gone already: `poll` says how
             _stream(process.stdin).write(json.dumps(body).encode() + b"\n")
             _stream(process.stdin).flush()

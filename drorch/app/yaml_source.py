@@ -2,6 +2,7 @@
 
 Scalars follow the core schema of YAML 1.2 (chapter 10.3): ``yes``, ``on``, dates and ``1:30`` are text. Keys always
 are. Refused: duplicate keys, several documents, tags, merge keys, aliases that grow without bound.
+No error quotes a value: a password that begins with ``!`` or ``*`` and stands without quotes looks like a tag or alias.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ class _Reader:
             node = self.alias(event)
         else:
             if event.tag is not None:
-                raise _Wrong(event.start_mark, f"the tag {event.tag[:60]} is not read", "plain values only")
+                raise _Wrong(event.start_mark, "tags are not read", "text that begins with ! stands in quotes")
             node = _Node(None, event.start_mark.line + 1, event.start_mark.column + 1)
             if isinstance(event, yaml.MappingStartEvent):
                 self.mapping(node, events, depth)
@@ -161,7 +162,8 @@ class _Reader:
 
     def alias(self, event: Any) -> _Node:
         if event.anchor not in self.anchors:
-            raise _Wrong(event.start_mark, f"the alias *{event.anchor} has no anchor before it")
+            hint = "text that begins with * stands in quotes"
+            raise _Wrong(event.start_mark, "this alias has no anchor before it", hint)
         return self.anchors[event.anchor]
 
     def sequence(self, node: _Node, events: Iterator[Any], depth: int) -> None:

@@ -32,6 +32,17 @@ def demo(keep: Path | None, as_json: bool) -> int:
     outside AWS. Exit 0 only if every comparison held. Without --keep nothing is left behind.
     """
     from drorch.cli.screen import emit_json
+    from drorch.demo.environment import environment
+
+    with environment({}), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        outcome = _run(keep)
+        _summary(outcome)
+    if as_json:
+        emit_json(outcome.to_json())
+    return outcome.exit_code
+
+
+def _run(keep: Path | None) -> Outcome:
     from drorch.domain.errors import Refused
 
     try:
@@ -42,12 +53,7 @@ def demo(keep: Path | None, as_json: bool) -> int:
         raise Refused(
             "the demo's parts are not installed", cause=f"no {error.name}", hint='pip install "drorch[demo]"'
         ) from error
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        outcome = run_demo(_Screen(), keep)
-        _summary(outcome)
-    if as_json:
-        emit_json(outcome.to_json())
-    return outcome.exit_code
+    return run_demo(_Screen(), keep)
 
 
 class _Screen:

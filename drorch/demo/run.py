@@ -191,8 +191,8 @@ def _break_glass(
             *("--identity", str(installation.identity), "--trust", installation.trusted),
             *("--into", laptop.url(site.ORDERS), "--into-password-file", str(password)),
         ]
-        lines = (arguments[:5], arguments[5:9], arguments[9:])
-        story.tell("$", "", " \\\n                              ".join(" ".join(line) for line in (["drorch"], *lines)))
+        for number, line in enumerate((["drorch", *arguments[:5]], arguments[5:9], arguments[9:])):
+            story.tell("" if number else "$", "", " ".join(line) + (" \\" if number < 2 else ""))
         code = _as_a_user(arguments, world, laptop, folder, story)
         story.check("drorch restore ended well", code == 0, f"exit {code}")
         restored = Fingerprint()

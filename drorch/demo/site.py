@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ state: state
 tick: 60s
 vaults:
 {clouds}
-  {directory}: {{type: directory, path: "{vault}", provider: onprem, region: office}}
+  {directory}: {{type: directory, path: {vault}, provider: onprem, region: office}}
 aws:
   accounts:
     prod: {{id: "{account}"}}
@@ -44,7 +45,7 @@ signing:
   trusted: ["{trusted}"]
 credentials:
   orders-db: {{file: orders-db.password, applications: [{application}]}}
-tools: {{postgres: ["{programs}"]}}
+tools: {{postgres: [{programs}]}}
 drills: {{scratch: {{postgres: private}}}}
 """
 
@@ -66,7 +67,7 @@ objectives:
 
 resources:
 {native}
-  - name: orders                 # a dump, encrypted, into three vaults of three providers
+  - name: orders                 # a dump, encrypted before it leaves the host
     kind: postgres
 {connection}
     schedule: {{every: 6h}}
@@ -175,15 +176,15 @@ class Installation:
             **_NAMES,
             recipient=self._recipient,
             trusted=self.trusted,
-            vault=str(vault),
-            programs=str(programs),
+            vault=json.dumps(str(vault)),
+            programs=json.dumps(str(programs)),
             host=self._orders.host,
             port=str(self._orders.port),
         )
         clouds, native, connection = (part.format(**names) for part in (_CLOUDS, _NATIVE, _CONNECTION))
         if gone:
             clouds = _commented(clouds, "the emulators behind these vaults are gone")
-            native = _commented(native, "the AWS that these lived in is gone")
+            native = _commented(native, "the AWS that these lived in is gone") + "\n"
             connection = "    # the server behind this address is gone, and its password with it\n" + connection
         vaults = [DIRECTORY] if gone else [S3, GCS, DIRECTORY]
         config = _CONFIG.format(**names, clouds=clouds)

@@ -120,7 +120,12 @@ class Watch:
             time.sleep(_TICK)
 
     def _rests(self, seen: Pass, but: tuple[type[Action], ...]) -> bool:
-        """Whether nothing runs, nothing could be started and nothing is pending."""
+        """Whether nothing runs, nothing could be started and nothing is pending.
+
+        A pass in which something ended was planned before that: only the next one tells.
+        """
+        if seen.finished:
+            return False
         heavy = self._reconciler.heavy_running()
         light = self._reconciler.running_count() - len(heavy)
         others = [action for action in (*executable(seen), *heavy) if not isinstance(action, but)]

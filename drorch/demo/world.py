@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,14 +21,13 @@ from botocore.config import Config
 from drorch.demo import shop, site
 from drorch.demo.aws import EmbeddedAws
 from drorch.demo.compare import Fingerprint, fingerprint
+from drorch.demo.environment import environment
 from drorch.demo.gcs import EmbeddedGcs
 from drorch.demo.postgres import EmbeddedPostgres
 from drorch.demo.rds_databases import RdsDatabases
 
 SNAPSHOT_SECONDS = 1.5
 """How long a snapshot or a copy of one stays pending."""
-_FOREIGN = ("AWS_", "GOOGLE_", "CLOUDSDK_", "GCLOUD_", "GCE_", "AZURE_", "OS_", "PG", "DRORCH_", "STORAGE_EMULATOR_")
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy")
 
 
 @dataclass
@@ -116,21 +115,6 @@ def open_world(folder: Path) -> Iterator[World]:
         world.orders = _seed(world, password)
         aws.set_snapshot_transition(seconds=SNAPSHOT_SECONDS)
         yield world
-
-
-@contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set this process's variables; a person's own clouds, proxies and databases are out of reach meanwhile."""
-    before = dict(os.environ)
-    for name in before:
-        if name.startswith(_FOREIGN) or name.lower() in _PROXIES:
-            del os.environ[name]
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _variables(aws: str, gcs: str, folder: Path) -> dict[str, str]:

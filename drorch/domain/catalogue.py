@@ -6,7 +6,7 @@ read in this pass keeps its last known state, and its view says that it is incom
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -121,6 +121,7 @@ def fold(
     marked = [_with_marks(point, records.get((point.resource, point.id), ()), now) for point in points]
     marked.sort(key=_newest_first, reverse=True)
     drills = sorted(_drills(seen), key=lambda drill: drill.at, reverse=True)
+    oddities.extend(_not_believed(seen))
     return Catalogue(application, tuple(marked), tuple(drills), tuple(oddities), frozenset(taken), _scattered(seen))
 
 
@@ -145,6 +146,15 @@ def _data_ids(application: str, vaults: Sequence[VaultView]) -> set[str]:
     prefix = f"{layout.DATA}{application}/"
     folders = {path.split("/", 6)[5] for view in vaults for path in view.objects if path.startswith(prefix)}
     return {folder.partition("-")[2] for folder in folders}
+
+
+def _not_believed(seen: Iterable[SeenRecord]) -> Iterator[Oddity]:
+    """Records that count for nothing. A manifest shows as a copy of its own state."""
+    for entry in seen:
+        record = entry.record
+        if entry.trust is not Trust.SIGNED and record.type != RecordType.MANIFEST:
+            what = f"the record {entry.path} counts for nothing: {entry.why or entry.trust}"
+            yield Oddity(entry.vault, what, record.resource, record.point)
 
 
 def _newest_first(point: RecoveryPoint) -> tuple[datetime, str]:

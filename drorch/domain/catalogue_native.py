@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -77,12 +78,11 @@ def fold_native(
     for (resource, point), of_point in records.items():
         if of_point and (resource, point) not in known:
             groups[(resource, point, of_point[0][1].text("slot"))] = {}
-    complete = {view.vault.name for view in natives if view.complete}
-    unread = {view.vault.name for view in natives if not view.complete and view.at is not None}
+    listed = {(view.kind, view.vault.name) for view in natives if view.at is not None}
     points = []
     for (resource, point, slot), by_vault in sorted(groups.items()):
         of_point = records.get((resource, point), ())
-        copies, odd = _copies(by_vault, of_point, complete | unread)
+        copies, odd = _copies(by_vault, of_point, listed)
         oddities.extend(replace(entry, resource=resource, point=point) for entry in odd)
         if copies:
             seen = [s for snapshots in by_vault.values() for s in snapshots]
@@ -114,8 +114,11 @@ def _cut_at(seen: Sequence[NativeSnapshot], records: Sequence[tuple[str, Record]
 
 
 def _copies(
-    by_vault: Mapping[str, Sequence[NativeSnapshot]], records: Sequence[tuple[str, Record]], listed: set[str]
+    by_vault: Mapping[str, Sequence[NativeSnapshot]],
+    records: Sequence[tuple[str, Record]],
+    listed: set[tuple[str, str]],
 ) -> tuple[tuple[Copy, ...], list[Oddity]]:
+    """`listed` has (kind, vault) of every listing that was ever read completely: only those can say what is gone."""
     copies: dict[str, Copy] = {}
     oddities: list[Oddity] = []
     for vault, snapshots in by_vault.items():
@@ -124,24 +127,14 @@ def _copies(
         oddities.extend(odd)
     for vault in sorted({record.text("vault") for _, record in records} - set(copies)):
         recorded = [(where, record) for where, record in records if record.text("vault") == vault]
-        copies[vault] = _recorded_copy(vault, recorded, gone=vault in listed)
+        copies[vault] = _recorded_copy(vault, recorded, gone=(recorded[0][1].text("kind"), vault) in listed)
     return tuple(copies[name] for name in sorted(copies)), oddities
 
 
 def _copy(
     vault: str, snapshots: Sequence[NativeSnapshot], recorded: Sequence[tuple[str, Record]]
 ) -> tuple[Copy, list[Oddity]]:
-    chosen: dict[str, NativeSnapshot] = {}
-    oddities: list[Oddity] = []
-    ordered = sorted(snapshots, key=lambda s: (s.state == "failed", str(s.started or ""), s.native_id))
-    for snapshot in ordered:
-        source = snapshot.tags.get(TAG_SOURCE) or snapshot.source_id
-        if source not in chosen:
-            chosen[source] = snapshot
-        elif snapshot.state != "failed":
-            kept = chosen[source].native_id
-            what = f"{snapshot.native_id} is a second snapshot of {source} for one point (kept: {kept})"
-            oddities.append(Oddity(vault, what))
+    chosen, oddities = _chosen(vault, snapshots, recorded)
     state, why = _state(tuple(chosen.values()))
     ids = {snapshot.native_id for snapshot in chosen.values()}
     matching = [
@@ -151,6 +144,7 @@ def _copy(
         Member(native_id=s.native_id, source_id=source, bytes=s.bytes) for source, s in sorted(chosen.items())
     )
     usable_at = min((t for _, r in matching if (t := r.time("usable_at"))), default=None)
+    failed = [s.started for s in snapshots if s.state == "failed" and s.started is not None]
     return (
         Copy(
             vault=vault,
@@ -161,9 +155,41 @@ def _copy(
             recorded_in=frozenset(where for where, _ in matching),
             partial=state is CopyState.PENDING and bool(missing_calls(tuple(chosen.values()))),
             why=why,
+            failed_at=max(failed, default=None),
         ),
         oddities,
     )
+
+
+def _chosen(
+    vault: str, snapshots: Sequence[NativeSnapshot], recorded: Sequence[tuple[str, Record]]
+) -> tuple[dict[str, NativeSnapshot], list[Oddity]]:
+    """Source -> its snapshot. A signed record's word, the latest whose members all exist; else the earliest of each.
+
+    What a record does not list cannot join the point later, whatever tags it bears.
+    """
+    alive = {snapshot.native_id: snapshot for snapshot in snapshots if snapshot.state != "failed"}
+    whole = [record for _, record in recorded if {m["native_id"] for m in record.body["members"]} <= alive.keys()]
+    if whole:
+        latest = max(whole, key=lambda record: record.at)
+        chosen = {_source(s): s for m in latest.body["members"] if (s := alive.pop(m["native_id"], None)) is not None}
+        what = "bears the tags of a point whose signed record does not list it"
+        return chosen, [Oddity(vault, f"{extra} {what}") for extra in sorted(alive)]
+    chosen = {}
+    oddities: list[Oddity] = []
+    for snapshot in sorted(snapshots, key=lambda s: (s.state == "failed", str(s.started or ""), s.native_id)):
+        source = _source(snapshot)
+        if source not in chosen:
+            chosen[source] = snapshot
+        elif snapshot.state != "failed":
+            kept = chosen[source].native_id
+            what = f"{snapshot.native_id} is a second snapshot of {source} for one point (kept: {kept})"
+            oddities.append(Oddity(vault, what))
+    return chosen, oddities
+
+
+def _source(snapshot: NativeSnapshot) -> str:
+    return snapshot.tags.get(TAG_SOURCE) or snapshot.source_id
 
 
 def _state(members: Sequence[NativeSnapshot]) -> tuple[CopyState, str]:
@@ -186,22 +212,23 @@ def set_of(snapshot: NativeSnapshot) -> tuple[int, int, int]:
     try:
         call, _, rest = snapshot.tags.get(TAG_SET, "1/1:1").partition("/")
         calls, _, members = rest.partition(":")
-        return int(call), int(calls), int(members)
+        found = int(call), int(calls), int(members)
     except ValueError:
         return 1, 1, 1
+    return found if 1 <= found[0] <= found[1] and found[2] >= 1 else (1, 1, 1)
 
 
 def missing_calls(members: Sequence[NativeSnapshot]) -> str:
     """What is not there yet of the point's creating calls, in words; empty when all members of all calls are."""
     if not members:
         return "nothing of it is there yet"
-    calls = max(set_of(member)[1] for member in members)
-    for call in range(1, calls + 1):
-        present = [member for member in members if set_of(member)[0] == call]
-        wanted = set_of(present[0])[2] if present else 1
-        if len(present) < wanted:
-            return f"creating call {call} of {calls}: {len(present)} of {wanted if present else 'its'} members seen"
-    return ""
+    sets = [set_of(member) for member in members]
+    calls = max(of for _, of, _ in sets)
+    seen = Counter(call for call, _, _ in sets)
+    for call, wanted in sorted({(call, wanted) for call, _, wanted in sets}):
+        if seen[call] < wanted:
+            return f"creating call {call} of {calls}: {seen[call]} of {wanted} members seen"
+    return "" if len(seen) >= calls else f"{len(seen)} of {calls} creating calls seen"
 
 
 def _recorded_copy(vault: str, recorded: Sequence[tuple[str, Record]], *, gone: bool) -> Copy:

@@ -87,7 +87,7 @@ class Copy:
     """The point's data in one vault. `path` is the folder of a dump's data; native copies have members instead.
 
     `recorded_in` names the object vaults that hold a valid native record (or manifest) of this copy; `partial` says
-    that not every creating call of it has been made.
+    that not every creating call of it has been made, `failed_at` when the newest try that failed was begun.
     """
 
     vault: str
@@ -101,6 +101,7 @@ class Copy:
     recorded_in: frozenset[str] = frozenset()
     partial: bool = False
     why: str = ""
+    failed_at: datetime | None = None
 
     @property
     def usable(self) -> bool:

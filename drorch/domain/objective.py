@@ -14,14 +14,15 @@ from datetime import datetime, timedelta
 from drorch.domain.catalogue import Catalogue, Drilled
 from drorch.domain.model import FailureDomain, FailureLevel, RecoveryPoint, survives
 from drorch.domain.policy import Objective, Policy, ResourcePolicy
-
-FUTURE = timedelta(minutes=5)
-"""A cut_at further ahead than this is implausible and never counts (clock trouble)."""
+from drorch.domain.retention import FUTURE
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one resource, dataset or application stands at one level. None: no such point, not known, no objective."""
+    """How one resource, dataset or application stands at one level. None: no such point, not known, no objective.
+
+    `parts` are the datasets of an application: its promise is met when each of theirs is, missed when any is.
+    """
 
     rpo_attained: timedelta | None = None
     rpo_verified: timedelta | None = None
@@ -30,10 +31,13 @@ class Standing:
     known: bool = True
     exempt: str = ""
     why: str = ""
+    parts: tuple[Standing, ...] = ()
 
     @property
     def rpo_met(self) -> bool | None:
         """None without an objective or while not known; a promise without any point is not met."""
+        if self.parts:
+            return _all_met([p.rpo_met for p in self.parts if p.objective is not None and p.objective.rpo is not None])
         if self.objective is None or self.objective.rpo is None or self.exempt:
             return None
         if self.rpo_attained is None:
@@ -43,9 +47,18 @@ class Standing:
     @property
     def rto_met(self) -> bool | None:
         """None without an objective or while no drill has measured it."""
+        if self.parts:
+            return _all_met([p.rto_met for p in self.parts if p.objective is not None and p.objective.rto is not None])
         if self.objective is None or self.objective.rto is None or self.exempt or self.rto_attained is None:
             return None
         return self.rto_attained <= self.objective.rto
+
+
+def _all_met(promises: list[bool | None]) -> bool | None:
+    """One that is missed outweighs one that is not known; no promise at all is neither."""
+    if not promises or False in promises:
+        return False if promises else None
+    return None if None in promises else True
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +205,10 @@ def _dataset(name: str, policy: Policy, resources: Iterable[ResourceStatus]) -> 
 
 
 def _worst(level: FailureLevel, datasets: Iterable[DatasetStatus]) -> Standing:
-    """The application's standing: the worst attained of all datasets that are not exempt; met only if all are."""
+    """The application's standing: the worst attained of all datasets that are not exempt; met only if all are.
+
+    The objective shown is that of the dataset that stands worst, else the strictest that any of them has.
+    """
     counted = [(d, d.levels[level]) for d in datasets if not d.levels[level].exempt]
     if not counted:
         return Standing(exempt="every dataset is exempt", why="every dataset is exempt")
@@ -204,13 +220,16 @@ def _worst(level: FailureLevel, datasets: Iterable[DatasetStatus]) -> Standing:
     dataset, worst = max(counted, key=badness)
     standings = [standing for _, standing in counted]
     rtos = [s.rto_attained for s in standings]
+    promised = [s.objective for s in standings if s.objective is not None]
+    strictest = min(promised, key=lambda o: (o.rpo is None, o.rpo or timedelta()), default=None)
     return Standing(
         rpo_attained=_all_or_none([s.rpo_attained for s in standings]),
         rpo_verified=_all_or_none([s.rpo_verified for s in standings]),
         rto_attained=_all_or_none(rtos),
-        objective=worst.objective,
+        objective=worst.objective or strictest,
         known=all(s.known for s in standings),
         why=f"{dataset.dataset}: {worst.why}",
+        parts=tuple(standings),
     )
 
 

@@ -79,7 +79,8 @@ class CredentialRef(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _never_literal(cls, value: object) -> object:
-        if isinstance(value, CredentialRef) or (isinstance(value, Mapping) and set(value) == {"credential"}):
+        name = value.get("credential") if isinstance(value, Mapping) and len(value) == 1 else None
+        if isinstance(value, CredentialRef) or (isinstance(name, str) and is_name(name)):
             return value
         raise fault("a secret does not stand in a policy", "write {credential: NAME}, a credential of drorch.yaml")
 

@@ -181,9 +181,11 @@ def _check(record: Record) -> None:
         mark = _field(body, "mark")
         if mark in OF_ONE_VAULT and not record.text("vault"):
             raise Damaged(f"a mark {mark} names no vault")
+        record.time("until")
     else:
         _field(body, "vault")
         if record.type == RecordType.NATIVE:
+            record.time("usable_at")
             for member in _list(body, "members"):
                 _field(member, "native_id")
         elif record.type == RecordType.PROOF:

@@ -2,7 +2,8 @@
 
 The rules have restic's meaning: `last` n points; the newest point of each of the n newest hours, days, ISO weeks,
 months and years that have one; `within` a span before the newest point. Everything is anchored at the newest usable
-point, never at the present: a backup that stopped does not eat its own history.
+point, never at the present: a backup that stopped does not eat its own history. A data time that lies in the future
+(clock trouble) anchors nothing: such a point is kept, and the others are judged as if it were not there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from zoneinfo import ZoneInfo
 
 from drorch.domain.duration import duration_text
 from drorch.domain.policy import Keep
+
+
+FUTURE = timedelta(minutes=5)
+"""A data time further ahead of this host's clock is implausible: it counts for nothing, and nothing follows from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +61,15 @@ def keep(
     keep_manual: timedelta,
     now: datetime,
 ) -> tuple[Verdict, ...]:
-    """A verdict for every candidate, newest first. `now` only ends manual points' own lifetime."""
+    """A verdict for every candidate, newest first. `now` ends manual points' own lifetime and tells the implausible."""
     ordered = sorted(candidates, key=lambda c: (c.cut_at, c.point), reverse=True)
-    regular = [c for c in ordered if not c.manual and not c.duplicate]
+    plausible = [c for c in ordered if c.cut_at <= now + FUTURE]
+    regular = [c for c in plausible if not c.manual and not c.duplicate]
     reasons: dict[str, list[str]] = {c.point: [] for c in ordered}
+    for candidate in ordered[: len(ordered) - len(plausible)]:
+        reasons[candidate.point].append("its data time lies in the future: never let go, never counted")
     _by_rules(rules, regular, zone, reasons)
-    _by_order(ordered, floor, reasons)
+    _by_order(ordered, plausible, floor, reasons)
     for candidate in ordered:
         if candidate.manual and now < candidate.cut_at + keep_manual:
             reasons[candidate.point].append(f"manual point, kept {duration_text(keep_manual)}")
@@ -89,16 +97,18 @@ def _by_rules(rules: Keep, regular: Sequence[Candidate], zone: ZoneInfo, reasons
                 reasons[candidate.point].append(f"within {duration_text(rules.within)} of the newest point")
 
 
-def _by_order(ordered: Sequence[Candidate], floor: int, reasons: dict[str, list[str]]) -> None:
+def _by_order(
+    ordered: Sequence[Candidate], plausible: Sequence[Candidate], floor: int, reasons: dict[str, list[str]]
+) -> None:
     """What no rule may take away: pins, what is in use, the floor, the newest verified point."""
     for candidate in ordered:
         if candidate.pinned:
             reasons[candidate.point].append("pinned")
         if candidate.held:
             reasons[candidate.point].append(candidate.held)
-    for candidate in [c for c in ordered if not c.duplicate][:floor]:
+    for candidate in [c for c in plausible if not c.duplicate][:floor]:
         reasons[candidate.point].append(f"floor: the newest {floor} usable points of a vault always stay")
-    verified = next((c for c in ordered if c.verified), None)
+    verified = next((c for c in plausible if c.verified), None)
     if verified is not None:
         reasons[verified.point].append("the newest point that a drill has verified")
 

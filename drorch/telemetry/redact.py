@@ -68,7 +68,8 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
 )
 
-_values: frozenset[str] = frozenset()
+_values: tuple[str, ...] = ()
+"""Longest first: a value goes before what it begins with."""
 _lock = threading.Lock()
 
 
@@ -80,22 +81,22 @@ def redact(value: str) -> None:
     for text in lines:
         if len(text) >= SHORTEST:
             plain = base64.b64encode(text.encode()).decode()
-            escaped = json.dumps(text)[1:-1], repr(text)[1:-1]
+            escaped = json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]
             forms |= {text, quote(text, safe=""), quote(text), quote_plus(text), plain, *escaped}
     with _lock:
-        _values = _values | forms
+        _values = tuple(sorted({*_values, *forms}, key=len, reverse=True))
 
 
 def forget() -> None:
     """Forget every registered value (the end of a test)."""
     global _values
     with _lock:
-        _values = frozenset()
+        _values = ()
 
 
 def clean_text(text: str) -> str:
     """The text without the secrets in it."""
-    for value in sorted(_values, key=len, reverse=True):
+    for value in _values:
         if value in text:
             text = text.replace(value, HIDDEN)
     for pattern, shown in _SHAPES:

@@ -58,6 +58,7 @@ class StatusPage:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 32
     block_on_close = False
 
     def __init__(self, address: Any, family: int, metrics: Callable[[], str], health: Callable[[], str]) -> None:

@@ -80,7 +80,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(changes)
 def test_any_spoiled_policy_is_a_policy_or_a_list_of_problems(spoil: list[tuple[int, str, Any]]) -> None:
     vocabulary = words(kinds=adapters.vocabulary().kinds)
@@ -90,7 +90,7 @@ def test_any_spoiled_policy_is_a_policy_or_a_list_of_problems(spoil: list[tuple[
     assert all(problem.message and "\n" not in problem.message.partition("'")[0] for problem in problems)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(changes)
 def test_any_spoiled_configuration_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, spoil: list[tuple[int, str, Any]]

@@ -151,10 +151,11 @@ def test_duplicate_keys_are_all_found_at_every_depth() -> None:
         ("a:\n\t- 1\n", "2:1", "not YAML: ", "indent with spaces, not tabs"),
         ("a: 'open\n", "2:1", "not YAML: ", ""),
         ("a: b: c\n", "1:5", "not YAML: ", ""),
-        ("a: *nowhere\n", "1:4", "the alias *nowhere has no anchor before it", ""),
-        ("a: &x [*x]\n", "1:8", "the alias *x has no anchor before it", ""),
-        ("a: !!python/object:os.system x\n", "1:4", "the tag tag:yaml.org,2002:python/object:os.system", "plain"),
-        ("a: !!str 5\n", "1:4", "the tag tag:yaml.org,2002:str is not read", "plain values"),
+        ("a: *HUNTER2\n", "1:4", "this alias has no anchor before it", "text that begins with * stands in quotes"),
+        ("a: &x [*x]\n", "1:8", "this alias has no anchor before it", ""),
+        ("a: !!python/object:os.system x\n", "1:4", "tags are not read", "text that begins with ! stands in quotes"),
+        ("a: !HUNTER2\n", "1:4", "tags are not read", "text that begins with ! stands in quotes"),
+        ("a: !!str 5\n", "1:4", "tags are not read", "in quotes"),
         ("a: &x {b: 1}\nc:\n  <<: *x\n", "3:3", "merge keys are not read", "keep: *usual"),
         ("? [a, b]\n: c\n", "1:3", "a key must be text", ""),
         ("'': 1\n", "1:1", "a key must be text", ""),
@@ -168,6 +169,7 @@ def test_what_is_not_one_plain_mapping_is_refused_with_its_place(
     (line,) = wrong(text)
     assert line.startswith(f"f.yaml:{place}: {message}")
     assert hint in line
+    assert "HUNTER2" not in line
 
 
 def test_aliases_that_multiply_are_refused_before_they_are_followed() -> None:

@@ -296,6 +296,7 @@ def changed(old: str, new: str, text: str = SHOP) -> str:
         (changed("newer_than: 12h", "newer_than: 12h, expect: '> 1'"), "29:11", "either expect or newer_than", ""),
         # secrets
         (changed("{credential: orders-db}", "hunter2"), "20:51", "a secret does not stand in a policy", "{credential"),
+        (changed("orders-db}}", "hunter2!}}"), "20:51", "a secret does not stand in a policy", ""),
         (changed("{credential: orders-db}", "{hunter2: x}"), "20:51", "a secret does not stand in a policy", ""),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pgshop
 import pytest
 from pgservers import WHEEL, Running, debian, running
 
@@ -21,3 +22,17 @@ def new() -> Iterator[Running]:
     with running(WHEEL) as found:
         assert found.major >= 17
         yield found
+
+
+@pytest.fixture(scope="session")
+def shop(old: Running) -> str:
+    """A database on `old` with a bit of everything."""
+    database = old.database(name="The Shöp %x")
+    pgshop.fill(old, database)
+    return database
+
+
+@pytest.fixture(scope="session")
+def dumped(old: Running, shop: str) -> pgshop.Dump:
+    """A dump of `shop`."""
+    return pgshop.dump(old, shop)

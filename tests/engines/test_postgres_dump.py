@@ -9,7 +9,6 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-import pgshop
 import psycopg
 import pytest
 from pgservers import PASSWORD, Running, free_port, running, taken
@@ -20,13 +19,6 @@ from drorch.engines.postgres.connection import translate
 from drorch.engines.postgres.server import PrivateServer
 
 SECRETS = {"pw": PASSWORD}
-
-
-@pytest.fixture(scope="module")
-def shop(old: Running) -> str:
-    database = old.database(name="Shop of 'Söme' kind")
-    pgshop.fill(old, database)
-    return database
 
 
 def test_data_and_inventory_come_from_one_snapshot(old: Running) -> None:

@@ -15,18 +15,6 @@ from drorch.engines.postgres import PostgresEngine
 from drorch.engines.postgres.databases import temporary_name
 
 
-@pytest.fixture(scope="module")
-def shop(old: Running) -> str:
-    database = old.database(name="The Shöp %x")
-    pgshop.fill(old, database)
-    return database
-
-
-@pytest.fixture(scope="module")
-def dumped(old: Running, shop: str) -> Dump:
-    return dump(old, shop)
-
-
 def test_every_row_and_definition_comes_back_in_a_database_that_did_not_exist(
     old: Running, shop: str, dumped: Dump
 ) -> None:

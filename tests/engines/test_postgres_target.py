@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
-import pgshop
 import pytest
 from pgservers import Running, given
 from pgshop import Dump, dump, restore, target
@@ -14,18 +13,6 @@ from drorch.domain.errors import Refused
 from drorch.engines.postgres import PostgresEngine
 from drorch.engines.postgres.databases import temporary_name
 from drorch.ports import Inventory
-
-
-@pytest.fixture(scope="module")
-def shop(old: Running) -> str:
-    database = old.database(name="The Shöp %x")
-    pgshop.fill(old, database)
-    return database
-
-
-@pytest.fixture(scope="module")
-def dumped(old: Running, shop: str) -> Dump:
-    return dump(old, shop)
 
 
 def test_settings_and_privileges_of_the_database_itself_come_along(old: Running) -> None:
