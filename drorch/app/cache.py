@@ -151,13 +151,24 @@ def _open(path: Path | None, trusted: str) -> sqlite3.Connection:
         return _prepare(sqlite3.connect(":memory:", check_same_thread=False), trusted)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return _prepare(sqlite3.connect(path, check_same_thread=False, timeout=30), trusted)
-    except sqlite3.DatabaseError:
-        for suffix in ("", "-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        return _prepare(sqlite3.connect(path, check_same_thread=False, timeout=30), trusted)
-    except OSError as error:
-        raise Unavailable(f"cannot open the cache {path}", cause=error.strerror or str(error)) from error
+        try:
+            return _prepare(_connect(path), trusted)
+        except sqlite3.OperationalError:
+            raise  # locked, unreadable, no room: that is no reason to throw it away under somebody's feet
+        except sqlite3.DatabaseError:
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            return _prepare(_connect(path), trusted)
+    except (sqlite3.Error, OSError) as error:
+        raise Unavailable(
+            f"cannot open the cache {path}",
+            cause=str(error),
+            hint="the state folder must be writable for this user; the cache is disposable",
+        ) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, check_same_thread=False, timeout=30)
 
 
 def _prepare(connection: sqlite3.Connection, trusted: str) -> sqlite3.Connection:

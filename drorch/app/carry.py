@@ -77,7 +77,8 @@ class LightHands:
         ]
         if source is None or len(members) != len(source.members):
             raise Refused("the source of the copy is not there any more", operation="copy", vault=action.source)
-        listed = [s for view in scene.world.natives if view.vault.name == action.vault for s in view.snapshots]
+        views = scene.world.natives_of(action.application)
+        listed = [s for view in views if view.vault.name == action.vault for s in view.snapshots]
         return self._native.copy(action, scene.resource.kind, members, listed, now)
 
     def _record(self, action: WriteRecord, scene: Scene, now: datetime) -> str:
@@ -131,11 +132,8 @@ def _origin(member: Member, snapshot: NativeSnapshot | None, scene: Scene) -> st
     """The volume or instance behind a member: for a copy, that of the snapshot it was made from."""
     if snapshot is None or member.source_id == snapshot.source_id:
         return member.source_id
-    for view in scene.world.natives:
-        for candidate in view.snapshots:
-            if candidate.native_id == member.source_id:
-                return candidate.source_id
-    return member.source_id
+    made_from = (scene.world.snapshot(view.vault.name, member.source_id) for view in scene.world.natives)
+    return next((s.source_id for s in made_from if s is not None), member.source_id)
 
 
 def _point(catalogue: Catalogue, action: Action) -> RecoveryPoint:

@@ -53,7 +53,6 @@ class HeavyHandle:
         outcome = self._worker.poll()
         if outcome is None:
             return None
-        reach(f"{self._action.name}.recorded")
         if outcome.crash:
             log.error("worker crashed", action=self._action.name, point=self._action.point, stderr=outcome.crash)
         if outcome.error is not None:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from drorch.domain.errors import Busy, Unavailable
+
+_LOOKS = 3
+_LOOK_S = 0.005
 
 
 class Lock:
@@ -48,7 +52,7 @@ class Locks:
                 hint="the state folder must be writable for this user",
             ) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except OSError as error:
             holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another drorch"
             os.close(descriptor)
@@ -85,6 +89,15 @@ class Locks:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
+
+
+def _lock(descriptor: int) -> None:
+    """A look at who holds the lock (`Locks.holder`) locks it for an instant, too: that must not count as held."""
+    for _ in range(_LOOKS):
+        with suppress(BlockingIOError):
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(_LOOK_S)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def resource_lock(application: str, resource: str) -> str:

@@ -7,6 +7,7 @@ provider is asked what is there before anything is asked for again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from drorch.app.failpoint import reach
@@ -58,14 +59,13 @@ class NativeHands:
         known = self._intents.begin(action.point, now)
         there = hands.find(account, region, action.point) if known or action.resumed else ()
         if there:
-            _same_division(_ours(there, tags), len(calls), action)
+            _same_division(_ours(there, tags), calls, action)
         made = {set_of(snapshot)[0] for snapshot in there}
         members = len(there)
         for number in range(len(calls)):
             if number + 1 not in made:
                 members += self._one_cut(hands, order, number, first=not made and number == 0)
                 reach("cut.called")
-        reach("cut.recorded")
         return f"{members} snapshot(s) begun in {action.vault}"
 
     def _one_cut(self, hands: SnapshotKind, order: CutOrder, number: int, *, first: bool) -> int:
@@ -113,23 +113,29 @@ class NativeHands:
                 kms_key=action.kms_key,
                 attempt=len(of_member) + 1,
             )
-            begun += self._one_copy(hands, order, action, first=begun == 0)
+            self._one_copy(hands, order, action, first=begun == 0)
+            begun += 1
             reach("copy.called")
-        reach("copy.recorded")
         return f"{begun} of {len(members)} member(s) being copied to {action.vault}"
 
-    def _one_copy(self, hands: SnapshotKind, order: CopyOrder, action: Copy, *, first: bool) -> int:
+    def _one_copy(self, hands: SnapshotKind, order: CopyOrder, action: Copy, *, first: bool) -> None:
+        """An identifier that is taken is that of a copy that was begun, or of a failed one: then the next is tried."""
         try:
             hands.copy(order)
         except AlreadyExists:
-            return 1
+            found = hands.find(order.account, order.region, order.point)
+            of_member = [s for s in found if s.tags.get(TAG_SOURCE) == order.snapshot.native_id]
+            if any(s.state != "failed" for s in of_member):
+                return
+            if order.attempt > 2 * len(found) + 1:
+                raise
+            self._one_copy(hands, replace(order, attempt=order.attempt + 1), action, first=first)
         except OutcomeUnknown:
             raise
         except (Refused, Unavailable):
             if first:
                 self._intents.end(copy_intent(action.point, action.vault))
             raise
-        return 1
 
     def _check_key(self, hands: SnapshotKind, account: str, region: str, key: str) -> None:
         """A wrong key fails asynchronously at AWS: it is looked up before the first copy of this process."""
@@ -153,17 +159,20 @@ def _ours(found: Sequence[NativeSnapshot], tags: Mapping[str, str]) -> Sequence[
             f"the identifier of point {tags[TAG_POINT]} is taken by a snapshot that is not drorch's",
             operation="cut",
             resource=tags[TAG_RESOURCE],
-            hint="the next attempt takes another id; look at who made that snapshot",
+            hint="look at who made that snapshot; the next slot has another identifier",
         )
     return found
 
 
-def _same_division(there: Sequence[NativeSnapshot], calls: int, action: Cut) -> None:
-    if any(set_of(snapshot)[1] != calls for snapshot in there):
-        raise Refused(
-            "the selection changed between the creating calls of one point",
-            operation="cut",
-            resource=action.resource,
-            cause=f"begun as {set_of(there[0])[1]} calls, now {calls}",
-            hint="the next slot makes a whole point",
-        )
+def _same_division(there: Sequence[NativeSnapshot], calls: Sequence[Sequence[Source]], action: Cut) -> None:
+    """Refused when the calls that are left would not complete the point that was begun."""
+    for snapshot in there:
+        call, of, _ = set_of(snapshot)
+        if of != len(calls) or snapshot.source_id not in {source.source_id for source in calls[call - 1]}:
+            raise Refused(
+                "the selection changed between the creating calls of one point",
+                operation="cut",
+                resource=action.resource,
+                cause=f"begun with {snapshot.source_id} in call {call} of {of}, now there are {len(calls)}",
+                hint="the next slot makes a whole point",
+            )

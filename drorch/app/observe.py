@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Any
 
 from drorch.app.cache import Cache
 from drorch.app.catalogue import Scope, VaultReader
 from drorch.domain.catalogue import Catalogue, fold
-from drorch.domain.catalogue_native import NativeView, ValidId
+from drorch.domain.catalogue_native import TAG_APPLICATION, NativeView, ValidId
 from drorch.domain.errors import DrorchError
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.model import FailureDomain, Vault, native_vault_name
@@ -39,15 +40,28 @@ class World:
     natives: tuple[NativeView, ...] = ()
     sources: Mapping[Place, tuple[Source, ...] | str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock, compare=False, repr=False)
+    _by_id: dict[tuple[str, str], NativeSnapshot] = field(default_factory=dict, compare=False, repr=False)
+    _by_application: dict[str, dict[int, list[NativeSnapshot]]] = field(default_factory=dict, compare=False, repr=False)
 
     def snapshot(self, vault: str, native_id: str) -> NativeSnapshot | None:
         """One snapshot by its vault and id, as seen in this pass."""
-        for view in self.natives:
-            if view.vault.name == vault:
-                for snapshot in view.snapshots:
-                    if snapshot.native_id == native_id:
-                        return snapshot
-        return None
+        with self._lock:
+            if not self._by_id:
+                for view in self.natives:
+                    self._by_id.update({(view.vault.name, s.native_id): s for s in view.snapshots})
+        return self._by_id.get((vault, native_id))
+
+    def natives_of(self, application: str) -> tuple[NativeView, ...]:
+        """The views with one application's snapshots only: its fold must not read those of ten thousand others."""
+        with self._lock:
+            if not self._by_application:
+                for number, view in enumerate(self.natives):
+                    for snapshot in view.snapshots:
+                        of = self._by_application.setdefault(snapshot.tags.get(TAG_APPLICATION, ""), {})
+                        of.setdefault(number, []).append(snapshot)
+        own = self._by_application.get(application, {})
+        return tuple(replace(view, snapshots=tuple(own.get(n, ()))) for n, view in enumerate(self.natives))
 
 
 class Observer:
@@ -70,7 +84,8 @@ class Observer:
         self._kinds = kinds
         self._reader = reader
         self._cache = cache
-        self._valid_id = valid_id
+        self._is_ours = valid_id
+        self._ours: set[tuple[str, str, str, str]] = set()
         self._asked: dict[str, datetime] = {}
         self._why: dict[str, str] = {}
 
@@ -104,7 +119,14 @@ class Observer:
             self._reader.view(vault, application, complete=name not in world.unread, why=world.unread.get(name, ""))
             for name, vault in self.vaults.items()
         ]
-        return fold(application, views, world.natives, self._valid_id, world.at)
+        return fold(application, views, world.natives_of(application), self._valid_id, world.at)
+
+    def _valid_id(self, point: str, application: str, resource: str, slot: str) -> bool:
+        """Each id is computed once; what is not ours is asked again, so that strangers' tags do not fill the memory."""
+        key = (point, application, resource, slot)
+        if key not in self._ours and self._is_ours(*key):
+            self._ours.add(key)
+        return key in self._ours
 
     def never_read(self, world: World) -> frozenset[str]:
         """Vaults of which nothing at all is known."""
@@ -175,8 +197,16 @@ def _places(resources: Iterable[ResourcePolicy]) -> tuple[dict[Place, list[objec
     return homes, places
 
 
+_FIELDS = tuple(item.name for item in fields(NativeSnapshot))
+
+
 def _dumped(snapshots: Sequence[NativeSnapshot]) -> str:
-    return json.dumps([asdict(snapshot) for snapshot in snapshots], default=to_text, separators=(",", ":"))
+    rows = [{name: getattr(snapshot, name) for name in _FIELDS} for snapshot in snapshots]
+    return json.dumps(rows, default=_plain, separators=(",", ":"))
+
+
+def _plain(value: object) -> object:
+    return to_text(value) if isinstance(value, datetime) else dict(value)  # type: ignore[call-overload]
 
 
 def _loaded(body: str) -> tuple[NativeSnapshot, ...]:

@@ -130,7 +130,7 @@ class _Run:
         waited, longest = 0.0, _STEP if progress else self._poll.total_seconds()
         while waited < longest and not self._over():
             running = self._reconciler.running_count()
-            step = _STEP if running else longest - waited
+            step = (_STEP if waited < 1 else 10 * _STEP) if running else longest - waited
             self._clock.sleep(step)
             waited += step
             ended = self._reconciler.harvest() if running else ()

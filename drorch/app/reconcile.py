@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
 
 from drorch.app.carry import LightHands, Scene
+from drorch.app.failpoint import reach
 from drorch.app.intents import Intents, copy_intent
 from drorch.app.locks import Lock, Locks, resource_lock
 from drorch.app.observe import Observer, World
@@ -26,6 +27,9 @@ from drorch.domain.plan import Failure, Observed, PointId, plan
 from drorch.domain.policy import Policy
 
 log = structlog.get_logger()
+
+_FORGOTTEN = timedelta(days=2)
+"""After so long neither a failure nor an intent says anything about the next try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,7 @@ class Reconciler:
             failures=self._failures,
             state_since=self._intents.since,
             servers={r.name: str(getattr(r.options, "server", "")) for r in policy.resources},
+            stale=not valid,
         )
         actions = plan(policy, observed, now, self._point_id)
         places = Places(self.domains(policy), self.observer.never_read(world))
@@ -241,6 +246,10 @@ class Reconciler:
             return Finished(action, self._light.carry_out(action, scene, self._now()))
         except DrorchError as error:
             return Finished(action, "", error)
+        except Exception as error:  # a fault in one action must not take the pass of all applications along
+            log.exception("a fault in drorch", action=action.name, **_where(action))
+            fault = DrorchError("a fault in drorch", operation=action.name, cause=f"{type(error).__name__}: {error}")
+            return Finished(action, "", fault)
 
     # --- harvesting ---
 
@@ -260,6 +269,9 @@ class Reconciler:
         for finished in ended:
             self._note(finished)
         self._read_back(ended)
+        for finished in ended:
+            if finished.error is None:
+                reach(f"{finished.action.name}.recorded")
         return tuple(ended)
 
     def _note(self, finished: Finished) -> None:
@@ -271,6 +283,7 @@ class Reconciler:
             log.info("action done", action=action.name, **_where(action), result=finished.text)
             return
         if not isinstance(error, Busy):
+            self._failures = {key: f for key, f in self._failures.items() if now < f.at + _FORGOTTEN}
             before = self._failures.get(action.key)
             self._failures[action.key] = Failure(now, before.count + 1 if before else 1, str(error))
         log.warning("action failed", action=action.name, **_where(action), outcome=finished.outcome, error=str(error))
@@ -290,18 +303,23 @@ class Reconciler:
         return self.observer.vaults if action.name == "drill" else named
 
     def _settle_intents(self, seen: Pass) -> None:
-        """An intent ends when what it was about shows, whole and not failed."""
+        """An intent ends when what it was about shows, whole and not failed, and when it is of no use any more.
+
+        That of a copy stands until the copy is usable: one that fails at the provider is tried again an hour after it.
+        """
         standing = self._intents.standing()
         for p in seen.plans.values() if standing else ():
             homes = {r.name: r.targets[0].vault for r in p.policy.resources if r.native}
             for point in p.catalogue.points:
                 for copy in point.copies:
-                    if copy.partial or copy.state not in (CopyState.USABLE, CopyState.PENDING):
-                        continue
                     home = homes.get(point.resource) == copy.vault
+                    begun = copy.usable or (home and copy.state is CopyState.PENDING and not copy.partial)
                     key = point.id if home else copy_intent(point.id, copy.vault)
-                    if key in standing:
+                    if begun and key in standing:
                         self._intents.end(key)
+        for key, at in standing.items():
+            if seen.at >= at + _FORGOTTEN:
+                self._intents.end(key)
 
     # --- ending ---
 

@@ -104,7 +104,7 @@ def _configuration(config: str | None) -> Config | None:
     """The host configuration, or None when there is none to be found and none was named."""
     from drorch.app.config import find_config, load_config
     from drorch.domain.errors import NotFound
-    from drorch.wiring.adapters import store_options
+    from drorch.wiring.adapters import regions, store_options
 
     try:
         path = find_config(Path(config) if config else None, os.environ)
@@ -112,7 +112,7 @@ def _configuration(config: str | None) -> Config | None:
         if config or os.environ.get("DRORCH_CONFIG"):
             raise
         return None
-    return load_config(path, vault_options=store_options())
+    return load_config(path, vault_options=store_options(), regions=regions())
 
 
 def _vocabulary(config: Config | None) -> Vocabulary:

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import psycopg
-import structlog
-
-import drorch
 from drorch.app.catalogue import read_vault
 from drorch.app.reconcile import Finished, Pass
-from drorch.aws import AwsAccount, AwsAccounts
-from drorch.demo import site
-from drorch.demo.compare import Fingerprint, TableFacts, differences, fingerprint
-from drorch.demo.postgres import EmbeddedPostgres, wheel_binaries
+from drorch.demo import lifetime, site
+from drorch.demo.break_glass import Tables, break_glass
+from drorch.demo.postgres import wheel_binaries
 from drorch.demo.story import Stage, Story, Watch
 from drorch.demo.world import World, open_world
 from drorch.domain.action import Action, Cut, Drill, Expire
 from drorch.domain.catalogue import fold
-from drorch.domain.errors import DrorchError
 from drorch.domain.model import FailureLevel, RecoveryPoint
-from drorch.wiring.host import Host, open_host
-
-_RESTORE_SECONDS = 120
-_STOP_SECONDS = 20
+from drorch.wiring.host import Host
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +25,7 @@ class Outcome:
     """How the demo went. `tables` has every table of the orders: rows and digest before, and as restored."""
 
     story: Story
-    tables: Mapping[str, tuple[TableFacts | None, TableFacts | None]] = field(default_factory=dict)
+    tables: Tables = field(default_factory=dict)
     kept: Path | None = None
 
     @property
@@ -82,13 +63,13 @@ def run_demo(stage: Stage, keep: Path | None = None) -> Outcome:
     wheel_binaries()
     story = Story(stage)
     with ExitStack() as stack:
-        stack.enter_context(_quiet_logs())
-        stack.enter_context(_orderly_end())
-        folder = stack.enter_context(_folder())
+        stack.enter_context(lifetime.quiet_logs())
+        stack.enter_context(lifetime.orderly_end())
+        folder = stack.enter_context(lifetime.folder())
         with story.act("setting up", "Setting up: a cloud of our own, and a shop that lives in it"):
             world = stack.enter_context(open_world(folder))
             installation = _set_up(world, folder, story)
-        host = stack.enter_context(_opened(installation))
+        host = stack.enter_context(lifetime.opened(installation))
         watch = Watch(host.reconciler, story)
         with story.act("a normal day", "1. A normal day: the daemon's passes cut, copy and dump"):
             native = _normal_day(world, watch, story)
@@ -99,7 +80,7 @@ def run_demo(stage: Stage, keep: Path | None = None) -> Outcome:
         with story.act("AWS gone", "4. AWS is gone, all of it"):
             _lose_aws(world, host, story, native)
         with story.act("back", "5. Back: break glass, with a vault's address and two keys"):
-            tables = _break_glass(world, installation, folder, story)
+            tables = break_glass(world, installation, folder, story)
         if keep is not None:
             installation.keep(keep, wheel_binaries())
     return Outcome(story, tables, keep)
@@ -179,45 +160,6 @@ def _lose_aws(world: World, host: Host, story: Story, native: set[str]) -> None:
     story.check("every snapshot in every region is known there by its id", native <= known, f"{len(native)} snapshots")
 
 
-def _break_glass(
-    world: World, installation: site.Installation, folder: Path, story: Story
-) -> dict[str, tuple[TableFacts | None, TableFacts | None]]:
-    with EmbeddedPostgres(folder) as laptop:
-        story.tell("laptop", "", "an empty home directory, no configuration, an empty PostgreSQL")
-        password = folder / "laptop.password"
-        site.write_secret(password, laptop.password + "\n")
-        arguments = [
-            *("restore", site.APPLICATION, site.ORDERS, "--vault-url", f"gs://{site.GCS_BUCKET}"),
-            *("--identity", str(installation.identity), "--trust", installation.trusted),
-            *("--into", laptop.url(site.ORDERS), "--into-password-file", str(password)),
-        ]
-        for number, line in enumerate((["drorch", *arguments[:5]], arguments[5:9], arguments[9:])):
-            story.tell("" if number else "$", "", " ".join(line) + (" \\" if number < 2 else ""))
-        code = _as_a_user(arguments, world, laptop, folder, story)
-        story.check("drorch restore ended well", code == 0, f"exit {code}")
-        restored = Fingerprint()
-        if code == 0:
-            with psycopg.connect(laptop.dsn(site.ORDERS), autocommit=True) as connection:
-                restored = fingerprint(connection)
-    return _compare(world.original, restored, story)
-
-
-def _compare(
-    original: Fingerprint, restored: Fingerprint, story: Story
-) -> dict[str, tuple[TableFacts | None, TableFacts | None]]:
-    names = sorted(original.tables.keys() | restored.tables.keys())
-    tables = {name: (original.tables.get(name), restored.tables.get(name)) for name in names}
-    for name, (before, after) in tables.items():
-        rows = f"{before.rows:,} rows" if before else "not there before"
-        story.check(f"table {name}", before == after, f"{rows}, md5 {after.digest[:12] if after else '-'}")
-    wrong = list(differences(original, restored))
-    for difference in wrong:
-        story.tell("differs", "", difference, "bad")
-    count = len(original.definitions)
-    story.check("indexes, constraints, views, sequences", not wrong and bool(count), f"{count} definitions")
-    return tables
-
-
 # --- parts of acts -------------------------------------------------------------------------------------------------
 
 
@@ -237,7 +179,7 @@ def _tell_drill(finished: list[Finished], story: Story) -> None:
 
 def _tell_unread(seen: Pass, story: Story) -> None:
     for vault, why in sorted(seen.world.unread.items()):
-        story.tell("unread", vault, _short(why), "bad")
+        story.tell("unread", "", f"{vault}: {_short(why)}", "bad")
     story.tell("", "", "what could not be read counts as it was last seen; unknown is not absent")
 
 
@@ -263,94 +205,3 @@ def _known_to(vault: str, host: Host) -> tuple[RecoveryPoint, ...]:
 
 def _short(text: str) -> str:
     return text if len(text) <= 100 else f"{text[:99]}…"
-
-
-def _as_a_user(arguments: list[str], world: World, laptop: EmbeddedPostgres, folder: Path, story: Story) -> int:
-    """Run drorch in a process of its own that has nothing of this one; its exit code."""
-    home = folder / "laptop-home"
-    home.mkdir(mode=0o700)
-    environment = {
-        "PATH": f"{laptop.bin_folder}:/usr/bin:/bin",
-        "HOME": str(home),
-        "LANG": "C.UTF-8",
-        "TMPDIR": str(folder),
-        "PYTHONPATH": str(Path(drorch.__file__).parent.parent),
-        "STORAGE_EMULATOR_HOST": world.gcs.url,
-        "AWS_ENDPOINT_URL": world.aws_url,  # where nothing listens any more
-    }
-    command = [sys.executable, "-m", "drorch", *arguments]
-    process = subprocess.Popen(
-        command, cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    overdue = threading.Timer(_RESTORE_SECONDS, process.kill)
-    overdue.start()
-    try:
-        for line in process.stdout or ():
-            story.tell("|", "", line.decode("utf-8", "replace").rstrip(), "quiet")
-        return process.wait()
-    finally:
-        overdue.cancel()
-        process.kill()
-        process.wait()
-
-
-# --- beginning and end ---------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """The demo's one folder. Others may pass through it to what is theirs (PostgreSQL, when we are root)."""
-    with tempfile.TemporaryDirectory(prefix="drorch-demo-", ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o711)
-        yield Path(name)
-
-
-@contextmanager
-def _opened(installation: site.Installation) -> Iterator[Host]:
-    """The host of the configuration; at the end its workers are gone before the world is."""
-    host = open_host(str(installation.config))
-    # A lost region is asked twice, not six times with growing pauses: nobody wants to watch that.
-    known = {name: AwsAccount(id=account.id) for name, account in host.config.aws.accounts.items()}
-    host.accounts = AwsAccounts(known, attempts=2)
-    try:
-        yield host
-    finally:
-        reconciler = host.reconciler
-        reconciler.cancel()
-        deadline = time.monotonic() + _STOP_SECONDS
-        while reconciler.heavy_running() and time.monotonic() < deadline:
-            with contextlib.suppress(DrorchError):
-                reconciler.harvest()
-            time.sleep(0.05)
-        reconciler.close()
-        host.accounts.close()
-
-
-@contextmanager
-def _quiet_logs() -> Iterator[None]:
-    """drorch's own log lines say what the story says; they would stand between its lines."""
-    before: dict[str, Any] = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-
-
-@contextmanager
-def _orderly_end() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo like Ctrl-C; what was started is stopped, and no second signal disturbs that."""
-    ending = threading.Event()
-
-    def interrupt(_number: int, _frame: object) -> None:
-        if not ending.is_set():
-            ending.set()
-            raise KeyboardInterrupt
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -128,7 +128,7 @@ class Database:
 
     host: str
     port: int
-    password: str
+    password: str = field(repr=False)
 
 
 class Installation:

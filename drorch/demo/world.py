@@ -76,9 +76,9 @@ class World:
         """The ids of all snapshots that lie in AWS now, asked of AWS itself."""
         found: set[str] = set()
         for region in (site.HOME, site.SECOND):
-            snapshots = self._client("ec2", region).describe_snapshots(OwnerIds=["self"])["Snapshots"]
+            snapshots = self.client("ec2", region).describe_snapshots(OwnerIds=["self"])["Snapshots"]
             found |= {str(snapshot["SnapshotId"]) for snapshot in snapshots}
-            listed = self._client("rds", region).describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
+            listed = self.client("rds", region).describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
             found |= {str(snapshot["DBSnapshotIdentifier"]) for snapshot in listed}
         return found
 
@@ -93,7 +93,8 @@ class World:
             autocommit=True,
         )
 
-    def _client(self, service: str, region: str) -> Any:
+    def client(self, service: str, region: str) -> Any:
+        """A plain boto3 client that asks once."""
         return boto3.client(  # type: ignore[call-overload]
             service, region_name=region, endpoint_url=self.aws_url, config=Config(retries={"total_max_attempts": 1})
         )
@@ -134,13 +135,13 @@ def _variables(aws: str, gcs: str, folder: Path) -> dict[str, str]:
 def _seed(world: World, password: str) -> site.Database:
     """The shop's machines: a web server with two volumes, a volume of its own, two databases, keys, a bucket."""
     for region in (site.HOME, site.SECOND):
-        kms = world._client("kms", region)
+        kms = world.client("kms", region)
         key = kms.create_key(KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["KeyId"]
         kms.create_alias(AliasName=site.KEY_ALIAS, TargetKeyId=key)
         if region == site.HOME:
-            _seed_volumes(world._client("ec2", region), key)
-            orders = _seed_databases(world._client("rds", region), key, password)
-    world._client("s3", site.THIRD).create_bucket(
+            _seed_volumes(world.client("ec2", region), key)
+            orders = _seed_databases(world.client("rds", region), key, password)
+    world.client("s3", site.THIRD).create_bucket(
         Bucket=site.S3_BUCKET, CreateBucketConfiguration={"LocationConstraint": site.THIRD}
     )
     return orders

@@ -50,17 +50,17 @@ def is_heavy(action: Action) -> bool:
 
 
 def admit(actions: Iterable[Action], limits: Limits, running: Running) -> Admitted:
-    """Cuts before copies before records before drills; one heavy action per resource, one drill at a time."""
+    """Cuts before copies before records before drills; one heavy action per resource, one drill at a time.
+
+    Both sorts work under their resource's lock: what is light waits while something heavy has it.
+    """
     wanted = [action for action in actions if isinstance(action, EXECUTABLE) and action.key not in running.keys]
     wanted.sort(key=lambda action: action.urgency)
     heavy, drills = running.heavy, running.drills
     servers, resources = Counter(running.servers), set(running.resources)
     start: list[Action] = []
     wait: list[Waiting] = []
-    for action in wanted:
-        if not is_heavy(action):
-            start.append(action)
-            continue
+    for action in filter(is_heavy, wanted):
         server = action.server if isinstance(action, Cut) else ""
         why = ""
         if (action.application, action.resource) in resources:
@@ -79,4 +79,12 @@ def admit(actions: Iterable[Action], limits: Limits, running: Running) -> Admitt
         drills += isinstance(action, Drill)
         servers[server] += bool(server)
         resources.add((action.application, action.resource))
+    for action in wanted:
+        if is_heavy(action):
+            continue
+        if (action.application, action.resource) in resources:
+            wait.append(Waiting(action, "another action of this resource goes first"))
+        else:
+            start.append(action)
+    start.sort(key=lambda action: action.urgency)
     return Admitted(tuple(start), tuple(wait))

@@ -78,7 +78,7 @@ def fold_native(
     for (resource, point), of_point in records.items():
         if of_point and (resource, point) not in known:
             groups[(resource, point, of_point[0][1].text("slot"))] = {}
-    listed = {(view.kind, view.vault.name) for view in natives if view.at is not None}
+    listed = {(view.kind, view.vault.name) for view in natives if view.complete or view.at is not None}
     points = []
     for (resource, point, slot), by_vault in sorted(groups.items()):
         of_point = records.get((resource, point), ())

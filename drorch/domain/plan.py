@@ -5,8 +5,8 @@ It is level-triggered: the same world gives the same plan, whatever happened bef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from drorch.domain.action import Action, Cut, Drill, Expire, Hold, Keep
@@ -15,9 +15,10 @@ from drorch.domain.duration import duration_text
 from drorch.domain.instant import to_slot, to_text
 from drorch.domain.model import Copy, CopyState, RecoveryPoint
 from drorch.domain.native import Source
-from drorch.domain.plan_copies import SETTLING, plan_copies, plan_records
-from drorch.domain.policy import Policy, ResourcePolicy
-from drorch.domain.retention import Candidate, keep
+from drorch.domain.plan_copies import SETTLING, fillers, owed, plan_copies, plan_records
+from drorch.domain.policy import Policy, ResourcePolicy, VaultRule
+from drorch.domain.retention import FUTURE, Candidate, keep
+from drorch.domain.schedule import Every
 
 PointId = Callable[[str, str, str, int], str]
 """(application, resource, slot, attempt) -> the id that this site gives the point."""
@@ -29,6 +30,9 @@ class SourcesSeen:
 
     sources: tuple[Source, ...] = ()
     why: str = ""
+
+
+_NOT_SEEN = SourcesSeen(why="its sources were not observed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,8 @@ class Observed:
 
     `unread` maps vaults (native and object) that were not read completely in this pass to why; `running` maps
     resources whose lock is held to what holds it; `intents` maps points whose creating call may be under way to when
-    it was begun; `state_since` is when the state folder was made, if it is young enough to have lost intents.
+    it was begun; `state_since` is when the state folder was made, if it is young enough to have lost intents; `stale`
+    says that the policy is the last valid text of a file that is invalid now.
     """
 
     catalogue: Catalogue
@@ -64,12 +69,14 @@ class Observed:
     failures: Mapping[str, Failure] = field(default_factory=dict)
     state_since: datetime | None = None
     servers: Mapping[str, str] = field(default_factory=dict)
+    stale: bool = False
 
 
 def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -> tuple[Action, ...]:
     """Every decision for one application, in the order of its resources."""
     actions: list[Action] = []
     for resource in policy.resources:
+        actions.extend(_selection(policy, resource, observed))
         actions.extend(_cuts(policy, resource, observed, now, point_id))
         actions.extend(plan_copies(policy.application, resource, observed, now))
         actions.extend(plan_records(policy.application, resource, observed))
@@ -99,9 +106,10 @@ def _cuts(
     def hold(reason: str, alarm: str = "", point: str = "") -> Hold:
         return Hold(policy.application, resource.name, home, point, reason, alarm)
 
-    of_slot = [point for point in observed.catalogue.of(resource.name) if point.slot == slot]
-    into = tuple(rule.vault for rule in resource.targets if rule.vault not in observed.unread)
-    if not into or (home and home not in into):
+    points = observed.catalogue.of(resource.name)
+    of_slot = [point for point in points if point.slot == slot]
+    readable = [rule for rule in resource.targets if rule.vault not in observed.unread]
+    if not readable or (home and home in observed.unread):
         missing = home or resource.targets[0].vault
         yield hold(f"slot {slot}: {missing} was not read completely ({observed.unread[missing]})", "vault-unread")
         return
@@ -109,32 +117,42 @@ def _cuts(
     resumed = next((p for p in alive if home and (c := p.copy_in(home)) is not None and c.partial), None)
     if alive and resumed is None:
         return
-    attempt, point = _next_attempt(policy.application, resource.name, slot, observed.catalogue.taken, point_id)
-    if resumed is not None:
-        point, attempt = resumed.id, attempt - 1
+    into = () if home else tuple(rule.vault for rule in readable if _wants(rule, points, now))
+    if not home and not into:
+        return
+    free = observed.catalogue.taken - {resumed.id} if resumed is not None else observed.catalogue.taken
+    attempt, point = _next_attempt(policy.application, resource.name, slot, free, point_id)
     if resource.name in observed.running:
         yield hold(f"slot {slot}: {observed.running[resource.name]} is running", point=point)
         return
-    waiting = _settling(resource, observed, point, slot, now) or _after_failures(of_slot, now)
+    waiting = _settling(resource, observed, point, slot, now) or _after_failures(() if alive else of_slot, now)
     if waiting:
         yield hold(waiting, point=point)
         return
     if home:
-        held = yield from _native_sources(resource, observed, hold)
-        if held:
+        seen = observed.sources.get(resource.name, _NOT_SEEN)
+        if seen.why:
+            yield hold(f"its sources could not be seen: {seen.why}", "sources-unread")
+        if not seen.sources:
             return
     reason = f"slot {slot} is due" if attempt == 1 else f"slot {slot}: attempt {attempt}, the earlier ones failed"
     if resumed is not None:
         reason = f"slot {slot}: not every creating call of the point was made"
     server = observed.servers.get(resource.name, "")
-    dumped_into = () if home else into
     resuming = resumed is not None
-    yield Cut(policy.application, resource.name, home, point, reason, slot, attempt, dumped_into, server, resuming)
+    yield Cut(policy.application, resource.name, home, point, reason, slot, attempt, into, server, resuming)
 
 
-def _next_attempt(
-    application: str, resource: str, slot: str, taken: frozenset[str], point_id: PointId
-) -> tuple[int, str]:
+def _wants(rule: VaultRule, points: Sequence[RecoveryPoint], now: datetime) -> bool:
+    """Whether the vault takes the point of this slot: with an `every` of its own, only the first of each slot of it."""
+    if rule.every is None:
+        return True
+    since = Every(rule.every).slot_at(now)
+    taken = (p.cut_at for p in points if p.usable and not p.manual and p.cut_at is not None)
+    return not any(since <= cut_at <= now + FUTURE for cut_at in taken)
+
+
+def _next_attempt(application: str, resource: str, slot: str, taken: Set[str], point_id: PointId) -> tuple[int, str]:
     """The smallest n >= 1 whose id nothing bears (formats: Ids)."""
     attempt = 1
     while (point := point_id(application, resource, slot, attempt)) in taken:
@@ -153,32 +171,36 @@ def _settling(resource: ResourcePolicy, observed: Observed, point: str, slot: st
     return ""
 
 
-def _after_failures(of_slot: list[RecoveryPoint], now: datetime) -> str:
-    """Attempts that failed at the provider after the call are followed up as slowly as calls that fail."""
-    failed = [point.cut_at for point in of_slot if point.cut_at is not None and not point.usable]
+def _after_failures(of_slot: Sequence[RecoveryPoint], now: datetime) -> str:
+    """Attempts that failed at the provider after the call are followed up as slowly as calls that fail.
+
+    An unsigned record of the slot is nobody's attempt.
+    """
+    tried = [p for p in of_slot if p.cut_at is not None and any(c.state is CopyState.FAILED for c in p.copies)]
+    failed = [p.cut_at for p in tried if p.cut_at is not None and p.cut_at <= now + FUTURE]
     if not failed:
         return ""
     retry_at = Failure(max(failed), len(failed), "").retry_at
     return f"{len(failed)} attempt(s) at this slot failed, next try at {to_text(retry_at)}" if now < retry_at else ""
 
 
-def _native_sources(
-    resource: ResourcePolicy, observed: Observed, hold: Callable[..., Hold]
-) -> Generator[Action, None, bool]:
-    """Report what is wrong with the selection; the generator's value says whether the cut is held."""
-    seen = observed.sources.get(resource.name, SourcesSeen(why="its sources were not observed"))
-    if seen.why:
-        yield hold(f"its sources could not be seen: {seen.why}", "sources-unread")
-        return True
+def _selection(policy: Policy, resource: ResourcePolicy, observed: Observed) -> Iterator[Action]:
+    """What is wrong with what a native resource selects, whether a cut is due or not."""
+    seen = observed.sources.get(resource.name, _NOT_SEEN)
+    if not resource.native or seen.why:
+        return
+    home = resource.targets[0].vault
     if not seen.sources:
-        yield hold("the selection is empty: nothing would be protected", "empty-selection")
-        return True
-    latest = next((p for p in observed.catalogue.of(resource.name) if p.usable), None)
-    if latest is not None:
-        before = {m.source_id for c in latest.copies if c.vault == resource.targets[0].vault for m in c.members}
-        for gone in sorted(before - {source.source_id for source in seen.sources}):
-            yield hold(f"{gone} was in the last point and is gone from the selection", "member-gone", latest.id)
-    return False
+        reason = "the selection is empty: nothing would be protected"
+        yield Hold(policy.application, resource.name, home, "", reason, "empty-selection")
+        return
+    latest = next((point for point in observed.catalogue.of(resource.name) if point.usable), None)
+    copy = latest.copy_in(home) if latest is not None else None
+    if latest is None or copy is None:
+        return
+    for gone in sorted({m.source_id for m in copy.members} - {source.source_id for source in seen.sources}):
+        reason = f"{gone} was in the last point and is gone from the selection"
+        yield Hold(policy.application, resource.name, home, latest.id, reason, "member-gone")
 
 
 # --- drills --------------------------------------------------------------------------------------------------------
@@ -191,10 +213,11 @@ def _drills(policy: Policy, resource: ResourcePolicy, observed: Observed, now: d
     for vault in rule.from_:
         if vault in observed.unread:
             continue
-        found = newest_usable(observed.catalogue.of(resource.name), vault)
+        found = newest_usable(observed.catalogue.of(resource.name), vault, now + FUTURE)
         if found is None:
             continue
-        last = next((d for d in observed.catalogue.drills if (d.resource, d.vault) == (resource.name, vault)), None)
+        drills = (d for d in observed.catalogue.drills if (d.resource, d.vault) == (resource.name, vault))
+        last = next((d for d in drills if d.at <= now + FUTURE), None)
         if last is None:
             reason = f"no drill from {vault} yet"
         elif last.passed and now >= last.at + rule.every:
@@ -210,9 +233,13 @@ def _drills(policy: Policy, resource: ResourcePolicy, observed: Observed, now: d
             yield Drill(policy.application, resource.name, vault, found.id, reason)
 
 
-def newest_usable(points: tuple[RecoveryPoint, ...], vault: str) -> RecoveryPoint | None:
-    """The newest point (of points sorted newest first) with a usable copy in `vault`."""
-    return next((p for p in points if (copy := p.copy_in(vault)) is not None and copy.usable), None)
+def newest_usable(points: tuple[RecoveryPoint, ...], vault: str, until: datetime | None = None) -> RecoveryPoint | None:
+    """The newest point (of points sorted newest first) with a usable copy in `vault`, none as of after `until`."""
+    there = (p for p in points if (copy := p.copy_in(vault)) is not None and copy.usable)
+    return next((p for p in there if until is None or p.cut_at is None or p.cut_at <= until), None)
+
+
+_CADENCE = "the first of its slot in this vault's own cadence"
 
 
 # --- retention -----------------------------------------------------------------------------------------------------
@@ -225,7 +252,14 @@ def _retention(policy: Policy, resource: ResourcePolicy, observed: Observed, now
             reason = f"not read completely, so nothing there would be let go: {observed.unread[rule.vault]}"
             yield Hold(policy.application, resource.name, rule.vault, "", reason)
             continue
+        if observed.stale:
+            reason = "its policy file is invalid, so nothing there would be let go"
+            yield Hold(policy.application, resource.name, rule.vault, "", reason)
+            continue
         candidates = candidates_in(points, rule.vault, resource)
+        if rule.every is not None:
+            wanted = {point.id for point in owed(points, resource, rule, observed.unread, now)}
+            candidates = tuple(replace(c, held=c.held or _CADENCE) if c.point in wanted else c for c in candidates)
         verdicts = keep(
             rule.keep,
             candidates,
@@ -241,15 +275,15 @@ def _retention(policy: Policy, resource: ResourcePolicy, observed: Observed, now
 
 
 def candidates_in(points: tuple[RecoveryPoint, ...], vault: str, resource: ResourcePolicy) -> tuple[Candidate, ...]:
-    """The usable points of one vault as retention sees them: one per slot, the rest are duplicates."""
-    filled: dict[str, str] = {}
-    for point in sorted(points, key=lambda p: (p.cut_at is None, str(p.cut_at), p.id)):
-        if point.usable and not point.manual:
-            filled.setdefault(point.slot, point.id)
+    """The usable points of one vault as retention sees them: one per slot, the rest are duplicates.
+
+    What fills a slot elsewhere makes nothing here a duplicate: that vault may be the one that is lost.
+    """
+    there = [(p, copy) for p in points if (copy := p.copy_in(vault)) is not None and copy.usable]
+    filled = fillers([point for point, _ in there])
     candidates = []
-    for point in points:
-        copy = point.copy_in(vault)
-        if copy is None or not copy.usable or point.cut_at is None:
+    for point, copy in there:
+        if point.cut_at is None:
             continue
         candidates.append(
             Candidate(
@@ -258,7 +292,7 @@ def candidates_in(points: tuple[RecoveryPoint, ...], vault: str, resource: Resou
                 pinned=point.pinned,
                 manual=point.manual,
                 verified=copy.verified_at is not None,
-                duplicate=not point.manual and filled.get(point.slot) != point.id,
+                duplicate=not point.manual and point.id not in filled,
                 held=_held(point, copy, resource),
             )
         )

@@ -5,7 +5,7 @@ A vault is owed exactly the points that its own keep rules would keep if they we
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ def plan_copies(application: str, resource: ResourcePolicy, observed: Observed, 
     for rule in resource.targets:
         if rule.home or rule.vault in observed.unread:
             continue
-        for point in _owed(points, resource, rule, now):
+        for point in owed(points, resource, rule, observed.unread, now):
             there = point.copy_in(rule.vault)
             if there is not None and (there.usable or (there.state is CopyState.PENDING and not there.partial)):
                 continue
@@ -65,11 +65,12 @@ def _bring(
         if source is None or not source.usable or home in observed.unread:
             return None
         begun = observed.intents.get(f"{point.id}@{rule.vault}")
-        if begun is not None and there is None and now < begun + SETTLING:
+        if begun is not None and (there is None or there.partial) and now < begun + SETTLING:
             reason = f"a copy begun at {to_text(begun)} may still show; settling"
             return Hold(application, resource.name, rule.vault, point.id, reason)
-        if begun is not None and there is not None and not there.partial and now < begun + AFTER_FAILURE:
-            reason += f"; next try at {to_text(begun + AFTER_FAILURE)}"
+        tried = max((at for at in (begun, there.failed_at if there else None) if at is not None), default=None)
+        if tried is not None and there is not None and not there.partial and now < tried + AFTER_FAILURE:
+            reason += f"; next try at {to_text(tried + AFTER_FAILURE)}"
             return Hold(application, resource.name, rule.vault, point.id, reason, "copy-failed")
         return Copy(application, resource.name, rule.vault, point.id, reason, source.vault, rule.kms_key or "")
     if there is not None:
@@ -80,11 +81,23 @@ def _bring(
     return Ship(application, resource.name, rule.vault, point.id, reason, source.vault)
 
 
-def _owed(
-    points: tuple[RecoveryPoint, ...], resource: ResourcePolicy, rule: VaultRule, now: datetime
+def fillers(points: Iterable[RecoveryPoint], unread: Container[str] = ()) -> set[str]:
+    """The ids of the points that fill their slots: of each slot's usable ones the earliest that can be read now."""
+    filled: dict[str, tuple[bool, datetime, str]] = {}
+    for point in points:
+        if point.usable and not point.manual and point.cut_at is not None:
+            far = not any(copy.usable and copy.vault not in unread for copy in point.copies)
+            rank = (far, point.cut_at, point.id)
+            filled[point.slot] = min(rank, filled.get(point.slot, rank))
+    return {rank[-1] for rank in filled.values()}
+
+
+def owed(
+    points: Sequence[RecoveryPoint], resource: ResourcePolicy, rule: VaultRule, unread: Container[str], now: datetime
 ) -> tuple[RecoveryPoint, ...]:
     """The usable points that the vault's rules would keep, newest first, one per slot of the vault's own cadence."""
-    usable = [p for p in points if p.usable and p.cut_at is not None]
+    filled = fillers(points, unread)
+    usable = [p for p in points if p.usable and p.cut_at is not None and (p.manual or p.id in filled)]
     if rule.every is not None:
         usable = _first_per_slot(usable, rule.every)
     candidates = [Candidate(p.id, p.cut_at, pinned=p.pinned, manual=p.manual) for p in usable if p.cut_at is not None]
@@ -107,7 +120,8 @@ def _first_per_slot(points: list[RecoveryPoint], every: timedelta) -> list[Recov
     for point in reversed(points):
         if point.cut_at is not None and not point.manual:
             first.setdefault(grid.slot_at(point.cut_at), point.id)
-    return [point for point in points if point.manual or point.id in first.values()]
+    wanted = set(first.values())
+    return [point for point in points if point.manual or point.id in wanted]
 
 
 def plan_records(application: str, resource: ResourcePolicy, observed: Observed) -> Iterator[Action]:

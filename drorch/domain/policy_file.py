@@ -41,7 +41,7 @@ def parse_policy(data: object, vocabulary: Vocabulary) -> tuple[Policy | None, t
     policy = Policy(
         version=top["version"],
         application=top["application"],
-        owner=top["owner"],
+        owner=top.get("owner", ""),
         home=top["home"],
         objectives=dict(said.objectives),
         exempt=dict(said.exempt),

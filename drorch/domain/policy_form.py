@@ -156,7 +156,7 @@ class PolicyForm(Frozen):
 
     version: Annotated[StrictInt, AfterValidator(readable_version)] = Field(description=f"write version: {VERSION}")
     application: Name
-    owner: Text = Field(description="whom to ask, such as payments@example.com")
+    owner: Text = Field(default="", description="whom to ask, such as payments@example.com")
     home: Home = Field(description="such as {account: prod, region: us-east-1}")
     objectives: Objectives = Field(default_factory=dict)
     exempt: Exempt = Field(default_factory=dict)

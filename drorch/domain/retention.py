@@ -16,7 +16,6 @@ from zoneinfo import ZoneInfo
 from drorch.domain.duration import duration_text
 from drorch.domain.policy import Keep
 
-
 FUTURE = timedelta(minutes=5)
 """A data time further ahead of this host's clock is implausible: it counts for nothing, and nothing follows from it."""
 

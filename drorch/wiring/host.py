@@ -244,5 +244,5 @@ def open_host(config: str | None, *, clock: Clock | None = None, environ: Mappin
     """The host of a configuration file, found as the contract says. InvalidInput with every error at once."""
     environ = os.environ if environ is None else environ
     path = find_config(Path(config) if config else None, environ)
-    loaded = load_config(path, vault_options=adapters.store_options())
+    loaded = load_config(path, vault_options=adapters.store_options(), regions=adapters.regions())
     return Host(loaded, clock or SystemClock(), environ)

@@ -219,7 +219,7 @@ def changed(old: str, new: str, text: str = SHOP) -> str:
         (changed("name: orders", "name: or.ders"), "18:11", "'or.ders' is not a name", "a-z, 0-9"),
         (changed('"rebuilt from the bank\'s feed"', "' '"), "17:24", "provider must not be empty", ""),
         # missing keys
-        (changed("owner: payments@example.com\n", ""), "1:1", "owner is missing", "payments@example.com"),
+        (changed("application: shop\n", ""), "1:1", "application is missing", ""),
         (changed("    schedule: {every: 4h}\n", ""), "10:5", "schedule is missing", "{every: 1h}"),
         (changed("    keep: {last: 2, daily: 14}\n", ""), "10:5", "keep is missing", "{last: 3, daily: 14}"),
         (changed("    identifier: shop-ledger\n", ""), "10:5", "identifier is missing", ""),
@@ -369,7 +369,7 @@ def test_every_error_of_a_file_is_shown_at_once() -> None:
         """
     )
     assert [(f.line, f.column) for f in findings] == [
-        *[(1, 1), (1, 10), (2, 14), (3, 17), (3, 30), (3, 41), (4, 14), (4, 45), (8, 20), (9, 23), (10, 23), (10, 50)],
+        *[(1, 10), (2, 14), (3, 17), (3, 30), (3, 41), (4, 14), (4, 45), (8, 20), (9, 23), (10, 23), (10, 50)],
         *[(11, 12), (12, 11), (14, 17), (14, 28), (15, 22), (15, 46), (16, 14), (16, 30), (16, 34), (17, 18)],
         *[(18, 20), (19, 5), (19, 5), (19, 11), (20, 5)],
     ], [str(f) for f in findings]
@@ -504,7 +504,7 @@ def test_the_schema_tells_resources_apart_by_their_kind() -> None:
     assert {"connection", "vaults", "drill"} <= set(dump["properties"])
     assert "vaults" in dump["required"]
     assert dump["additionalProperties"] is False
-    assert schema["required"] == ["version", "application", "owner", "home", "resources"]
+    assert schema["required"] == ["version", "application", "home", "resources"]
 
 
 def test_every_reference_of_the_schema_leads_somewhere() -> None:

@@ -182,6 +182,7 @@ places = st.sampled_from([(zone, around) for zone, arounds in CLOCK_CHANGES.item
 @example(written("30 2 * * *"), ("Europe/Berlin", "2026-03-29T01:00"), 0, 0)
 @example(written("30 2 * * *"), ("Europe/Berlin", "2026-10-25T01:00"), 45, 0)
 @example(written("*/15 * * * 7"), ("America/Goose_Bay", "2010-11-07T03:01"), 30, 0)
+@example(written("*/15 * * * sat"), ("America/Goose_Bay", "2010-11-07T03:01"), -1, 30)
 @example(written("0 * * * *"), ("Australia/Lord_Howe", "2026-10-03T15:30"), -10, 0)
 @example(written("0 0 * * *"), ("America/Santiago", "2026-09-06T04:00"), 0, 0)
 @example(written("30 0 * * *"), ("Pacific/Apia", "2011-12-30T10:00"), -1, 0)
