@@ -9,7 +9,7 @@ import click
 
 
 @click.command()
-@click.argument("application")
+@click.argument("application", metavar="APP")
 @click.argument("resource", required=False)
 @click.option(
     "--from", "vaults", multiple=True, metavar="VAULT", help="Default: the vaults of the policy's drill rule."
@@ -17,7 +17,10 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def drill(config: str | None, application: str, resource: str | None, vaults: tuple[str, ...], as_json: bool) -> int:
-    """Restore the newest point into scratch, ask the probes, measure, clean up, sign the proof."""
+    """Restore the newest point into scratch, ask the probes, measure, clean up, sign the proof.
+
+    Exit 6 when the drill failed; the proof says so, too.
+    """
     from drorch.cli.backup import worst
     from drorch.cli.screen import ProgressLine, emit_json, progress_words, tell
     from drorch.cli.selection import chosen, resources

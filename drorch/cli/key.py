@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from drorch.cli.reserved import reserved
+
 
 @click.group()
 def key() -> None:
@@ -43,10 +45,8 @@ def new(signing: bool, out: Path) -> None:
         click.echo("keep a copy of the secret key away from this host: without it no dump opens", err=True)
 
 
-@key.command()
-def check() -> None:
-    """Not in this version."""
-    raise click.UsageError("key check is not in this version of drorch")
+for _later in ("check", "rewrap"):
+    key.add_command(reserved(f"key {_later}"))
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:
@@ -57,9 +57,13 @@ def _write_new(path: Path, text: str, mode: int) -> None:
     except FileExistsError as error:
         raise Refused(f"{path} exists", hint="a key is never overwritten; choose another name") from error
     except OSError as error:
+        raise Refused(f"cannot write {path}", cause=error.strerror or "") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
         raise Unavailable(f"cannot write {path}", cause=error.strerror or "") from error
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
+from types import FrameType
 from typing import cast
 
 import click
 
 from drorch import __version__
+from drorch.cli.reserved import reserved
 
 _FAULT = 1
+_NOBODY_READS = 128 + signal.SIGPIPE
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "The main job end to end on an embedded cloud; no account needed."),
@@ -27,9 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "vault": ("vault", "Mark a vault; run the store contract against it."),
     "key": ("key", "Make an age identity or a signing key."),
 }
-LATER = (
-    "simulate", "approve", "doctor", "iam", "evidence", "kit", "unprotected",
-)  # fmt: skip
+LATER = ("simulate", "approve", "doctor", "iam", "evidence", "kit", "unprotected")
 
 
 class LazyGroup(click.Group):
@@ -42,7 +45,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the one that was asked for. Reserved commands say that they are reserved."""
         if cmd_name in LATER:
-            raise click.UsageError(f"{cmd_name} is not in this version of drorch")
+            return reserved(cmd_name)
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"drorch.cli.{COMMANDS[cmd_name][0]}")
@@ -68,35 +71,67 @@ def cli(context: click.Context, config: str | None) -> None:
     At 3 a.m.: drorch restore --help
     """
     context.obj = config
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        context.color = False
+
+
+class _Ended(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: ends like Ctrl-C, everything under way is abandoned in order."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; every error becomes words and the contract's exit code, never a traceback."""
+    """Run a command; every error becomes words and the contract's exit code, never a traceback.
+
+    Ended by a signal it exits with 128 and the signal's number, as a shell has it.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has set SIGHUP aside already
+            signal.signal(number, _end)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name that the locale cannot show is no fault
     try:
         code = cli.main(arguments, prog_name="drorch", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("drorch: stopped", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
+    except (click.Abort, KeyboardInterrupt) as end:
+        cause = end.__cause__ or end
+        _say_error("stopped")
+        sys.exit(128 + (cause.number if isinstance(cause, _Ended) else signal.SIGINT))
+    except SystemExit as end:
+        # click ends so when a pipe is closed (main in click/core.py), with the code of a fault.
+        sys.exit(_NOBODY_READS if isinstance(end.__context__, OSError) else end.code)
     except Exception as error:  # noqa: BLE001  the last resort: an error becomes words, not a traceback
         sys.exit(_told(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise _Ended(number)
 
 
 def _told(error: Exception) -> int:
     from drorch.domain.errors import DrorchError
 
     if isinstance(error, DrorchError):
-        click.echo(f"drorch: {error}", err=True)
+        _say_error(str(error))
         return error.exit_code
+    from drorch.telemetry.redact import clean_text
+
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else "?"
-    click.echo(f"drorch: a fault in drorch itself: {type(error).__name__}: {error} (at {where})", err=True)
-    click.echo("drorch: please report this line with what you typed; nothing was changed after it", err=True)
+    _say_error(f"a fault in drorch itself: {type(error).__name__}: {clean_text(str(error))} (at {where})")
+    _say_error("please report this line with what you typed; nothing was changed after it")
     return _FAULT
+
+
+def _say_error(text: str) -> None:
+    from drorch.cli.screen import tell
+
+    tell(f"drorch: {text}")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from drorch.domain.errors import DrorchError
 
 
 @click.command()
 @click.argument("point")
-@click.option("--reason", required=True, help="Why; stands in the signed record.")
-@click.option("--until", metavar="T", help="When the pin ends; without it never.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; stands in the signed record.")
+@click.option("--until", metavar="T", help="When the pin ends, such as 2027-01-31T00:00Z; without it never.")
 @click.pass_obj
 def pin(config: str | None, point: str, reason: str, until: str | None) -> int:
     """Retention never takes this point (or the one whose id begins so)."""
-    from drorch.cli.screen import say
+    from drorch.cli.screen import say, when
     from drorch.cli.selection import the_point
     from drorch.cli.until import instant
     from drorch.domain.errors import Usage
@@ -23,14 +29,16 @@ def pin(config: str | None, point: str, reason: str, until: str | None) -> int:
     if end is not None and end <= host.clock.now():
         raise Usage("--until is over already")
     plan, found = the_point(host.reconciler.look(), point)
-    host.orders.pin(plan, found, reason, end)
-    say(f"point {found.id} of {found.application}/{found.resource} is pinned" + (f" until {until}" if until else ""))
+    missing = host.orders.pin(plan, found, reason, end)
+    until_when = f" until {when(end)} UTC" if end else ""
+    say(f"point {found.id} of {found.application}/{found.resource} is pinned{until_when}")
+    _tell_missing(missing)
     return 0
 
 
 @click.command()
 @click.argument("point")
-@click.option("--reason", default="", help="Why; stands in the signed record.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; stands in the signed record.")
 @click.pass_obj
 def unpin(config: str | None, point: str, reason: str) -> int:
     """End a pin: retention decides about the point again."""
@@ -40,6 +48,14 @@ def unpin(config: str | None, point: str, reason: str) -> int:
 
     host = open_host(config)
     plan, found = the_point(host.reconciler.look(), point)
-    host.orders.unpin(plan, found, reason)
+    missing = host.orders.unpin(plan, found, reason)
     say(f"point {found.id} of {found.application}/{found.resource} is not pinned any more")
+    _tell_missing(missing)
     return 0
+
+
+def _tell_missing(missing: Mapping[str, DrorchError]) -> None:
+    from drorch.cli.screen import YELLOW, tell
+
+    for vault, error in sorted(missing.items()):
+        tell(f"not written into {vault} now; the next pass brings it there: {error}", color=YELLOW)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drorch.cli.screen import GREEN, RED, YELLOW, say, size, table, when
+from drorch.cli.screen import GREEN, RED, YELLOW, prose, say, size, table, when
 
 if TYPE_CHECKING:
     from drorch.domain.model import Copy, RecoveryPoint
@@ -16,51 +16,64 @@ _COLORS = {"usable": GREEN, "pending": YELLOW, "expiring": YELLOW}
 
 
 @click.command()
-@click.argument("application")
+@click.argument("application", metavar="APP")
 @click.argument("resource", required=False)
-@click.option("--vault", help="Only copies in this vault.")
+@click.option("--vault", metavar="V", help="Only copies in this vault.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def points(config: str | None, application: str, resource: str | None, vault: str | None, as_json: bool) -> int:
-    """Recovery points and their copies, newest first."""
+    """Recovery points of an application (or of one resource) and their copies, newest first."""
     from dataclasses import replace
 
     from drorch.app.report import points_json
     from drorch.cli.screen import emit_json
-    from drorch.cli.selection import chosen, tell_about_policies
+    from drorch.cli.selection import chosen, tell_about_policies, tell_unread
     from drorch.domain.errors import NotFound
     from drorch.wiring.host import open_host
 
     host = open_host(config)
     seen = host.reconciler.look()
     plan = chosen(seen, [application])[0]
+    domains = host.reconciler.domains(plan.policy)
     found = [p for p in plan.catalogue.points if resource is None or p.resource == resource]
-    if resource is not None and not found and resource not in {r.name for r in plan.policy.resources}:
-        raise NotFound(f"{application} has no resource {resource!r}")
+    names = {r.name for r in plan.policy.resources}
+    if resource is not None and not found and resource not in names:
+        raise NotFound(f"{application} has no resource {resource!r}", hint=f"it has: {', '.join(sorted(names))}")
     if vault is not None:
+        if vault not in domains and not any(p.copy_in(vault) for p in found):
+            raise NotFound(f"there is no vault {vault!r}", hint=f"{application} uses: {', '.join(sorted(domains))}")
         narrowed = [replace(p, copies=tuple(c for c in p.copies if c.vault == vault)) for p in found]
         found = [p for p in narrowed if p.copies]
     if as_json:
-        emit_json(points_json(found, host.reconciler.domains(plan.policy)))
+        emit_json(points_json(found, domains))
     else:
         print_points(found)
     tell_about_policies(seen)
+    tell_unread(seen)
     return 0
 
 
 def print_points(found: Sequence[RecoveryPoint]) -> None:
-    """One row per copy; the point's own columns stand in its first row."""
+    """A row per point, and beneath it one per copy."""
     if not found:
         say("no points")
         return
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for point in found:
-        own = (point.id, point.resource, when(point.cut_at), point.slot + (" pinned" if point.pinned else ""))
-        for number, copy in enumerate(point.copies):
-            first = own if number == 0 else ("", "", "", "")
-            rows.append((*first, copy.vault, _state(copy), size(copy.bytes), when(copy.verified_at), copy.why))
-    table(("POINT", "RESOURCE", "DATA AS OF", "SLOT", "VAULT", "STATE", "SIZE", "VERIFIED", ""), rows)
+        pinned = click.style("pinned", fg=YELLOW) if point.pinned else ""
+        rows.append((click.style(point.id, bold=True), point.resource, when(point.cut_at), pinned, _about(point)))
+        rows += [(f"  {copy.vault}", _state(copy), *_proved(copy), copy.why) for copy in point.copies]
+    table(("POINT\n  VAULT", "RESOURCE\nSTATE", "DATA AS OF\nVERIFIED", "\nSIZE", "SLOT"), rows)
+
+
+def _about(point: RecoveryPoint) -> str:
+    return point.slot + (f": {prose(point.note)}" if point.note else "")
 
 
 def _state(copy: Copy) -> str:
     return click.style(str(copy.state), fg=_COLORS.get(str(copy.state), RED))
+
+
+def _proved(copy: Copy) -> tuple[str, str]:
+    """When a drill last proved it, and its size: of a native copy that of its members."""
+    return when(copy.verified_at), size(copy.bytes or sum(member.bytes for member in copy.members) or None)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drorch.cli.reserved import reserved
+
 if TYPE_CHECKING:
     from drorch.app.config import Config
     from drorch.domain.errors import Finding
@@ -76,11 +78,7 @@ def schema(config: str | None) -> int:
     return 0
 
 
-@policy.command(hidden=True, context_settings={"ignore_unknown_options": True})
-@click.argument("_arguments", nargs=-1)
-def diff(_arguments: tuple[str, ...]) -> None:
-    """Not in this version."""
-    raise click.UsageError("policy diff is not in this version of drorch")
+policy.add_command(reserved("policy diff"))
 
 
 def _read(places: tuple[Path, ...], vocabulary: Vocabulary) -> tuple[list[Policy], list[Finding]]:

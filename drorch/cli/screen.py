@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,26 +18,56 @@ import click
 from drorch.domain.duration import duration_text
 
 GREEN, RED, YELLOW = "green", "red", "yellow"
+_ROOM = 36
+"""Columns that prose needs beside a table; with less it stands beneath its row."""
+_INDENT = "    "
 
 
 def emit_json(document: Mapping[str, object]) -> None:
     """The one document on stdout."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    plain = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") != "utf8"
+    _answer(json.dumps(document, indent=2, ensure_ascii=plain))
 
 
 def say(text: str = "", *, color: str | None = None, bold: bool = False) -> None:
     """A line for people, on stdout, where a command's answer belongs."""
-    click.echo(click.style(text, fg=color, bold=bold) if color or bold else text)
+    _answer(click.style(text, fg=color, bold=bold) if color or bold else text)
 
 
 def tell(text: str, *, color: str | None = None) -> None:
-    """A line beside the answer, on stderr: progress, notes, warnings."""
-    click.echo(click.style(text, fg=color) if color else text, err=True)
+    """A line beside the answer, on stderr: progress, notes, warnings. Nobody there to read it ends nothing."""
+    with suppress(OSError):
+        click.echo(click.style(text, fg=color) if color else text, err=True)
+
+
+def _answer(text: str) -> None:
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from drorch.domain.errors import Unavailable
+
+        # What is left in the buffer would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Unavailable("the answer could not be written", cause=error.strerror or str(error)) from error
+
+
+def columns() -> int | None:
+    """How wide the terminal is that stdout goes to; None in a pipe or a file, where lines are as long as they are."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> None:
-    """A plain table on stdout: columns as wide as they must be, headers in bold, colours inside cells allowed."""
-    widths = [max([len(headers[i]), *(len(click.unstyle(row[i])) for row in rows)]) for i in range(len(headers))]
+    """A plain table on stdout: columns as wide as they must be, headers in bold, colours inside cells allowed.
+
+    A header may have two lines; a row of a single cell is a heading. The last column is prose, without colours: on a
+    terminal it wraps, beside its row or beneath it.
+    """
+    heads = _of_one_height(headers)
+    rows = [(*row[:-1], prose(row[-1])) for row in rows]
+    full = [row for row in rows if len(row) > 1]
+    widths = [max(len(click.unstyle(cell)) for cell in column) for column in zip(*heads, *full, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
         padded = []
@@ -42,9 +76,37 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: froze
             padded.append(room + cell if i in right else cell + room)
         return "  ".join(padded).rstrip()
 
-    click.echo(click.style(line(headers), bold=True))
+    for head in heads:
+        _answer(click.style(line(head), bold=True))
+    taken = sum(width + 2 for width in widths[:-1])
+    limit = columns()
     for row in rows:
-        click.echo(line(row))
+        if len(row) == 1:
+            _answer(row[0])
+        elif limit is None or taken + widths[-1] <= limit:
+            _answer(line(row))
+        elif limit - taken >= _ROOM:
+            first, *rest = textwrap.wrap(row[-1], limit - taken) or [""]
+            _answer(line([*row[:-1], first]))
+            for text in rest:
+                _answer(" " * taken + text)
+        else:
+            _answer(line([*row[:-1], ""]))
+            for text in textwrap.wrap(row[-1], max(limit - len(_INDENT), 20)):
+                _answer(_INDENT + click.style(text, dim=True))
+
+
+def _of_one_height(headers: Sequence[str]) -> list[list[str]]:
+    """The lines of the headers, short ones at the bottom."""
+    split = [header.split("\n") for header in headers]
+    height = max(len(header) for header in split)
+    padded = [[""] * (height - len(header)) + header for header in split]
+    return [list(row) for row in zip(*padded, strict=True)]
+
+
+def prose(text: str) -> str:
+    """Text on one line, without anything that a terminal would take for an order."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def age(span: timedelta | None) -> str:
@@ -83,7 +145,7 @@ def progress_words(progress: Mapping[str, Any]) -> str:
         done = progress.get("plain_bytes")
     if not isinstance(done, int) or (done == 0 and not total):
         return step
-    words = f"{step} {size(done)}" + (f" of {size(total)} ({done * 100 // total} %)" if total else "")
+    words = f"{step} {size(done)}" + (f" of {size(total)} ({min(done * 100 // total, 100)} %)" if total else "")
     rate, left = progress.get("rate"), progress.get("left_s")
     if isinstance(rate, int | float) and rate:
         words += f", {size(int(rate))}/s"
@@ -106,13 +168,21 @@ class ProgressLine:
             return
         self._last = now
         if self._terminal:
-            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+            width = os.get_terminal_size(sys.stderr.fileno()).columns
+            self._control(f"\r\x1b[K{text[: max(width - 1, 1)]}")
             self._open = True
         else:
-            click.echo(text, err=True)
+            tell(text)
 
     def end(self) -> None:
         """Leave the terminal with a clean line."""
         if self._open:
-            click.echo("\r\x1b[K", nl=False, err=True)
+            self._control("\r\x1b[K")
             self._open = False
+
+    @staticmethod
+    def _control(text: str) -> None:
+        # Past click, which takes these out where colours are not wanted.
+        with suppress(OSError):
+            sys.stderr.write(text)
+            sys.stderr.flush()

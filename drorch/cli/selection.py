@@ -1,4 +1,4 @@
-"""What a command was asked about: applications, resources and points by their names."""
+"""What a command was asked about: applications, resources and points by their names; what it could not see."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from drorch.cli.screen import YELLOW, tell
-from drorch.domain.errors import NotFound
+from drorch.domain.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
     from drorch.app.reconcile import ApplicationPlan, Pass
@@ -23,7 +23,7 @@ def chosen(seen: Pass, applications: Sequence[str]) -> list[ApplicationPlan]:
             raise NotFound(
                 f"there is no application {name!r}", hint=why or f"there are: {', '.join(sorted(seen.plans)) or 'none'}"
             )
-    return [seen.plans[name] for name in (applications or sorted(seen.plans))]
+    return [seen.plans[name] for name in dict.fromkeys(applications or sorted(seen.plans))]
 
 
 def resources(plan: ApplicationPlan, names: Sequence[str]) -> list[ResourcePolicy]:
@@ -34,12 +34,18 @@ def resources(plan: ApplicationPlan, names: Sequence[str]) -> list[ResourcePolic
             raise NotFound(
                 f"{plan.policy.application} has no resource {name!r}", hint=f"it has: {', '.join(sorted(known))}"
             )
-    return [known[name] for name in (names or known)]
+    return [known[name] for name in dict.fromkeys(names or known)]
 
 
 def the_point(seen: Pass, point: str) -> tuple[ApplicationPlan, RecoveryPoint]:
-    """A point by its id, or by the beginning of it when that is unique."""
+    """A point by its id, or by the beginning of it when that is unique.
+
+    NotFound when there is none, Unavailable when a vault that could not be read may hold it.
+    """
     found = [(p, c) for p in seen.plans.values() for c in p.catalogue.points if c.id.startswith(point)]
+    if point and not found and seen.world.unread:
+        unread = "; ".join(f"{vault} could not be read: {why}" for vault, why in sorted(seen.world.unread.items()))
+        raise Unavailable(f"no point {point!r} was found", cause=unread)
     if not point or not found:
         raise NotFound(f"there is no point {point!r}", hint="drorch points APP lists them")
     if len(found) > 1:
@@ -54,3 +60,12 @@ def tell_about_policies(seen: Pass) -> None:
         tell(str(finding), color=YELLOW)
     for name in seen.policies.missing:
         tell(f"the policy of {name} is gone: its points are kept, nothing new is made", color=YELLOW)
+
+
+def tell_unread(seen: Pass) -> None:
+    """Vaults that could not be read, on stderr, each with its cause once."""
+    vaults: dict[str, list[str]] = {}
+    for vault, why in sorted(seen.world.unread.items()):
+        vaults.setdefault(why, []).append(vault)
+    for why, names in vaults.items():
+        tell(f"{', '.join(names)} could not be read now, last known state shown: {why}", color=YELLOW)

@@ -7,37 +7,44 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drorch.cli.screen import GREEN, RED, YELLOW, age, say, table, tell
+from drorch.cli.screen import GREEN, RED, YELLOW, age, say, table
 
 if TYPE_CHECKING:
     from drorch.app.reconcile import Pass
     from drorch.domain.objective import ApplicationStatus, Standing
 
+_HEADERS = ("LEVEL", "RPO\nPROMISED", "\nATTAINED", "\nVERIFIED", "RTO\nPROMISED", "\nMEASURED", "", "WHY")
+
 
 @click.command()
-@click.argument("applications", nargs=-1)
+@click.argument("applications", nargs=-1, metavar="[APP]...")
 @click.option("--check", is_flag=True, help="Exit 5 when an objective is missed.")
-@click.option("--strict", is_flag=True, help="With --check: also when an objective is not known yet.")
+@click.option("--strict", is_flag=True, help="As --check, and also when an objective is not known yet.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def status(config: str | None, applications: tuple[str, ...], check: bool, strict: bool, as_json: bool) -> int:
-    """Attained against promised RPO and RTO per failure level."""
+    """Attained against promised RPO and RTO per failure level.
+
+    VERIFIED counts only points that a drill has restored; MEASURED is how long that took.
+    """
     from drorch.app.report import status_json
     from drorch.cli.screen import emit_json
-    from drorch.cli.selection import chosen, tell_about_policies
+    from drorch.cli.selection import chosen, tell_about_policies, tell_unread
     from drorch.wiring.host import open_host
 
     host = open_host(config)
     seen = host.reconciler.look()
     plans = chosen(seen, applications)
     statuses = [plan.status for plan in plans]
+    invalid = [entry.application for entry in seen.policies.invalid] if not applications else []
     if as_json:
-        invalid = [entry.application for entry in seen.policies.invalid] if not applications else []
         emit_json(status_json(seen.at, {plan.policy.application: plan for plan in plans}, invalid))
     else:
         print_status(statuses)
+        for name in sorted(set(invalid) - seen.plans.keys()):
+            say(f"{name}  (its policy file is invalid and never was valid here: nothing is known)", bold=True)
     tell_about_policies(seen)
-    _tell_unread(seen)
+    tell_unread(seen)
     return _verdict(statuses, seen, check=check or strict, strict=strict)
 
 
@@ -48,12 +55,12 @@ def print_status(statuses: Iterable[ApplicationStatus]) -> None:
             say()
         note = "" if application.policy_valid else "  (its policy file is invalid: the last valid text is in force)"
         say(f"{application.application}{note}", bold=True)
-        rows = [_row(str(level), standing) for level, standing in application.levels.items()]
+        rows: list[tuple[str, ...]] = [_row(str(level), standing) for level, standing in application.levels.items()]
         if len(application.datasets) > 1:
             for dataset in application.datasets:
-                rows += [_row(f"  {dataset.dataset} {level}", s) for level, s in dataset.levels.items() if _told(s)]
-        headers = ("LEVEL", "RPO PROMISED", "ATTAINED", "VERIFIED", "RTO PROMISED", "MEASURED", "", "WHY")
-        table(headers, rows, right=frozenset({1, 2, 3, 4, 5}))
+                told = [_row(f"  {level}", s) for level, s in dataset.levels.items() if _told(s)]
+                rows += [(dataset.dataset,), *told] if told else []
+        table(_HEADERS, rows, right=frozenset({1, 2, 3, 4, 5}))
 
 
 def _told(standing: Standing) -> bool:
@@ -77,22 +84,20 @@ def _row(name: str, standing: Standing) -> tuple[str, ...]:
 def _mark(standing: Standing) -> str:
     if standing.exempt:
         return "exempt"
-    if False in (standing.rpo_met, standing.rto_met):
-        return click.style("MISSED", fg=RED, bold=True)
+    missed = [name for name, met in (("RPO", standing.rpo_met), ("RTO", standing.rto_met)) if met is False]
+    if missed:
+        return click.style(f"{'+'.join(missed)} MISSED", fg=RED, bold=True)
     promised = standing.objective
     if promised is None:
         return "no promise"
-    unknown = (promised.rpo is not None and standing.rpo_met is None) or (
-        promised.rto is not None and standing.rto_met is None
-    )
+    unknown = [
+        name
+        for name, limit, met in (("RPO", promised.rpo, standing.rpo_met), ("RTO", promised.rto, standing.rto_met))
+        if limit is not None and met is None
+    ]
     if unknown:
-        return click.style("met, RTO unmeasured" if standing.rpo_met else "not known", fg=YELLOW)
+        return click.style(f"{'+'.join(unknown)} unknown", fg=YELLOW)
     return click.style("met", fg=GREEN)
-
-
-def _tell_unread(seen: Pass) -> None:
-    for vault, why in sorted(seen.world.unread.items()):
-        tell(f"{vault} could not be read now, last known state shown: {why}", color=YELLOW)
 
 
 def _verdict(statuses: Iterable[ApplicationStatus], seen: Pass, *, check: bool, strict: bool) -> int:

@@ -18,7 +18,7 @@ def duration(text: str, option: str) -> timedelta:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise Usage(f"{option} {text}: {error}", hint="such as 90m or 14d") from error
+        raise Usage(f"{option}: {error}") from error
 
 
 def instant(text: str, option: str) -> datetime:

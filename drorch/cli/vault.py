@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from drorch.cli.reserved import reserved
+
 
 @click.group()
 def vault() -> None:
@@ -11,7 +13,7 @@ def vault() -> None:
 
 
 @vault.command()
-@click.argument("name")
+@click.argument("name", metavar="V")
 @click.pass_obj
 def init(config: str | None, name: str) -> int:
     """Mark a vault as this site's and write its RESTORE.md. Repeating it is harmless."""
@@ -33,11 +35,14 @@ def init(config: str | None, name: str) -> int:
 
 
 @vault.command()
-@click.argument("name")
+@click.argument("name", metavar="V")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def check(config: str | None, name: str, as_json: bool) -> int:
-    """Run the store contract against the live vault and name what it lacks. What it writes it removes again."""
+    """Run the store contract against the live vault and name what it lacks (exit 3).
+
+    What it writes, below drorch/v1/check/, it removes again.
+    """
     from drorch.app.vaults import check_vault
     from drorch.cli.screen import emit_json, say, table
     from drorch.wiring.host import open_host
@@ -51,16 +56,16 @@ def check(config: str | None, name: str, as_json: bool) -> int:
         emit_json({"vault": name, "ok": not broken, "clauses": clauses})
         return 3 if broken else 0
     rows = [
-        (click.style("ok", fg="green") if r.ok else click.style("BROKEN", fg="red"), r.name, r.promise, r.detail)
+        (
+            click.style("ok", fg="green") if r.ok else click.style("BROKEN", fg="red"),
+            r.name,
+            r.promise + (f": {r.detail}" if r.detail else ""),
+        )
         for r in results
     ]
-    table(("", "CLAUSE", "PROMISE", ""), rows)
+    table(("", "CLAUSE", "PROMISE"), rows)
     say(f"{len(results) - len(broken)} of {len(results)} clauses hold", color="red" if broken else "green")
     return 3 if broken else 0
 
 
-@vault.command(hidden=True, context_settings={"ignore_unknown_options": True})
-@click.argument("_arguments", nargs=-1)
-def verify(_arguments: tuple[str, ...]) -> None:
-    """Not in this version."""
-    raise click.UsageError("vault verify is not in this version of drorch")
+vault.add_command(reserved("vault verify"))

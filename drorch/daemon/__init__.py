@@ -242,12 +242,17 @@ class _Daemon:
         return False
 
     def _harvested(self) -> bool:
-        try:
-            self._reconciler.harvest()
-        except Exception as error:
-            log.error("harvest failed", error=str(error), exc_info=error)
+        self._steadily(self._reconciler.harvest)
         self._running = self._reconciler.running_count()
         return not self._running
+
+    @staticmethod
+    def _steadily(step: Callable[[], object]) -> None:
+        """A fault in one step must not keep the daemon from ending."""
+        try:
+            step()
+        except Exception as error:
+            log.error("step failed", error=str(error), exc_info=error)
 
     def _again(self) -> int | None:
         """Execute the process again; None when the configuration has become invalid meanwhile. The turn is held."""
@@ -256,7 +261,7 @@ class _Daemon:
             return None
         self._stopping = True
         self._scheduler.shutdown(wait=False)
-        self._reconciler.close()
+        self._steadily(self._reconciler.close)
         log.info("drained, executing again")
         # Between here and the new image's first lines a further SIGHUP would end the process, as a clean exit at that.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -281,13 +286,13 @@ class _Daemon:
             if self._turn.acquire(timeout=_BUSY_BEAT):
                 try:
                     if self._harvested():
-                        self._reconciler.close()
+                        self._steadily(self._reconciler.close)
                         log.info("daemon stopped")
                         return 0
                     if not cancelled and self._around.monotonic() >= patience:
                         cancelled = True
                         log.info("workers abandoned", actions=[a.key for a in self._reconciler.heavy_running()])
-                        self._reconciler.cancel()
+                        self._steadily(self._reconciler.cancel)
                 finally:
                     self._turn.release()
             if self._next_order(_BUSY_BEAT) == "stop":  # asked twice: no patience any more

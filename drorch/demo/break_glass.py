@@ -71,8 +71,9 @@ def _as_a_user(arguments: list[str], world: World, laptop: EmbeddedPostgres, fol
         "AWS_ENDPOINT_URL": world.aws_url,  # where nothing listens any more
     }
     command = [sys.executable, "-m", "drorch", *arguments]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, cwd=home, env=environment, **pipes) as process:
+    with subprocess.Popen(
+        command, cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
         overdue = threading.Timer(_RESTORE_SECONDS, process.kill)
         overdue.start()
         try:

@@ -90,6 +90,8 @@ def _parent() -> Path:
     """The system's temporary folder, unless it is too deep or PostgreSQL, which is not root, could not pass through."""
     first = Path(tempfile.gettempdir()).resolve()
     for parent in (first, Path("/tmp"), Path("/var/tmp")):  # noqa: S108  (the folder made in it is ours alone)
+        if not parent.is_dir():
+            continue
         open_to_others = all(place.stat().st_mode & stat.S_IXOTH for place in (parent, *parent.parents))
         if len(os.fsencode(parent)) <= _LONGEST_PARENT and (open_to_others or os.geteuid() != 0):
             return parent

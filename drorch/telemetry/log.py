@@ -41,7 +41,7 @@ def configure(*, stream: TextIO | None = None, environ: Mapping[str, str], json:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(out),  # type: ignore[arg-type]  # write and flush is all it uses
+        logger_factory=structlog.WriteLoggerFactory(out),  # type: ignore[arg-type]  # write and flush is all it uses
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)
@@ -94,18 +94,19 @@ def _thread_died(died: threading.ExceptHookArgs) -> None:
 
 
 class _SteadyStream:
-    """A stream whose loss ends nothing: a journal that restarts, a full disk, a closed pipe."""
+    """A stream whose loss ends nothing: a journal that restarts, a full disk, a closed pipe. Lines stay whole."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._one = threading.Lock()
 
     def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):
+        with self._one, suppress(OSError, ValueError):
             self._stream.write(text)
+            self._stream.flush()
 
     def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            self._stream.flush()
+        """Every write has been flushed."""
 
     def isatty(self) -> bool:
         try:
