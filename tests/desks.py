@@ -22,7 +22,7 @@ from clouds import REGIONS, aws_environment, client, embedded_aws, embedded_gcs,
 from pgservers import Running, debian, running
 
 from drorch.cli.main import main
-from drorch.crypto.age import identity_file, new_identity
+from drorch.crypto.age import new_identity
 from drorch.crypto.minisign import SecretKey
 from drorch.demo.aws import ACCOUNT, EmbeddedAws
 from drorch.demo.gcs import EmbeddedGcs
@@ -155,8 +155,8 @@ class Desk:
         parts = {
             "objectives": "objectives: {region: {rpo: 9h, rto: 2h}, provider: {rpo: 2d}}",
             "home": f"home: {{account: prod, region: {HOME}}}",
-            "connection": "{host: 127.0.0.1, port: %d, database: %s, user: backup, password: {credential: orders-db}, "
-            "tls: %s}" % (self.server.server.port, self.database, self.tls),
+            "connection": f"{{host: 127.0.0.1, port: {self.server.server.port}, database: {self.database}, user: backup,"
+            f" password: {{credential: orders-db}}, tls: {self.tls}}}",
             "schedule": "{every: 6h}",
             "vaults": f"[{', '.join(self.vaults)}]",
             "keep": "{last: 3, daily: 7}",

@@ -13,7 +13,7 @@ from concurrent.futures import wait
 from pathlib import Path
 
 from dumped import DATA, table_rows
-from faults import FaultySnapshots, FaultyStore
+from faults import Faults, FaultySnapshots, FaultyStore
 from manual_clock import ManualClock
 from policy_words import KINDS, VAULTS, policy_of, words
 
@@ -94,6 +94,11 @@ EVERYTHING = (VOLUMES, LEDGER, ORDERS)
 
 def policies(*texts: str) -> tuple[Policy, ...]:
     return tuple(policy_of(text, WORDS) for text in texts)
+
+
+def outcomes(world: Installation, name: str) -> dict[str, int]:
+    """How often an action ended in which way in this process."""
+    return {outcome: count for (action, outcome), count in world.reconciler.outcomes.items() if action == name}
 
 
 class FakeHands:
@@ -177,7 +182,7 @@ class Installation:
         self.cloud = MemoryCloud(self.clock.now, pending_for=pending_for)
         self.cloud.put_sources("ec2", "prod", "us-east-1", [self.volume("vol-1")])
         self.cloud.put_sources("rds", "prod", "us-east-1", [Source("shop-ledger", bytes=8 << 30)])
-        self.kinds = {
+        self.kinds: dict[str, FaultySnapshots] = {
             "ebs": FaultySnapshots(MemorySnapshots(self.cloud)),
             "rds-instance": FaultySnapshots(MemorySnapshots(self.cloud, "rds-instance", "rds", named=True)),
         }
@@ -206,14 +211,14 @@ class Installation:
             site=SITE,
             vaults={name: Vault(name, VAULTS[name]) for name in self.stores},
             store_of=self.stores.__getitem__,
-            kinds=self.kinds,
+            kinds={**self.kinds},
             reader=VaultReader(self.cache, self.trusted, SITE),
             cache=self.cache,
             valid_id=self.valid_id,
         )
         self.light = LightHands(
             site=SITE,
-            native=NativeHands(SITE, self.kinds, self.intents),
+            native=NativeHands(SITE, {**self.kinds}, self.intents),
             signing=lambda: self.key,
             trusted=self.trusted,
             store_of=self.stores.__getitem__,
@@ -245,6 +250,11 @@ class Installation:
 
     # --- passes ---
 
+    def faults(self, where: str) -> Faults:
+        """The faults of a kind or a vault, by its name."""
+        found: FaultySnapshots | FaultyStore = self.kinds[where] if where in self.kinds else self.stores[where]
+        return found.faults
+
     def once(self) -> Pass:
         """One pass, and the end of everything light that it started."""
         self.seen = self.reconciler.run_pass()
@@ -270,7 +280,9 @@ class Installation:
         raise AssertionError([action for action in self.actions(seen) if not isinstance(action, Keep)])
 
     def _busy(self, seen: Pass) -> bool:
-        pending = any(copy.state == "pending" for p in seen.plans.values() for q in p.catalogue.points for copy in q.copies)
+        pending = any(
+            copy.state == "pending" for p in seen.plans.values() for q in p.catalogue.points for copy in q.copies
+        )
         waits = any("settling" in hold.reason or "next try" in hold.reason for hold in seen.holds)
         return bool(seen.started or seen.running or pending or waits)
 

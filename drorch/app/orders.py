@@ -14,12 +14,12 @@ from drorch.app.reconcile import ApplicationPlan, Finished, Handle, HeavyHands, 
 from drorch.app.signing import write_somewhere
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.action import Action, Cut, Drill, WriteRecord
-from drorch.domain.errors import NotFound, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.errors import DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.instant import from_text, manual_slot, to_text
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.plan import PointId, newest_usable
 from drorch.domain.policy import ResourcePolicy
-from drorch.domain.record import MarkType, Record, RecordType, compose
+from drorch.domain.record import MarkType, RecordType, compose
 from drorch.ports import Clock, ObjectStore
 
 _LOOK_EVERY = 2.0
@@ -82,9 +82,11 @@ class Orders:
         sources = plan.observed.sources.get(resource.name)
         scene = Scene(resource, plan.catalogue, seen.world, sources.sources if sources else (), note)
         if resource.native:
-            if sources is None or sources.why or not sources.sources:
-                why = sources.why if sources else ""
-                raise Refused("there is nothing to cut", resource=resource.name, cause=why or "the selection is empty")
+            if sources is None or sources.why:
+                why = sources.why if sources else "its sources were not observed"
+                raise Unavailable("what is to be cut could not be seen", resource=resource.name, cause=why)
+            if not sources.sources:
+                raise Refused("there is nothing to cut", resource=resource.name, cause="the selection is empty")
             home = resource.targets[0].vault
             cut = Cut(application, resource.name, home, point, "ordered", slot, 1)
             return self._native(cut, scene)
@@ -103,18 +105,22 @@ class Orders:
             except OutcomeUnknown:
                 self.watch(cut.resource, {"step": "looking whether the cut was begun"})
             point, seen = self._usable(cut)
-        self._intents.end(cut.point)
-        plan = seen.plans[cut.application]
-        record = WriteRecord(
-            cut.application, cut.resource, cut.vault, cut.point, "usable", tuple(self._reconciler.observer.vaults)
-        )
-        if record.into:
-            scene = Scene(scene.resource, plan.catalogue, seen.world, scene.sources, scene.note)
-            self._light.carry_out(record, scene, self._clock.now())
-            self._read_back(record.into, cut.application, cut.resource)
+            self._intents.end(cut.point)
+            self._recorded(cut, scene, seen)
         if point.cut_at is None:
             raise Unavailable(f"the provider does not say what {point.id} is as of", resource=cut.resource)
         return Ordered(cut.resource, cut.point, point.cut_at, (cut.vault,), {})
+
+    def _recorded(self, cut: Cut, scene: Scene, seen: Pass) -> None:
+        """Sign the native record; what no vault takes now is written at the next pass."""
+        into = tuple(self._reconciler.observer.vaults)
+        if not into:
+            return
+        record = WriteRecord(cut.application, cut.resource, cut.vault, cut.point, "usable", into)
+        catalogue = seen.plans[cut.application].catalogue
+        scene = Scene(scene.resource, catalogue, seen.world, scene.sources, scene.note)
+        self._light.carry_out(record, scene, self._clock.now())
+        self._read_back(into, cut.application, cut.resource)
 
     def _usable(self, cut: Cut) -> tuple[RecoveryPoint, Pass]:
         """Look until the point is usable; what shows nothing for long was never begun."""
@@ -138,19 +144,27 @@ class Orders:
     # --- drill ---
 
     def drill(self, seen: Pass, plan: ApplicationPlan, resource: ResourcePolicy, vault: str) -> Finished:
-        """Drill the newest usable point of a vault now. Raises NotFound when there is none."""
+        """Drill the newest usable point of a vault now.
+
+        Raises NotFound when there is none, Unavailable when the vault could not be read and may have one.
+        """
         if resource.native:
             raise Refused(
                 f"drills of {resource.kind} are not in this version",
                 resource=resource.name,
                 hint="drill a database dump",
             )
+        vaults = self._reconciler.observer.vaults
+        if vault not in vaults:
+            raise NotFound(f"there is no vault {vault!r}", hint=f"configured: {', '.join(sorted(vaults)) or 'none'}")
         point = newest_usable(plan.catalogue.of(resource.name), vault)
+        if point is None and vault in seen.world.unread:
+            raise Unavailable(f"{vault} could not be read", resource=resource.name, cause=seen.world.unread[vault])
         if point is None:
             raise NotFound(f"{vault} has no usable point of {resource.name}", hint="drorch points shows what there is")
         action = Drill(plan.policy.application, resource.name, vault, point.id, "ordered")
         finished = self._in_worker(action, Scene(resource, plan.catalogue, seen.world, ()), fail=False)
-        self._read_back(self._reconciler.observer.vaults, plan.policy.application, resource.name)
+        self._read_back(vaults, plan.policy.application, resource.name)
         return finished
 
     def _in_worker(self, action: Action, scene: Scene, *, fail: bool = True) -> Finished:
@@ -169,20 +183,26 @@ class Orders:
 
     # --- pins ---
 
-    def pin(self, plan: ApplicationPlan, point: RecoveryPoint, reason: str, until: datetime | None) -> Record:
-        """Sign a pin into every vault that can be reached."""
+    def require_a_vault(self) -> None:
+        """Refused when there is no object vault that a pin could be written into."""
+        if not self._reconciler.observer.vaults:
+            raise Refused("a pin is a record, and this host has no object vault to keep it in", hint="vaults: ...")
+
+    def pin(
+        self, plan: ApplicationPlan, point: RecoveryPoint, reason: str, until: datetime | None
+    ) -> Mapping[str, DrorchError]:
+        """Sign a pin into every vault that can be reached; the errors of the others. Unavailable when none can be."""
         return self._mark(plan, point, MarkType.PIN, reason, until)
 
-    def unpin(self, plan: ApplicationPlan, point: RecoveryPoint, reason: str) -> Record:
-        """End the pin."""
+    def unpin(self, plan: ApplicationPlan, point: RecoveryPoint, reason: str) -> Mapping[str, DrorchError]:
+        """End the pin. As `pin`."""
         return self._mark(plan, point, MarkType.UNPIN, reason, None)
 
     def _mark(
         self, plan: ApplicationPlan, point: RecoveryPoint, mark: MarkType, reason: str, until: datetime | None
-    ) -> Record:
+    ) -> Mapping[str, DrorchError]:
+        self.require_a_vault()
         vaults = tuple(self._reconciler.observer.vaults)
-        if not vaults:
-            raise Refused("a pin is a record, and this host has no object vault to keep it in", hint="vaults: ...")
         if point.cut_at is None:
             raise Refused(f"point {point.id} has no instant yet", hint="wait until it is usable")
         record = compose(
@@ -197,9 +217,9 @@ class Orders:
             reason=reason or None,
             until=None if until is None else to_text(until),
         )
-        write_somewhere(record, self._signing(), vaults, self._store_of)
+        lost = write_somewhere(record, self._signing(), vaults, self._store_of)
         self._read_back(vaults, plan.policy.application, point.resource)
-        return record
+        return lost
 
     def _read_back(self, vaults: Iterable[str], application: str, resource: str) -> None:
         for vault in vaults:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -247,9 +246,8 @@ class Reconciler:
             return Finished(action, self._light.carry_out(action, scene, self._now()))
         except DrorchError as error:
             return Finished(action, "", error)
-        except Exception as error:  # noqa: BLE001 - a fault in one action must not take the pass of all along
-            # The traceback as text: a renderer that shows local variables would show secrets.
-            log.error("a fault in drorch", action=action.name, **_where(action), traceback=traceback.format_exc())
+        except Exception as error:  # a fault in one action must not take the pass of all applications along
+            log.exception("a fault in drorch", action=action.name, **_where(action))
             fault = DrorchError("a fault in drorch", operation=action.name, cause=f"{type(error).__name__}: {error}")
             return Finished(action, "", fault)
 

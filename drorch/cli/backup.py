@@ -85,7 +85,9 @@ def backup(
     return worst(failed)
 
 
-def _pin(host: Host, application: str, made: Sequence[Ordered], reason: str, until: datetime | None) -> list[DrorchError]:
+def _pin(
+    host: Host, application: str, made: Sequence[Ordered], reason: str, until: datetime | None
+) -> list[DrorchError]:
     """Pin what was made; the errors. The points are there all the same."""
     from drorch.cli.screen import tell
     from drorch.domain.errors import DrorchError

@@ -23,7 +23,7 @@ def policy() -> None:
 
 
 @policy.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
@@ -63,7 +63,9 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
         tell(str(finding))
     for name, line in lines:
         say(f"{name}: {line}")
-    summary = f"{len(policies)} valid, {len(findings)} error(s) in {len({f.file for f in findings})} file(s)"
+    summary = f"{len(policies)} valid"
+    if findings:
+        summary += f", {_counted(len(findings), 'error')} in {_counted(len({f.file for f in findings}), 'file')}"
     say(summary, color="red" if findings else "green")
     return 3 if findings else 0
 
@@ -79,6 +81,10 @@ def schema(config: str | None) -> int:
 
 
 policy.add_command(reserved("policy diff"))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _read(places: tuple[Path, ...], vocabulary: Vocabulary) -> tuple[list[Policy], list[Finding]]:
@@ -101,8 +107,9 @@ def _read(places: tuple[Path, ...], vocabulary: Vocabulary) -> tuple[list[Policy
 def _configuration(config: str | None) -> Config | None:
     """The host configuration, or None when there is none to be found and none was named."""
     from drorch.app.config import find_config, load_config
+    from drorch.aws import regions
     from drorch.domain.errors import NotFound
-    from drorch.wiring.adapters import regions, store_options
+    from drorch.wiring.adapters import store_options
 
     try:
         path = find_config(Path(config) if config else None, os.environ)

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,18 @@ if TYPE_CHECKING:
     from drorch.app.progress import Progress
     from drorch.app.reading import TrustedKey
     from drorch.app.restore import RestoreReport, RestoreRequest
+    from drorch.cli.screen import ProgressLine
     from drorch.domain.recovery import RestorePlan, Step
     from drorch.ports import Clock, Engine, ObjectStore
 
 EPILOG = """
+\b
+Look first; nothing is touched:
+  drorch restore shop orders --into postgresql://localhost/orders --plan
+\b
+As it was before a mistake, from a vault of your choice:
+  drorch restore shop orders --at 2026-11-20T09:15Z --from gcs-eu \\
+      --into postgresql://restore@db2.internal/orders_back
 \b
 Break glass, with nothing but a vault and a key file:
   drorch restore shop orders --vault-url gs://acme-dr --identity key.txt \\
@@ -28,8 +37,8 @@ Break glass, with nothing but a vault and a key file:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("application")
-@click.argument("resources", nargs=-1)
+@click.argument("application", metavar="APP")
+@click.argument("resources", nargs=-1, metavar="[RESOURCE]")
 @click.option("--into", required=True, metavar="TARGET", help="postgresql://[user@]host[:port]/db; no password inside.")
 @click.option("--from", "vault", metavar="V", help="Restore from this vault.")
 @click.option("--at", metavar="TIME", help="The newest point not after this instant (UTC).")
@@ -49,18 +58,20 @@ Break glass, with nothing but a vault and a key file:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def restore(config: str | None, /, application: str, resources: tuple[str, ...], **options: object) -> int:
-    """Bring a database of APPLICATION back from a vault into TARGET.
+    """Bring a database of application APP back from a vault into TARGET.
 
     Everything is verified before the database sees it. An absent database is made under a temporary name and renamed
     at the end; an existing one must be empty. The same command may be repeated after a failure.
     """
-    from drorch.cli.screen import emit_json
+    from drorch.cli.screen import emit_json, tell
 
     said = _Said.of(options)
     if len(resources) > 1:
-        from drorch.domain.errors import NotInThisVersion
+        from drorch.domain.errors import Usage
 
-        raise NotInThisVersion("one resource at a time in this version", hint=f"name one of {', '.join(resources)}")
+        raise Usage(
+            "several resources at once are not in this version of drorch", hint=f"name one of {', '.join(resources)}"
+        )
     sources = _break_glass(said) if said.urls else _configured(config, said)
     request = _request(application, resources, said, sources.site)
     from drorch.app.restore import plan_restore
@@ -74,8 +85,11 @@ def restore(config: str | None, /, application: str, resources: tuple[str, ...],
             print_plan(planned)
         if said.plan_only:
             return 0
-        click.confirm(f"Restore into {said.into}?", abort=True, err=True)
-    report = carry_out(request, sources.engine, sources.stores, sources.reader, None if said.as_json else _tell_step)
+        if not click.confirm(f"Restore into {said.into}?", err=True):
+            tell("nothing was touched")
+            return 3
+    heard = None if said.as_json else partial(_tell_step, sources.line)
+    report = carry_out(request, sources.engine, sources.stores, sources.reader, heard)
     if said.as_json:
         emit_json(report.to_json())
     else:
@@ -107,24 +121,28 @@ class _Said:
         given = dict(options)
         for reserved in ("note", "allow_commands"):
             if given.pop(reserved):
-                raise click.UsageError(f"--{reserved.replace('_', '-')} is not in this version of drorch")
+                from drorch.domain.errors import Usage
+
+                raise Usage(f"--{reserved.replace('_', '-')} is not in this version of drorch")
         return cls(**{key: "" if value is None else value for key, value in given.items()})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class _Sources:
-    """What a restore reads from: open stores by name, the keys, the engine of the target."""
+    """What a restore reads from: open stores by name, the keys, the engine of the target; where its progress shows."""
 
     stores: Mapping[str, ObjectStore]
     reader: Reader
     engine: Engine
     site: str
+    line: ProgressLine
 
 
 def _break_glass(said: _Said) -> _Sources:
     """No configuration, cache, policy or daemon: vault URLs, identities and trusted keys from the command line."""
     from drorch.app.clock import SystemClock
     from drorch.aws import AwsAccounts
+    from drorch.cli.screen import ProgressLine
     from drorch.domain.errors import Usage
     from drorch.wiring import adapters
 
@@ -136,12 +154,13 @@ def _break_glass(said: _Said) -> _Sources:
     for url in said.urls:
         store_type, options = adapters.store_from_url(url)
         stores[url] = adapters.build_store(url, store_type, options, AwsAccounts())
-    reader = _reader([_trusted(text) for text in said.trust], _identities(said), SystemClock(), said)
-    return _Sources(stores, reader, adapters.build_engine(adapters.engine_of_target(said.into)), "")
+    line = ProgressLine(quiet=said.as_json)
+    reader = _reader([_trusted(text) for text in said.trust], _identities(said), SystemClock(), line)
+    return _Sources(stores, reader, adapters.build_engine(adapters.engine_of_target(said.into)), "", line)
 
 
 def _configured(config: str | None, said: _Said) -> _Sources:
-    from drorch.cli.screen import tell
+    from drorch.cli.screen import ProgressLine, tell
     from drorch.domain.errors import DrorchError
     from drorch.wiring import adapters
     from drorch.wiring.host import open_host
@@ -157,14 +176,13 @@ def _configured(config: str | None, said: _Said) -> _Sources:
     identities = _identities(said) if said.identities else host.identities()
     tools = {name: list(folders) for name, folders in host.config.tools.items()}
     engine = adapters.build_engine(adapters.engine_of_target(said.into), tools)
-    return _Sources(stores, _reader(trusted, identities, host.clock, said), engine, host.config.site)
-
-
-def _reader(trusted: list[TrustedKey], identities: tuple[str, ...], clock: Clock, said: _Said) -> Reader:
-    from drorch.app.loading import Reader
-    from drorch.cli.screen import ProgressLine, progress_words
-
     line = ProgressLine(quiet=said.as_json)
+    return _Sources(stores, _reader(trusted, identities, host.clock, line), engine, host.config.site, line)
+
+
+def _reader(trusted: list[TrustedKey], identities: tuple[str, ...], clock: Clock, line: ProgressLine) -> Reader:
+    from drorch.app.loading import Reader
+    from drorch.cli.screen import progress_words
 
     def show(progress: Progress) -> None:
         if progress.total and progress.done >= progress.total:
@@ -225,10 +243,11 @@ def _asks(said: _Said) -> bool:
     return not (said.yes or said.as_json) and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _tell_step(step: Step) -> None:
+def _tell_step(line: ProgressLine, step: Step) -> None:
     """A line as each step ends."""
     from drorch.cli.screen import tell
 
+    line.end()
     took = "" if step.took_s is None else f"  {step.took_s} s"
     tell(f"{step.outcome or 'done':>7}  {step.step:<9} {step.detail}{took}")
 
@@ -247,8 +266,10 @@ def print_plan(planned: RestorePlan) -> None:
         tell(f"newer: {newer.point}, data as of {when(newer.cut_at)}: {newer.why}", color="yellow")
     for note in choice.notes:
         tell(f"note: {note}", color="yellow")
-    rows = [(s.step, s.detail, "not known" if s.estimate_s is None else f"{s.estimate_s} s") for s in planned.steps]
-    table(("STEP", "", "ESTIMATE"), rows)
+    rows = [(s.step, "" if s.estimate_s is None else f"about {s.estimate_s} s", s.detail) for s in planned.steps]
+    table(("STEP", "TAKES", ""), rows)
+    if all(s.estimate_s is None for s in planned.steps):
+        say("how long loading takes is not known: no drill has measured it")
 
 
 def print_report(report: RestoreReport) -> None:

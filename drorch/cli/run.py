@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="With --once: one JSON document on stdout.")
 @click.pass_obj
 def run(config: str | None, once: bool, timeout: str | None, as_json: bool) -> int:
-    """The daemon. Logs are JSON under systemd, lines on a terminal."""
+    """The daemon; with --once, passes until there is nothing left to start and nothing started here is pending.
+
+    Logs go to stderr: JSON under systemd and in a pipe, lines on a terminal.
+
+    \b
+    In a cron job, due drills included, at most two hours:
+      drorch run --once --timeout 2h
+    """
     import os
 
     from drorch.app.clock import SystemClock
@@ -66,7 +73,8 @@ def _once(host: Host, stop: threading.Event, timeout: str | None, *, as_json: bo
         )
         return report.exit_code
     done = sum(finished.error is None for finished in report.finished)
-    say(f"{report.passes} passes, {done} of {len(report.finished)} actions done")
+    passes = "1 pass" if report.passes == 1 else f"{report.passes} passes"
+    say(f"{passes}, {done} of {len(report.finished)} actions done")
     for pending in report.pending:
         tell(f"pending: {pending}", color="yellow")
     for problem in report.problems:

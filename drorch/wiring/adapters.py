@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ValidationError
 
 from drorch.app.config import Config
-from drorch.aws import AwsAccount, AwsAccounts, regions
+from drorch.aws import AwsAccount, AwsAccounts
+from drorch.aws import regions as regions
 from drorch.domain.errors import NotInThisVersion, Refused, Usage
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import KindWords, Vocabulary
@@ -65,7 +66,7 @@ def store_from_url(url: str) -> tuple[str, BaseModel]:
     """(type, options) of a ``--vault-url``. Usage for anything else."""
     scheme = urlsplit(url).scheme
     if scheme in LATER_SCHEMES:
-        raise NotInThisVersion(f"{scheme}:// vaults are not in this version")
+        raise Usage(f"{scheme}:// vaults are not in this version of drorch")
     if scheme not in URL_SCHEMES:
         raise Usage(f"{url!r} is no vault", hint="s3://bucket[/prefix], gs://bucket[/prefix] or file:///path")
     store_type = URL_SCHEMES[scheme]
@@ -105,10 +106,10 @@ def engine_options(kind: str, options: Mapping[str, object]) -> BaseModel:
 
 
 def engine_of_target(url: str) -> str:
-    """The engine that a restore TARGET belongs to. Usage or NotInThisVersion."""
+    """The engine that a restore TARGET belongs to. Usage for one that is none, or not in this version."""
     scheme = url.partition(":")[0]
     if scheme in LATER_TARGETS:
-        raise NotInThisVersion(f"restore into {scheme}: is not in this version")
+        raise Usage(f"restore into {scheme}: is not in this version of drorch")
     if scheme not in TARGETS:
         raise Usage(f"{url!r} is no restore target", hint="postgresql://[user@]host[:port]/database")
     return TARGETS[scheme]

@@ -26,7 +26,7 @@ from drorch.app.reading import TrustedKey
 from drorch.app.reconcile import Reconciler
 from drorch.app.runner import LocalRunner
 from drorch.app.secret import SecretRef, resolve_secret
-from drorch.aws import AwsAccount, AwsAccounts
+from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.crypto import ids
 from drorch.crypto.age import parse_identity_file
 from drorch.crypto.minisign import SecretKey
@@ -35,6 +35,7 @@ from drorch.domain.errors import NotFound, Refused
 from drorch.domain.model import Vault
 from drorch.domain.policy import Vocabulary
 from drorch.ports import Clock, ObjectStore, SnapshotKind
+from drorch.telemetry.redact import redact
 from drorch.wiring import adapters
 from drorch.wiring.jobs import compose_job
 
@@ -87,8 +88,10 @@ class Host:
     # --- keys ---
 
     def secret(self, reference: SecretRef) -> str:
-        """A secret's value now; never kept."""
-        return resolve_secret(reference, self.environ)
+        """A secret's value now; never kept, but never shown in a log line either."""
+        value = resolve_secret(reference, self.environ)
+        redact(value)
+        return value
 
     def signing_key(self) -> SecretKey:
         """The key that signs records, read anew at every use."""
@@ -244,5 +247,5 @@ def open_host(config: str | None, *, clock: Clock | None = None, environ: Mappin
     """The host of a configuration file, found as the contract says. InvalidInput with every error at once."""
     environ = os.environ if environ is None else environ
     path = find_config(Path(config) if config else None, environ)
-    loaded = load_config(path, vault_options=adapters.store_options(), regions=adapters.regions())
+    loaded = load_config(path, vault_options=adapters.store_options(), regions=regions())
     return Host(loaded, clock or SystemClock(), environ)

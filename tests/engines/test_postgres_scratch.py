@@ -17,6 +17,7 @@ from pgservers import WHEEL, Running, given, running, taken
 
 from drorch.domain.errors import Refused, Unavailable
 from drorch.engines.postgres import PostgresEngine
+from drorch.engines.postgres.scratch import passable_parent
 from drorch.engines.postgres.server import PrivateServer
 
 
@@ -109,6 +110,7 @@ def test_the_wheels_server_drills_its_own_dump(new: Running) -> None:
 _VICTIM = """
 import sys, tempfile, time
 from pathlib import Path
+from drorch.engines.postgres.scratch import passable_parent
 from drorch.engines.postgres.server import PrivateServer
 server = PrivateServer(Path(sys.argv[1]), Path(sys.argv[2]))
 server.start()
@@ -216,3 +218,16 @@ def test_many_large_objects_need_no_lock_each(small: tuple[dict[str, object], di
         given(place, artefacts)
         place.complete()
         assert server.value("SELECT count(*) FROM pg_largeobject_metadata", "many") == 3000
+
+
+def test_a_temporary_folder_closed_to_others_is_not_taken_by_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where root's temporary folder lets nobody through (libpam-tmpdir), the server's uid could not reach its data."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    monkeypatch.setattr(tempfile, "tempdir", str(closed))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert passable_parent() in (Path("/tmp"), Path("/var/tmp"))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert passable_parent() == closed.resolve()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -130,13 +132,26 @@ class GivenScratch(PostgresTarget):
 @contextmanager
 def private(tools: Sequence[Path], runtime: Path | None) -> Iterator[PrivateScratch]:
     """A private server below `runtime` (the system's temporary folder by default), removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="drorch-pg-", dir=runtime))
+    folder = Path(tempfile.mkdtemp(prefix="drorch-pg-", dir=runtime or passable_parent()))
     target = PrivateScratch(tools, folder)
     try:
         yield target
     finally:
         target.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def passable_parent() -> Path:
+    """The system's temporary folder, unless the server's own uid could not pass through it.
+
+    Root's may be closed to everybody else (libpam-tmpdir), and PostgreSQL never runs as root.
+    """
+    first = Path(tempfile.gettempdir()).resolve()
+    for parent in (first, Path("/tmp"), Path("/var/tmp")):  # noqa: S108  the folder made in it is ours alone
+        passable = parent.is_dir() and all(place.stat().st_mode & stat.S_IXOTH for place in (parent, *parent.parents))
+        if passable or os.geteuid() != 0:
+            return parent
+    return first
 
 
 @contextmanager
