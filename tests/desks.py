@@ -155,8 +155,8 @@ class Desk:
         parts = {
             "objectives": "objectives: {region: {rpo: 9h, rto: 2h}, provider: {rpo: 2d}}",
             "home": f"home: {{account: prod, region: {HOME}}}",
-            "connection": f"{{host: 127.0.0.1, port: {self.server.server.port}, database: {self.database}, user: backup,"
-            f" password: {{credential: orders-db}}, tls: {self.tls}}}",
+            "connection": f"{{host: 127.0.0.1, port: {self.server.server.port}, database: {self.database},"
+            f" user: backup, password: {{credential: orders-db}}, tls: {self.tls}}}",
             "schedule": "{every: 6h}",
             "vaults": f"[{', '.join(self.vaults)}]",
             "keep": "{last: 3, daily: 7}",
@@ -236,8 +236,8 @@ def start(command: list[str], environ: Mapping[str, str], **more: Any) -> subpro
     )
 
 
-def typed(*arguments: str, environ: Mapping[str, str] | None = None) -> Said:
-    """A command in this process, in `environ` alone when one is given. Nothing of it stays behind."""
+def typed(*arguments: str, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Said:
+    """A command in this process, in `environ` alone when one is given, in `folder`. Nothing of it stays behind."""
     out, err = io.StringIO(), io.StringIO()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     before, code = dict(os.environ), None
@@ -247,7 +247,8 @@ def typed(*arguments: str, environ: Mapping[str, str] | None = None) -> Said:
         if environ is not None:
             os.environ.clear()
             os.environ.update(environ)
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        stay = contextlib.chdir(folder) if folder else contextlib.nullcontext()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), stay:
             main(list(arguments))
     except SystemExit as end:
         code = end.code

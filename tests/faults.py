@@ -193,6 +193,7 @@ class FaultySnapshots:
         self.faults = faults or Faults()
         self.kind = inner.kind
         self.service = inner.service
+        self.repeatable_cut = inner.repeatable_cut
         self._stale_passes = 0
         self._seen: dict[tuple[str, str, str], tuple[NativeSnapshot, ...]] = {}
 

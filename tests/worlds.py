@@ -211,14 +211,14 @@ class Installation:
             site=SITE,
             vaults={name: Vault(name, VAULTS[name]) for name in self.stores},
             store_of=self.stores.__getitem__,
-            kinds={**self.kinds},
+            kinds=self.kinds,
             reader=VaultReader(self.cache, self.trusted, SITE),
             cache=self.cache,
             valid_id=self.valid_id,
         )
         self.light = LightHands(
             site=SITE,
-            native=NativeHands(SITE, {**self.kinds}, self.intents),
+            native=NativeHands(SITE, self.kinds, self.intents),
             signing=lambda: self.key,
             trusted=self.trusted,
             store_of=self.stores.__getitem__,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -127,6 +127,20 @@ def check_file(path: Path, vocabulary: Vocabulary) -> tuple[Policy | None, tuple
         return None, tuple(findings)
     read = _parse(path.parent, path.name, text, vocabulary)
     return read.policy, read.findings
+
+
+def check_files(paths: Sequence[Path], vocabulary: Vocabulary) -> tuple[tuple[Policy, ...], tuple[Finding, ...]]:
+    """As `check_file`, for several: two of one application are an error in both."""
+    read = []
+    for path in dict.fromkeys(paths):
+        text, findings = read_text(path, str(path))
+        if text is None:
+            read.append(_Read(str(path), "", "", None, tuple(findings)))
+        else:
+            read.append(_parse(Path(), str(path), text, vocabulary))
+    read = _without_doubles(Path(), read)
+    policies = tuple(r.policy for r in read if r.policy is not None)
+    return policies, tuple(sorted({finding for r in read for finding in r.findings}))
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

@@ -33,15 +33,16 @@ def backup(
     Before a deployment:
       drorch backup shop orders --note "before v2.1" --pin 30d
     """
+    from drorch.cli.opening import the_host
     from drorch.cli.screen import GREEN, ProgressLine, emit_json, progress_words, say, tell, when
     from drorch.cli.selection import chosen
     from drorch.cli.selection import resources as chosen_resources
-    from drorch.cli.until import end_of_pin
+    from drorch.cli.typed import end_of_pin, words
     from drorch.domain.errors import DrorchError
     from drorch.domain.instant import to_text
-    from drorch.wiring.host import open_host
 
-    host = open_host(config)
+    words(note, "--note")
+    host = the_host(config)
     until = end_of_pin(pin_for, host.clock.now()) if pin_for else None
     if pin_for:
         host.orders.require_a_vault()
@@ -107,6 +108,6 @@ def _pin(
 
 
 def worst(errors: Sequence[DrorchError]) -> int:
-    """The exit code of several outcomes: 6, then 4, 3, 5."""
+    """The exit code of several outcomes: 6, then 4, 3, 5; a fault in drorch itself is not hidden behind the others."""
     codes = {error.exit_code for error in errors}
-    return next((code for code in (6, 4, 3, 5, 1, 2) if code in codes), 0)
+    return next((code for code in (6, 1, 4, 3, 5, 2) if code in codes), 0)

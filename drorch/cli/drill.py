@@ -22,12 +22,12 @@ def drill(config: str | None, application: str, resource: str | None, vaults: tu
     Exit 6 when the drill failed; the proof says so, too.
     """
     from drorch.cli.backup import worst
+    from drorch.cli.opening import the_host
     from drorch.cli.screen import ProgressLine, emit_json, progress_words, tell
     from drorch.cli.selection import chosen, resources
     from drorch.domain.errors import DrorchError, Usage
-    from drorch.wiring.host import open_host
 
-    host = open_host(config)
+    host = the_host(config)
     seen = host.reconciler.look()
     plan = chosen(seen, [application])[0]
     line = ProgressLine(quiet=as_json)

@@ -16,7 +16,7 @@ def key() -> None:
     """Make an age identity or a signing key."""
 
 
-@key.command()
+@key.command(short_help="A new secret key into a file, its public key beside it.")
 @click.option("--signing", is_flag=True, help="A minisign secret key for records, instead of an age identity.")
 @click.option("--out", required=True, metavar="FILE", type=click.Path(path_type=Path), help="Never overwritten.")
 def new(signing: bool, out: Path) -> None:
@@ -24,6 +24,7 @@ def new(signing: bool, out: Path) -> None:
 
     An age identity opens dumps; keep one offline. A signing key lets this host's records count.
     """
+    from drorch.cli.screen import say, tell
     from drorch.crypto import age, minisign
 
     if signing:
@@ -39,10 +40,10 @@ def new(signing: bool, out: Path) -> None:
     except BaseException:
         out.unlink()
         raise
-    click.echo(public)
-    click.echo(f"secret key: {out} (mode 600)   public key: {public_path}", err=True)
+    say(public)
+    tell(f"secret key: {out} (mode 600)   public key: {public_path}")
     if not signing:
-        click.echo("keep a copy of the secret key away from this host: without it no dump opens", err=True)
+        tell("keep a copy of the secret key away from this host: without it no dump opens")
 
 
 for _later in ("check", "rewrap"):

@@ -13,6 +13,7 @@ import click
 
 from drorch import __version__
 from drorch.cli.reserved import reserved
+from drorch.cli.screen import NobodyReads, tell
 
 _FAULT = 1
 _NOBODY_READS = 128 + signal.SIGPIPE
@@ -102,9 +103,8 @@ def main(arguments: list[str] | None = None) -> None:
         cause = end.__cause__ or end
         _say_error("stopped")
         sys.exit(128 + (cause.number if isinstance(cause, _Ended) else signal.SIGINT))
-    except SystemExit as end:
-        # click ends so when a pipe is closed (main in click/core.py), with the code of a fault.
-        sys.exit(_NOBODY_READS if isinstance(end.__context__, OSError) else end.code)
+    except (NobodyReads, SystemExit):  # click, too, ends on a closed pipe, with the code of a fault (Command.main)
+        sys.exit(_NOBODY_READS)
     except Exception as error:  # noqa: BLE001  the last resort: an error becomes words, not a traceback
         sys.exit(_told(error))
     sys.exit(code if isinstance(code, int) else 0)
@@ -132,6 +132,4 @@ def _told(error: Exception) -> int:
 
 
 def _say_error(text: str) -> None:
-    from drorch.cli.screen import tell
-
     tell(f"drorch: {text}")

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 @click.pass_obj
 def pin(config: str | None, point: str, reason: str, until: str | None) -> int:
     """Retention never takes this point (or the one whose id begins so)."""
+    from drorch.cli.opening import the_host
     from drorch.cli.screen import say, when
     from drorch.cli.selection import the_point
-    from drorch.cli.until import instant
+    from drorch.cli.typed import instant, words
     from drorch.domain.errors import Usage
-    from drorch.wiring.host import open_host
 
-    host = open_host(config)
+    words(reason, "--reason")
+    host = the_host(config)
     end = instant(until, "--until") if until else None
     if end is not None and end <= host.clock.now():
         raise Usage("--until is over already")
@@ -42,11 +43,13 @@ def pin(config: str | None, point: str, reason: str, until: str | None) -> int:
 @click.pass_obj
 def unpin(config: str | None, point: str, reason: str) -> int:
     """End a pin: retention decides about the point again."""
+    from drorch.cli.opening import the_host
     from drorch.cli.screen import say
     from drorch.cli.selection import the_point
-    from drorch.wiring.host import open_host
+    from drorch.cli.typed import words
 
-    host = open_host(config)
+    words(reason, "--reason")
+    host = the_host(config)
     plan, found = the_point(host.reconciler.look(), point)
     missing = host.orders.unpin(plan, found, reason)
     say(f"point {found.id} of {found.application}/{found.resource} is not pinned any more")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -24,36 +24,55 @@ _COLORS = {"expire": RED, "hold": YELLOW, "keep": None}
 def plan(config: str | None, applications: tuple[str, ...], everything: bool, as_json: bool) -> int:
     """What the next pass would do, keep, let go and hold, each with its reason. Changes nothing."""
     from drorch.app.report import plan_json
+    from drorch.cli.opening import the_host
     from drorch.cli.screen import emit_json
     from drorch.cli.selection import chosen, tell_about_policies, tell_unread
-    from drorch.wiring.host import open_host
 
-    seen = open_host(config).reconciler.look()
+    seen = the_host(config).reconciler.look()
     plans = chosen(seen, applications)
+    told: Collection[str] = ()
     if as_json:
         emit_json(plan_json(seen.at, {p.policy.application: p for p in plans}))
     else:
-        print_plan(plans, everything=everything, causes=_causes(seen))
+        told = print_plan(plans, everything=everything, causes=_causes(seen))
     tell_about_policies(seen)
-    if as_json:
-        tell_unread(seen)
+    tell_unread(seen, without=told)
     return 3 if seen.policies.invalid else 0
 
 
-def _causes(seen: Pass) -> Sequence[str]:
-    """Why something could not be seen in this pass, each cause once."""
-    sources = [why for why in seen.world.sources.values() if isinstance(why, str)]
-    return list(dict.fromkeys([*seen.world.unread.values(), *sources]))
+def _causes(seen: Pass) -> Iterable[str]:
+    """Why something could not be seen in this pass."""
+    return {*seen.world.unread.values(), *(why for why in seen.world.sources.values() if isinstance(why, str))}
 
 
-def print_plan(plans: Iterable[ApplicationPlan], *, everything: bool = False, causes: Sequence[str] = ()) -> None:
+class _Footnotes:
+    """One cause may stand behind many decisions: it is told once, at the end, by its number."""
+
+    def __init__(self, causes: Iterable[str]) -> None:
+        self.numbers: dict[str, int] = {}
+        self._causes = sorted(causes, key=len, reverse=True)  # one may be the beginning of another
+
+    def shorten(self, reason: str) -> str:
+        """The reason with numbers instead of causes."""
+        for cause in self._causes:
+            for whole, short in ((f": {cause}", " [{}]"), (f"({cause})", "[{}]")):
+                if whole in reason:
+                    number = self.numbers.setdefault(cause, len(self.numbers) + 1)
+                    reason = reason.replace(whole, short.format(number))
+        return reason
+
+
+def print_plan(
+    plans: Iterable[ApplicationPlan], *, everything: bool = False, causes: Iterable[str] = ()
+) -> Collection[str]:
     """One table per application; what is merely kept is counted unless `everything`.
 
-    One cause may stand behind many decisions: each of `causes` is told once, at the end, by its number.
+    Those of `causes` that reasons quote are told once, at the end; they are returned.
     """
     from drorch.domain.action import deletions_digest
 
     deletions: list[Action] = []
+    notes = _Footnotes(causes)
     for number, p in enumerate(plans):
         if number:
             say()
@@ -65,7 +84,7 @@ def print_plan(plans: Iterable[ApplicationPlan], *, everything: bool = False, ca
                 action.resource,
                 action.vault or ", ".join(getattr(action, "into", ())),
                 action.point,
-                _numbered(action.reason, causes),
+                notes.shorten(action.reason),
             )
             for action in shown
         ]
@@ -76,16 +95,10 @@ def print_plan(plans: Iterable[ApplicationPlan], *, everything: bool = False, ca
         deletions += [action for action in p.actions if action.name == "expire"]
     if deletions:
         say(f"{_copies(len(deletions))} would expire (digest {deletions_digest(deletions)[:16]}); nothing is deleted")
-    for number, cause in enumerate(causes, 1):
+    for cause, number in notes.numbers.items():
         say(f"[{number}] {prose(cause)}", color=YELLOW)
+    return notes.numbers.keys()
 
 
 def _copies(count: int) -> str:
     return f"{count} {'copy' if count == 1 else 'copies'}"
-
-
-def _numbered(reason: str, causes: Sequence[str]) -> str:
-    # Longest first: one cause may be the beginning of another.
-    for number, cause in sorted(enumerate(causes, 1), key=lambda entry: -len(entry[1])):
-        reason = reason.replace(f": {cause}", f" [{number}]").replace(f"({cause})", f"[{number}]")
-    return reason

@@ -26,12 +26,12 @@ def points(config: str | None, application: str, resource: str | None, vault: st
     from dataclasses import replace
 
     from drorch.app.report import points_json
+    from drorch.cli.opening import the_host
     from drorch.cli.screen import emit_json
     from drorch.cli.selection import chosen, tell_about_policies, tell_unread
     from drorch.domain.errors import NotFound
-    from drorch.wiring.host import open_host
 
-    host = open_host(config)
+    host = the_host(config)
     seen = host.reconciler.look()
     plan = chosen(seen, [application])[0]
     domains = host.reconciler.domains(plan.policy)
@@ -63,7 +63,7 @@ def print_points(found: Sequence[RecoveryPoint]) -> None:
         pinned = click.style("pinned", fg=YELLOW) if point.pinned else ""
         rows.append((click.style(point.id, bold=True), point.resource, when(point.cut_at), pinned, _about(point)))
         rows += [(f"  {copy.vault}", _state(copy), *_proved(copy), copy.why) for copy in point.copies]
-    table(("POINT\n  VAULT", "RESOURCE\nSTATE", "DATA AS OF\nVERIFIED", "\nSIZE", "SLOT"), rows)
+    table(("POINT\n  VAULT", "RESOURCE\nSTATE", "DATA AS OF\nVERIFIED", "\nSIZE", "SLOT\n"), rows)
 
 
 def _about(point: RecoveryPoint) -> str:

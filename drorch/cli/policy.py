@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ def policy() -> None:
     """Validate policies; print their JSON Schema for editors."""
 
 
-@policy.command()
+@policy.command(short_help="Check policy files or folders; every error at once.")
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
@@ -70,13 +69,14 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
     return 3 if findings else 0
 
 
-@policy.command()
+@policy.command(short_help="Print the JSON Schema of a policy file.")
 @click.pass_obj
 def schema(config: str | None) -> int:
     """Print the JSON Schema of a policy file, for editors."""
+    from drorch.cli.screen import emit_json
     from drorch.domain.policy_schema import json_schema
 
-    click.echo(json.dumps(json_schema(_vocabulary(_configuration(config))), indent=2))
+    emit_json(json_schema(_vocabulary(_configuration(config))))
     return 0
 
 
@@ -88,19 +88,15 @@ def _counted(count: int, what: str) -> str:
 
 
 def _read(places: tuple[Path, ...], vocabulary: Vocabulary) -> tuple[list[Policy], list[Finding]]:
-    from drorch.app.policies import PolicyFolder, check_file
+    from drorch.app.policies import PolicyFolder, check_files
 
-    policies: list[Policy] = []
-    findings: list[Finding] = []
-    for place in places:
-        if place.is_dir():
-            loaded = PolicyFolder(place, vocabulary).load({})
-            policies += [entry.policy for entry in loaded.valid]
-            findings += loaded.findings
-        else:
-            one, found = check_file(place, vocabulary)
-            policies += [one] if one is not None else []
-            findings += found
+    folders = [place for place in places if place.is_dir()]
+    files, found = check_files([place for place in places if place not in folders], vocabulary)
+    policies, findings = list(files), list(found)
+    for folder in folders:
+        loaded = PolicyFolder(folder, vocabulary).load({})
+        policies += [entry.policy for entry in loaded.valid]
+        findings += loaded.findings
     return policies, findings
 
 

@@ -160,12 +160,12 @@ def _break_glass(said: _Said) -> _Sources:
 
 
 def _configured(config: str | None, said: _Said) -> _Sources:
+    from drorch.cli.opening import the_host
     from drorch.cli.screen import ProgressLine, tell
     from drorch.domain.errors import DrorchError
     from drorch.wiring import adapters
-    from drorch.wiring.host import open_host
 
-    host = open_host(config)
+    host = the_host(config)
     stores = {}
     for name in sorted(host.vaults, key=lambda vault: vault != said.vault):
         try:
@@ -195,7 +195,7 @@ def _reader(trusted: list[TrustedKey], identities: tuple[str, ...], clock: Clock
 
 def _request(application: str, resources: tuple[str, ...], said: _Said, site: str) -> RestoreRequest:
     from drorch.app.restore import RestoreRequest
-    from drorch.cli.until import instant
+    from drorch.cli.typed import instant
 
     return RestoreRequest(
         application=application,
@@ -226,7 +226,7 @@ def _identities(said: _Said) -> tuple[str, ...]:
 def _trusted(text: str) -> TrustedKey:
     """``RW...`` or a .pub file, optionally ``@before=TIME``."""
     from drorch.app.reading import TrustedKey
-    from drorch.cli.until import instant
+    from drorch.cli.typed import instant
     from drorch.crypto.minisign import PublicKey
     from drorch.domain.errors import Usage
 
@@ -248,8 +248,8 @@ def _tell_step(line: ProgressLine, step: Step) -> None:
     from drorch.cli.screen import tell
 
     line.end()
-    took = "" if step.took_s is None else f"  {step.took_s} s"
-    tell(f"{step.outcome or 'done':>7}  {step.step:<9} {step.detail}{took}")
+    took = "" if step.took_s is None else f"{step.took_s} s"
+    tell(f"{step.outcome or 'done':>7}  {step.step:<9}{took:>6}  {step.detail}")
 
 
 def print_plan(planned: RestorePlan) -> None:

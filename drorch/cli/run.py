@@ -26,16 +26,12 @@ def run(config: str | None, once: bool, timeout: str | None, as_json: bool) -> i
     In a cron job, due drills included, at most two hours:
       drorch run --once --timeout 2h
     """
-    import os
-
     from drorch.app.clock import SystemClock
+    from drorch.cli.opening import the_host
     from drorch.domain.errors import Usage
-    from drorch.telemetry.log import configure
-    from drorch.wiring.host import open_host
 
     stop = threading.Event()
-    host = open_host(config, clock=SystemClock(stop))
-    configure(environ=os.environ)
+    host = the_host(config, clock=SystemClock(stop))
     if once:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: stop.set())
@@ -46,13 +42,13 @@ def run(config: str | None, once: bool, timeout: str | None, as_json: bool) -> i
 
     listen = host.config.http.listen
     settings = DaemonSettings(host.config.state, host.config.tick, (listen.host, listen.port) if listen else None)
-    return run_daemon(host.reconciler, settings, check=lambda: open_host(config).vocabulary)
+    return run_daemon(host.reconciler, settings, check=lambda: the_host(config).vocabulary)
 
 
 def _once(host: Host, stop: threading.Event, timeout: str | None, *, as_json: bool) -> int:
     from drorch.app.once import run_once
     from drorch.cli.screen import emit_json, say, tell
-    from drorch.cli.until import duration
+    from drorch.cli.typed import duration
 
     limit = duration(timeout, "--timeout") if timeout else None
     with host.locks.held("daemon", "drorch run --once"):

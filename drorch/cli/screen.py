@@ -15,12 +15,14 @@ from typing import Any
 
 import click
 
-from drorch.domain.duration import duration_text
-
 GREEN, RED, YELLOW = "green", "red", "yellow"
 _ROOM = 36
 """Columns that prose needs beside a table; with less it stands beneath its row."""
 _INDENT = "    "
+
+
+class NobodyReads(Exception):
+    """The pipe that stdout goes into was closed: there is nobody to tell anything."""
 
 
 def emit_json(document: Mapping[str, object]) -> None:
@@ -43,13 +45,13 @@ def tell(text: str, *, color: str | None = None) -> None:
 def _answer(text: str) -> None:
     try:
         click.echo(text)
-    except BrokenPipeError:
-        raise
     except OSError as error:
         from drorch.domain.errors import Unavailable
 
         # What is left in the buffer would fail once more when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise NobodyReads from error
         raise Unavailable("the answer could not be written", cause=error.strerror or str(error)) from error
 
 
@@ -76,24 +78,30 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: froze
             padded.append(room + cell if i in right else cell + room)
         return "  ".join(padded).rstrip()
 
-    for head in heads:
-        _answer(click.style(line(head), bold=True))
     taken = sum(width + 2 for width in widths[:-1])
-    limit = columns()
+    limit = columns() or taken + widths[-1]
+    fits, beside = taken + widths[-1] <= limit, limit - taken >= _ROOM
+    for head in heads:
+        _answer(click.style(line(head if fits or beside else [*head[:-1], ""]), bold=True))
     for row in rows:
         if len(row) == 1:
             _answer(row[0])
-        elif limit is None or taken + widths[-1] <= limit:
+        elif fits:
             _answer(line(row))
-        elif limit - taken >= _ROOM:
-            first, *rest = textwrap.wrap(row[-1], limit - taken) or [""]
+        elif beside:
+            first, *rest = _wrapped(row[-1], limit - taken) or [""]
             _answer(line([*row[:-1], first]))
             for text in rest:
                 _answer(" " * taken + text)
         else:
             _answer(line([*row[:-1], ""]))
-            for text in textwrap.wrap(row[-1], max(limit - len(_INDENT), 20)):
+            for text in _wrapped(row[-1], limit - len(_INDENT)):
                 _answer(_INDENT + click.style(text, dim=True))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Whole words only: names, paths and addresses stay in one piece."""
+    return textwrap.wrap(text, max(width, 20), break_on_hyphens=False, break_long_words=False)
 
 
 def _of_one_height(headers: Sequence[str]) -> list[list[str]]:
@@ -111,6 +119,8 @@ def prose(text: str) -> str:
 
 def age(span: timedelta | None) -> str:
     """A span as people read it: two units, `-` for none."""
+    from drorch.domain.duration import duration_text  # brings pydantic, which no help should wait for
+
     if span is None:
         return "-"
     seconds = int(span.total_seconds())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from drorch.cli.screen import YELLOW, tell
@@ -62,10 +62,11 @@ def tell_about_policies(seen: Pass) -> None:
         tell(f"the policy of {name} is gone: its points are kept, nothing new is made", color=YELLOW)
 
 
-def tell_unread(seen: Pass) -> None:
-    """Vaults that could not be read, on stderr, each with its cause once."""
+def tell_unread(seen: Pass, without: Collection[str] = ()) -> None:
+    """Vaults that could not be read, on stderr, each cause once; those in `without` were told already."""
     vaults: dict[str, list[str]] = {}
     for vault, why in sorted(seen.world.unread.items()):
-        vaults.setdefault(why, []).append(vault)
+        if why not in without:
+            vaults.setdefault(why, []).append(vault)
     for why, names in vaults.items():
         tell(f"{', '.join(names)} could not be read now, last known state shown: {why}", color=YELLOW)

@@ -28,11 +28,11 @@ def status(config: str | None, applications: tuple[str, ...], check: bool, stric
     VERIFIED counts only points that a drill has restored; MEASURED is how long that took.
     """
     from drorch.app.report import status_json
+    from drorch.cli.opening import the_host
     from drorch.cli.screen import emit_json
     from drorch.cli.selection import chosen, tell_about_policies, tell_unread
-    from drorch.wiring.host import open_host
 
-    host = open_host(config)
+    host = the_host(config)
     seen = host.reconciler.look()
     plans = chosen(seen, applications)
     statuses = [plan.status for plan in plans]

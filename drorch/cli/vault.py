@@ -12,16 +12,16 @@ def vault() -> None:
     """Mark a vault; run the store contract against it."""
 
 
-@vault.command()
+@vault.command(short_help="Mark a vault as this site's.")
 @click.argument("name", metavar="V")
 @click.pass_obj
 def init(config: str | None, name: str) -> int:
     """Mark a vault as this site's and write its RESTORE.md. Repeating it is harmless."""
     from drorch.app.vaults import init_vault
+    from drorch.cli.opening import the_host
     from drorch.cli.screen import say
-    from drorch.wiring.host import open_host
 
-    host = open_host(config)
+    host = the_host(config)
     done = init_vault(
         host.store(name),
         site=host.config.site,
@@ -34,7 +34,7 @@ def init(config: str | None, name: str) -> int:
     return 0
 
 
-@vault.command()
+@vault.command(short_help="Run the store contract against the live vault.")
 @click.argument("name", metavar="V")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
@@ -44,10 +44,10 @@ def check(config: str | None, name: str, as_json: bool) -> int:
     What it writes, below drorch/v1/check/, it removes again.
     """
     from drorch.app.vaults import check_vault
+    from drorch.cli.opening import the_host
     from drorch.cli.screen import emit_json, say, table
-    from drorch.wiring.host import open_host
 
-    host = open_host(config)
+    host = the_host(config)
     store = host.store(name)
     results = check_vault(store, site=host.config.site, trusted=host.trusted)
     broken = [result for result in results if not result.ok]

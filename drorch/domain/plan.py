@@ -120,8 +120,10 @@ def _cuts(
     into = () if home else tuple(rule.vault for rule in readable if _wants(rule, points, now))
     if not home and not into:
         return
-    free = observed.catalogue.taken - {resumed.id} if resumed is not None else observed.catalogue.taken
-    attempt, point = _next_attempt(policy.application, resource.name, slot, free, point_id)
+    attempt, point = _next_attempt(policy.application, resource.name, slot, observed.catalogue.taken, point_id)
+    if resumed is not None:
+        ids = {point_id(policy.application, resource.name, slot, n): n for n in range(1, attempt + 1)}
+        attempt, point = ids.get(resumed.id, attempt), resumed.id
     if resource.name in observed.running:
         yield hold(f"slot {slot}: {observed.running[resource.name]} is running", point=point)
         return

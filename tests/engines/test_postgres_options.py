@@ -206,3 +206,10 @@ def test_what_pg_restore_17_loads_needs_a_server_of_17() -> None:
 
 def test_a_client_names_its_programs() -> None:
     assert Client(Path("/x"), 15, "15.1").program("pg_dump") == "/x/pg_dump"
+
+
+def test_two_databases_of_one_server_count_as_one_server() -> None:
+    """`limits: dumps_per_server` asks the options which server a dump runs on."""
+    one = Options.model_validate({"connection": {"host": "db.internal", "port": 5433, "database": "a", "user": "u"}})
+    two = Options.model_validate({"connection": {"host": "db.internal", "port": 5433, "database": "b", "user": "v"}})
+    assert one.server == two.server == "db.internal:5433"

@@ -72,3 +72,8 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     connection: Connection
+
+    @property
+    def server(self) -> str:
+        """What `limits: dumps_per_server` counts by: host (or socket folder) and port."""
+        return f"{self.connection.host}:{self.connection.port}"

@@ -1,4 +1,4 @@
-"""Instants and durations as people type them."""
+"""Texts, instants and durations as people type them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 from drorch.domain.duration import parse_duration
 from drorch.domain.errors import Usage
+
+_LONGEST = 1000
+
+
+def words(text: str, option: str) -> str:
+    """A text that goes into signed records and onto screens. Usage for one that is too long or no text at all."""
+    if len(text) > _LONGEST:
+        raise Usage(f"{option} is longer than {_LONGEST} characters")
+    if not text.isprintable():
+        raise Usage(f"{option} has characters that cannot be shown", hint="plain text on one line")
+    return text
 
 
 def end_of_pin(text: str, now: datetime) -> datetime | None:

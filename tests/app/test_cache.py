@@ -1,0 +1,116 @@
+"""The cache: what it remembers, when it starts afresh, and that it throws nothing away under somebody's feet."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from drorch.app.cache import Cache, CachedRecord
+from drorch.domain.errors import Unavailable
+
+RECORDS, DATA = "drorch/v1/records/", "drorch/v1/data/"
+
+
+def cached(path: str, application: str = "shop", fingerprint: str = "1") -> CachedRecord:
+    return CachedRecord(path, application, fingerprint, "2026-11-20T12:00:00Z", "signed", "", b"{}")
+
+
+def fill(cache: Cache) -> None:
+    records = [cached(f"{RECORDS}shop/data/p{n}.json") for n in range(3)] + [cached(f"{RECORDS}bank/a/p.json", "bank")]
+    objects = {f"{DATA}shop/data/p0/x": ("shop", 5), f"{DATA}bank/a/p/x": ("bank", 6)}
+    cache.replace("eu", (RECORDS, DATA), [], records, objects)
+
+
+def test_what_a_listing_showed_is_known_per_vault_and_application(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "cache.sqlite"
+    fill(Cache(path, "key"))
+    again = Cache(path, "key")
+    assert len(again.records("eu", "shop")) == 3
+    assert again.objects("eu", "bank") == {f"{DATA}bank/a/p/x": 6}
+    assert again.records("nas", "shop") == []
+    assert set(again.fingerprints("eu", RECORDS + "bank/")) == {f"{RECORDS}bank/a/p.json"}
+
+
+def test_a_listing_of_a_part_replaces_that_part_only(tmp_path: Path) -> None:
+    cache = Cache(None, "key")
+    fill(cache)
+    part = (RECORDS + "shop/data/", DATA + "shop/data/")
+    new = cached(f"{RECORDS}shop/data/p9.json")
+    cache.replace("eu", part, [f"{RECORDS}shop/data/p1.json"], [new], {f"{DATA}shop/data/p9/x": ("shop", 7)})
+    assert [record.path[-7:] for record in cache.records("eu", "shop")] == ["p1.json", "p9.json"]
+    assert cache.objects("eu", "shop") == {f"{DATA}shop/data/p9/x": 7}
+    assert cache.records("eu", "bank") and cache.objects("eu", "bank")
+
+
+def test_names_that_begin_alike_are_not_the_same_part() -> None:
+    cache = Cache(None, "key")
+    cache.replace(
+        "eu", (RECORDS,), [], [cached(f"{RECORDS}shop/data/p.json"), cached(f"{RECORDS}shop/data_2/p.json")], {}
+    )
+    cache.replace("eu", (RECORDS + "shop/data/",), [], [], {})
+    assert [record.path for record in cache.records("eu", "shop")] == [f"{RECORDS}shop/data_2/p.json"]
+
+
+@pytest.mark.parametrize("trusted", ["another key", ""])
+def test_other_trusted_keys_start_it_afresh(tmp_path: Path, trusted: str) -> None:
+    path = tmp_path / "cache.sqlite"
+    cache = Cache(path, "key")
+    fill(cache)
+    cache.set_listing("eu", "2026-11-20T12:00:00Z")
+    cache.close()
+    other = Cache(path, trusted)
+    assert other.records("eu", "shop") == [] and other.listing("eu") is None
+    fill(other)
+    other.close()
+    assert Cache(path, trusted).records("eu", "shop")
+
+
+@pytest.mark.parametrize("wreck", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000, b""])
+def test_a_damaged_file_is_replaced(tmp_path: Path, wreck: bytes) -> None:
+    path = tmp_path / "cache.sqlite"
+    path.write_bytes(wreck)
+    cache = Cache(path, "key")
+    fill(cache)
+    assert cache.records("eu", "shop")
+
+
+def test_a_cache_that_somebody_is_writing_to_is_not_thrown_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cache.sqlite"
+    fill(Cache(path, "key"))
+    writer = sqlite3.connect(path)
+    writer.execute("begin immediate")
+    monkeypatch.setattr("drorch.app.cache._connect", lambda path: sqlite3.connect(path, timeout=0))
+    with pytest.raises(Unavailable, match="locked"):
+        Cache(path, "another key")
+    writer.rollback()
+    assert Cache(path, "key").records("eu", "shop")
+
+
+def test_a_place_that_cannot_be_written_to_is_unavailable_not_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "cache.sqlite").mkdir()
+    for path in (tmp_path / "file" / "cache.sqlite", tmp_path / "cache.sqlite"):
+        with pytest.raises(Unavailable, match="cannot open the cache"):
+            Cache(path, "key")
+
+
+def test_a_cache_that_breaks_while_it_is_used_is_unavailable(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache.sqlite", "key")
+    cache.close()
+    with pytest.raises(Unavailable, match="disposable"):
+        cache.records("eu", "shop")
+
+
+def test_listings_and_policy_texts() -> None:
+    cache = Cache(None, "key")
+    assert cache.listing("eu") is None
+    cache.set_listing("eu", "2026-11-20T12:00:00Z", "[]")
+    cache.set_listing("eu", "2026-11-20T12:15:00Z", "[1]")
+    assert cache.listing("eu") == ("2026-11-20T12:15:00Z", "[1]")
+    cache.set_texts({"a.yaml": "x", "b.yaml": "y"})
+    cache.set_texts({"b.yaml": "z"})
+    assert cache.texts() == {"b.yaml": "z"}

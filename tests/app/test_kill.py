@@ -1,0 +1,268 @@
+"""kill -9 at every failpoint of every action, then a start: one kept point per slot, none missing, none made twice.
+
+The cloud is the embedded AWS in this process, the vaults are folders: both outlive the child that is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+import kill_child
+import pytest
+from clouds import REGIONS, aws_environment, client, embedded_aws, volume
+
+import drorch
+from drorch.app.locks import Locks
+from drorch.crypto.age import new_identity
+from drorch.crypto.minisign import SecretKey
+from drorch.demo.aws import EmbeddedAws
+from drorch.domain import layout
+from drorch.domain.action import EXECUTABLE, Keep
+from drorch.domain.errors import Unavailable
+from drorch.domain.model import CopyState
+
+HOME, AWAY = REGIONS[0], REGIONS[1]
+STEPS = ("before", "called", "recorded")
+TOP = """
+version: 1
+application: shop
+owner: payments@example.com
+home: {account: prod, region: %s}
+resources:
+  - name: data
+    schedule: {every: 7d, offset: %dm}
+    keep: {last: 3}
+""" % (HOME, 0)  # noqa: UP031 - the text is full of braces
+KINDS = {
+    "ebs": f"    kind: ebs\n    select: {{tags: {{app: shop}}}}\n    copies: [{{region: {AWAY}}}]\n",
+    "rds-instance": f"    kind: rds-instance\n    identifier: shop-data\n    copies: [{{region: {AWAY}}}]\n",
+    "memory": "    kind: memory\n    vaults: [disk, nas]\n    drill: {every: 7d, from: [disk]}\n",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One death: at which failpoint, in a world of which kind. `late` says that vault `nas` was away until then."""
+
+    failpoint: str
+    kind: str
+    late: bool = False
+    in_worker: bool = False
+
+
+ROWS = [
+    *(Row(f"{action}.{step}", "ebs") for action in ("cut", "copy", "record") for step in STEPS),
+    *(Row(f"replicate.{step}", "ebs", late=True) for step in STEPS),
+    Row("cut.called:2", "ebs"),
+    Row("copy.called:2", "ebs"),
+    Row("cut.called", "rds-instance"),
+    Row("copy.called", "rds-instance"),
+    *(Row(f"{action}.{step}", "memory") for action in ("cut", "drill") for step in STEPS),
+    *(Row(f"ship.{step}", "memory", late=True) for step in STEPS),
+    *(Row(f"dump.{at}", "memory", in_worker=True) for at in ("data-written", "before-manifest", "manifest-written")),
+    *(
+        Row(f"ship.{at}", "memory", late=True, in_worker=True)
+        for at in ("data-written", "before-manifest", "manifest-written")
+    ),
+]
+
+
+def test_every_action_dies_at_every_step() -> None:
+    """A new action without its rows fails here."""
+    wanted = {f"{action.name}.{step}" for action in EXECUTABLE for step in STEPS}
+    assert wanted <= {row.failpoint for row in ROWS}
+
+
+def test_every_failpoint_of_the_product_is_died_at() -> None:
+    source = "".join(path.read_text() for path in Path(drorch.__file__).parent.rglob("*.py"))
+    written = set(re.findall(r'\breach\("([^"]+)"\)', source))
+    assert written and written <= {row.failpoint for row in ROWS}
+
+
+# --- the world -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[EmbeddedAws]:
+    with embedded_aws() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def child(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    tests = Path(kill_child.__file__).parent
+    words = (tmp_path_factory.mktemp("child") / "stderr").open("w")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DRORCH_"))},
+        **aws_environment(aws.endpoint_url, HOME),
+        "PYTHONPATH": f"{tests}:{tests.parent}",
+    }
+    process = subprocess.Popen(
+        [sys.executable, kill_child.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=words,
+        text=True,
+        env=environment,
+    )
+    yield process
+    _pipe(process.stdin).close()
+    process.wait(timeout=30)
+    words.close()
+
+
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None
+    return pipe
+
+
+class Site:
+    """A configured host on disk, and the child that runs it."""
+
+    def __init__(self, folder: Path, kind: str, child: subprocess.Popen[str]) -> None:
+        self.folder, self.kind, self.child = folder, kind, child
+        for name in ("disk", "nas", "policies"):
+            (folder / name).mkdir()
+        key, (identity, recipient) = SecretKey.generate(), new_identity()
+        for name, text in (("signing.key", key.text()), ("identity.txt", identity + "\n")):
+            (folder / name).touch(mode=0o600)
+            (folder / name).write_text(text)
+        self.config = folder / "drorch.yaml"
+        vaults = {
+            name: {"type": "directory", "path": str(folder / name), "provider": "onprem", "region": name}
+            for name in ("disk", "nas")
+        }
+        self.config.write_text(
+            json.dumps(
+                {
+                    "version": 1,
+                    "site": "acme",
+                    "policies": str(folder / "policies"),
+                    "state": str(folder / "state"),
+                    "vaults": vaults,
+                    "aws": {"accounts": {"prod": {"id": "123456789012"}}},
+                    "encryption": {
+                        "recipients": [recipient],
+                        "identities": [{"file": str(folder / "identity.txt")}],
+                    },
+                    "signing": {"key": {"file": str(folder / "signing.key")}},
+                }
+            )
+        )
+        # The slot began an hour ago and lasts a week: no test crosses into the next one.
+        week = timedelta(days=7)
+        into = (datetime.now(UTC) - timedelta(hours=1) - datetime(1970, 1, 5, tzinfo=UTC)) % week
+        offset = max(1, into // timedelta(minutes=1))
+        (folder / "policies" / "shop.yaml").write_text(TOP.replace("offset: 0m", f"offset: {offset}m") + KINDS[kind])
+
+    def run(self, minutes: float = 0, failpoint: str = "") -> int:
+        """One `run --once` of a child whose clock is that far ahead; how it ended, as `Popen.returncode` says it."""
+        order = {"config": str(self.config), "minutes": minutes, "failpoint": failpoint}
+        _pipe(self.child.stdin).write(json.dumps(order) + "\n")
+        _pipe(self.child.stdin).flush()
+        status = os.waitstatus_to_exitcode(int(_pipe(self.child.stdout).readline()))
+        self.nobody_left()
+        return status
+
+    def nobody_left(self) -> None:
+        """A worker whose daemon was killed goes by itself; until then it holds its resource's lock."""
+        locks, deadline = Locks(self.folder / "state"), time.monotonic() + kill_child.WORKER_GRACE_S + 20
+        while locks.holder("shop.data"):
+            assert time.monotonic() < deadline, "a worker was left behind"
+            time.sleep(0.02)
+
+    def nas_away(self) -> None:
+        (self.folder / "nas").rename(self.folder / "nas.away")
+
+    def nas_back(self) -> None:
+        (self.folder / "nas.away").rename(self.folder / "nas")
+
+    def check_whole(self, minutes: float) -> None:
+        host = kill_child.host_of(str(self.config), minutes)
+        seen = host.reconciler.look(fresh=True)
+        planned = seen.plans["shop"]
+        assert not [action for action in planned.actions if isinstance(action, EXECUTABLE)]
+        assert [hold for hold in planned.actions if hold.name == "hold"] == []
+        (point,) = planned.catalogue.points
+        (resource,) = planned.policy.resources
+        kept = sorted(action.vault for action in planned.actions if isinstance(action, Keep))
+        assert kept == sorted(rule.vault for rule in resource.targets)
+        assert {copy.state for copy in point.copies} == {CopyState.USABLE}
+        records = [self.records(name) for name in ("disk", "nas")]
+        assert records[0] == records[1]
+        if resource.native:
+            assert all(copy.recorded_in == {"disk", "nas"} for copy in point.copies)
+        else:
+            assert len([path for path in records[0] if path.endswith("manifest.json")]) == 1
+            assert any(drill.passed for drill in planned.catalogue.drills)
+        host.reconciler.close()
+
+    def records(self, vault: str) -> dict[str, bytes]:
+        root = self.folder / vault / layout.RECORDS
+        return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def sources(aws: EmbeddedAws, kind: str) -> None:
+    """An empty cloud with two volumes, which are two creating calls, or with one database instance."""
+    aws.reset()
+    if kind == "ebs":
+        for _ in range(2):
+            volume(aws, HOME, app="shop")
+    elif kind == "rds-instance":
+        client(aws, "rds", HOME).create_db_instance(
+            DBInstanceIdentifier="shop-data",
+            DBInstanceClass="db.t3.micro",
+            Engine="postgres",
+            MasterUsername="owner",
+            MasterUserPassword="not-a-secret",
+            AllocatedStorage=20,
+        )
+
+
+def made(aws: EmbeddedAws, kind: str) -> list[int]:
+    """How many snapshots of drorch's there are at home and away."""
+    found: list[int] = []
+    for region in (HOME, AWAY):
+        if kind == "ebs":
+            listed: Any = client(aws, "ec2", region).describe_snapshots(
+                Filters=[{"Name": "tag:drorch:site", "Values": ["acme"]}]
+            )["Snapshots"]
+        else:
+            listed = client(aws, "rds", region).describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
+        found.append(len(listed))
+    return found
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.kind}-{row.failpoint}")
+def test_killed_and_started_again(
+    row: Row, aws: EmbeddedAws, child: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in aws_environment(aws.endpoint_url, HOME).items():
+        monkeypatch.setenv(name, value)
+    site = Site(tmp_path, row.kind, child)
+    if row.kind != "memory":
+        sources(aws, row.kind)
+    minutes = 0.0
+    if row.late:
+        site.nas_away()
+        assert site.run() == Unavailable.exit_code
+        site.nas_back()
+        minutes = 16  # past the vault's next listing and what was backed off from
+    died = Unavailable.exit_code if row.in_worker else -signal.SIGKILL
+    assert site.run(minutes, row.failpoint) == died, "the failpoint was not reached"
+    minutes += 6  # what may still show has settled
+    assert site.run(minutes) == 0
+    site.check_whole(minutes)
+    if row.kind != "memory":
+        assert made(aws, row.kind) == ([2, 2] if row.kind == "ebs" else [1, 1])

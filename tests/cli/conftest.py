@@ -1,0 +1,33 @@
+"""A database server for the tests of a module, and desks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from desks import Desk, Surroundings, surroundings
+
+
+@pytest.fixture(scope="package")
+def around() -> Iterator[Surroundings]:
+    """A PostgreSQL, no cloud."""
+    with surroundings(clouds=False) as found:
+        yield found
+
+
+@pytest.fixture
+def desk(tmp_path: Path, around: Surroundings) -> Desk:
+    """A new installation with a directory vault, where nothing was done yet."""
+    return Desk(tmp_path, around)
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory, around: Surroundings) -> Desk:
+    """An installation that has a scheduled point, drilled, and one that was ordered and pinned. Not to be changed."""
+    desk = Desk(tmp_path_factory.mktemp("lived"), around)
+    done = desk.ready()
+    assert done.code == 0, done.err
+    done = desk.drorch("backup", "shop", "orders", "--note", "before v2", "--pin", "30d")
+    assert done.code == 0, done.err
+    return desk

@@ -1,0 +1,155 @@
+"""`policy check` and `policy schema`: every error at once, with no secret, no network and no tools."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from desks import Desk, typed
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_valid_folder_shows_the_arithmetic_of_every_promise(desk: Desk) -> None:
+    said = desk.drorch("policy", "check")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines() == [
+        "shop: orders at region: 6h + 1h30m = 7h30m <= 9h via nas",
+        "shop: orders at provider: 6h + 1h30m = 7h30m <= 2d via nas",
+        "1 valid",
+    ]
+
+
+def test_every_error_of_every_file_is_told_at_once_at_its_place(desk: Desk) -> None:
+    desk.write_policy("one", keep="{last: -1, dayly: 2}", vaults="[nosuch]", schedule="{every: 15}")
+    (desk.policies / "two.yaml").write_text("version: 1\nversion: 1\n")
+    (desk.policies / "three.yaml").write_text("\x00")
+    plain = "{host: h, database: d, user: u}"
+    desk.write_policy("four", objectives="objectives: {region: {rpo: 1m}}", connection=plain)
+    said = desk.drorch("policy", "check")
+    assert said.code == 3
+    for line in said.err.splitlines():
+        assert re.match(r"/.*\.yaml:\d+:\d+: \S", line), line
+    for words in (
+        "one.yaml:10:23: '15' is not a duration: a bare number has no unit",
+        "one.yaml:12:22: unknown key dayly (did you mean daily?)",
+        "unknown vault nosuch",
+        "two.yaml:2:1: ",
+        "three.yaml:1:1: ",
+        "four.yaml:5:22: dataset orders cannot keep rpo 1m at region: 6h + 1h30m = 7h30m > 1m via nas",
+    ):
+        assert words in said.err
+    assert re.search(r"^1 valid, \d+ errors in 4 files$", said.out, re.MULTILINE)
+
+
+def test_json_has_valid_applications_and_findings(desk: Desk) -> None:
+    desk.write_policy("billing", keep="{last: never}")
+    said = desk.drorch("policy", "check", "--json")
+    assert said.code == 3
+    document = said.json
+    assert (document["valid"], document["applications"]) == (False, ["shop"])
+    assert {"file", "line", "column", "message", "hint"} == set(document["findings"][0])
+    assert {f["line"] for f in document["findings"]} == {9, 12}
+    assert document["feasibility"][0]["application"] == "shop"
+
+
+def test_without_a_host_configuration_names_are_not_checked_and_that_is_said(desk: Desk, tmp_path: Path) -> None:
+    path = desk.write_policy(vaults="[any-name-at-all]", connection="{host: h, database: d, user: u}")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    said = typed("policy", "check", str(path), environ={"PATH": "/usr/bin", "HOME": str(empty)}, folder=empty)
+    assert said.code == 0
+    assert said.err == "no host configuration: vault, account and credential names are not checked\n"
+    said = typed("policy", "check", environ={"PATH": "/usr/bin"}, folder=empty)
+    assert said.code == 2
+    assert "nothing to check" in said.err
+
+
+def test_two_given_files_of_one_application_are_an_error_in_both(desk: Desk) -> None:
+    first = desk.write_policy()
+    second = first.with_name("again.yaml")
+    second.write_text("# the same\n" + first.read_text())
+    for paths in ((str(first), str(second)), (str(desk.policies),), ()):
+        said = desk.drorch("policy", "check", *paths)
+        assert said.code == 3, paths
+        for path, place, other in ((first, "2:14", "again.yaml"), (second, "3:14", "shop.yaml")):
+            assert re.search(rf"^{path}:{place}: application shop is also in (/.*/)?{other} ", said.err, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ":1:1: "),
+        ("- a\n- b\n", ":1:1: "),
+        ("a: [\n", "yaml:"),
+        ("a: &a [*a]\n", "yaml:"),
+        ("\tversion: 1\n", "yaml:1:1: "),
+    ],
+)
+def test_file_that_is_no_policy_is_told_with_its_place(desk: Desk, text: str, words: str) -> None:
+    path = desk.policies / "odd.yaml"
+    path.write_text(text)
+    said = desk.drorch("policy", "check", str(path))
+    assert said.code == 3
+    assert words in said.err
+
+
+def test_file_that_is_not_there(desk: Desk) -> None:
+    said = desk.drorch("policy", "check", str(desk.folder / "none.yaml"))
+    assert said.code == 3
+    assert "cannot be read" in said.err
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ({"site": "site: Acme Prod"}, "is not a name"),
+        ({"site": ""}, "site is missing"),
+        ({"encryption": "encryption: {recipients: [age1nonsense]}"}, "not an age recipient"),
+        ({"signing": "signing: {key: RWQAAEIyAAAA}"}, "a secret does not stand in the configuration"),
+        ({"vaults": "vaults: {nas: {type: azure, container: x}}"}, "not in this version"),
+        ({"vaults": "vaults: {nas: {type: tape}}"}, "unknown vault type 'tape'"),
+        (
+            {"vaults": "vaults: {w: {type: s3, bucket: acme-dr, account: prod, region: us-wets-2}}"},
+            "did you mean us-west-2",
+        ),
+        ({"drills": "brake: {share: 20%}"}, "not in this version"),
+    ],
+)
+def test_configuration_with_errors_names_them_all_and_starts_nothing(
+    desk: Desk, lines: dict[str, str], words: str
+) -> None:
+    desk.write_config("colour: green", **lines)
+    for command in (("policy", "check"), ("plan",), ("run", "--once"), ("status", "--json")):
+        said = desk.drorch(*command)
+        assert (said.code, said.out) == (3, "")
+        assert words in said.err
+        assert "unknown key colour" in said.err
+    assert not desk.state.exists()
+
+
+def test_configuration_is_found_by_option_variable_folder_or_refused(desk: Desk, tmp_path: Path) -> None:
+    environ = {"PATH": "/usr/bin"}
+    found = typed("policy", "check", environ=environ | {"DRORCH_CONFIG": str(desk.config)}, folder=tmp_path.parent)
+    assert found.code == 0
+    assert typed("policy", "check", environ=environ, folder=desk.folder).code == 0
+    said = typed("--config", str(tmp_path / "no.yaml"), "plan", environ=environ)
+    assert said.code == 3
+    assert "there is no configuration at" in said.err
+    said = typed("plan", environ=environ | {"DRORCH_CONFIG": "/nowhere.yaml"}, folder=desk.folder)
+    assert said.code == 3
+    assert "$DRORCH_CONFIG" in said.err
+    said = typed("plan", environ=environ, folder=tmp_path.parent)
+    assert said.code == 3
+    assert "looked for --config, $DRORCH_CONFIG, ./drorch.yaml" in said.err
+
+
+def test_schema_is_a_json_schema_with_or_without_a_configuration(desk: Desk, tmp_path: Path) -> None:
+    for said in (
+        desk.drorch("policy", "schema"),
+        typed("policy", "schema", environ={"PATH": "/usr/bin"}, folder=tmp_path.parent),
+    ):
+        assert (said.code, said.err) == (0, "")
+        assert json.loads(said.out)["properties"].keys() >= {"application", "objectives", "resources"}

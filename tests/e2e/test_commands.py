@@ -1,0 +1,224 @@
+"""Commands against clouds and a database, and what is left when the power is cut, a cloud is down, a region is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from clouds import client
+from desks import AWAY, EBS, HOME, RDS, ROWS, Desk, Said, Surroundings, start, surroundings
+
+from drorch.stores import gcs
+
+pytestmark = pytest.mark.integration
+
+NOISE = "CREATE TABLE noise AS SELECT n, md5(n::text) || md5((n * 7)::text) AS words FROM generate_series(1, 300000) n"
+
+
+@pytest.fixture(scope="module")
+def around() -> Iterator[Surroundings]:
+    with surroundings(clouds=True) as found:
+        yield found
+
+
+@pytest.fixture
+def desk(tmp_path: Path, around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """An installation with vaults in a folder and in GCS, both marked, in an empty AWS with a volume and a database."""
+    monkeypatch.setattr(gcs, "open_store", partial(gcs.open_store, patience=0.2))
+    desk = Desk(tmp_path, around)
+    for vault in desk.vaults:
+        assert desk.drorch("vault", "init", vault).code == 0
+    yield desk
+    if around.gcs is not None:
+        around.gcs.faults.clear()
+
+
+def until(true: Callable[[], object], seconds: float = 30) -> None:
+    """Wait for something that happens in another process."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def copies(desk: Desk) -> dict[str, set[tuple[str, str]]]:
+    """resource -> (vault, state) of the copies of its only point."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for point in desk.points():
+        assert point["resource"] not in found, "one point per slot"
+        found[point["resource"]] = {(copy["vault"], copy["state"]) for copy in point["copies"]}
+    return found
+
+
+def test_a_day_from_the_first_plan_to_a_lost_provider(desk: Desk, around: Surroundings, tmp_path: Path) -> None:
+    desk.write_policy(resources=EBS + RDS)
+    due = desk.drorch("plan", "--json").json["actions"]
+    assert {(a["action"], a["resource"]) for a in due} == {("cut", "data"), ("cut", "ledger"), ("cut", "orders")}
+    assert around.aws is not None
+    around.aws.set_snapshot_transition(describes=2)
+    said = desk.drorch("run", "--once", "--json")
+    assert said.code == 0, said.err
+    assert {f["outcome"] for f in said.json["finished"]} == {"done"}
+    home, away = f"prod.{HOME}", f"prod.{AWAY}"
+    assert copies(desk) == {
+        "data": {(home, "usable"), (away, "usable")},
+        "ledger": {(home, "usable"), (away, "usable")},
+        "orders": {("nas", "usable"), ("gcs-eu", "usable")},
+    }
+    for point in desk.points():
+        for copy in point["copies"]:
+            native = point["resource"] != "orders"
+            assert len(copy["members"]) == (1 if native else 0)
+            assert (copy["path"] is None) is native
+            if native:
+                assert (copy["provider"], copy["account"]) == ("aws", "prod")
+                assert {"native_id", "role", "source_id", "bytes"} <= set(copy["members"][0])
+    assert desk.drorch("status", "--check").code == 0
+    snapshots = client(around.aws, "ec2", AWAY).describe_snapshots(OwnerIds=["self"])["Snapshots"]
+    assert [s["SnapshotId"] for s in snapshots] == [
+        m["native_id"] for p in desk.points("data") for c in p["copies"] if c["vault"] == away for m in c["members"]
+    ]
+
+    around.aws.lose_region(HOME)
+    said = desk.drorch("plan")
+    assert said.code == 0
+    assert re.findall(r"^\[(\d+)\] ", said.out, re.MULTILINE) == ["1"]
+    assert said.out.count("AWS did not answer") == 1
+    assert "cut" not in said.out.replace("copies", "")
+    assert "expire" not in said.out
+    assert desk.drorch("backup", "shop", "data").code == 4, "what is to be cut cannot be seen"
+
+    program = (
+        "import sys\nfrom drorch.cli.main import main\n"
+        "try:\n    main(sys.argv[1:])\nfinally:\n    print(*{n.partition('.')[0] for n in sys.modules}, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program, "restore", "shop", "--vault-url", f"gs://acme-dr/{desk.prefix}"]
+    command += ["--identity", str(desk.folder / "key.txt"), "--trust", desk.signing.public.text()]
+    command += ["--into", desk.server.url("glass")]
+    nowhere = tmp_path / "empty"
+    nowhere.mkdir()
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(nowhere),
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "STORAGE_EMULATOR_HOST": desk.environ["STORAGE_EMULATOR_HOST"],
+    }
+    with start(command, environ, cwd=nowhere) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert desk.server.value("SELECT count(*) FROM orders", "glass") == ROWS
+    assert "restored shop/orders from gs://" in out
+    assert not {"boto3", "moto", "azure", "apscheduler", "yaml"} & set(err.splitlines()[-1].split())
+    assert list(nowhere.iterdir()) == []
+
+
+def test_ordered_snapshot_is_waited_for_recorded_and_fills_no_slot(desk: Desk, around: Surroundings) -> None:
+    desk.write_policy(resources=EBS)
+    assert around.aws is not None
+    around.aws.set_snapshot_transition(describes=3)
+    said = desk.drorch("backup", "shop", "data", "--note", "before the move", "--pin", "14d", "--json")
+    assert said.code == 0, said.err
+    (made,) = said.json["points"]
+    (point,) = desk.points("data")
+    assert (point["id"], point["note"], point["pinned"]) == (made["id"], "before the move", True)
+    assert [(c["vault"], c["state"]) for c in point["copies"]] == [(f"prod.{HOME}", "usable")]
+    records = [path.name for path in desk.nas.rglob("*.json") if path.parent.name == "native"]
+    assert len(records) == 1
+    actions = desk.drorch("plan", "--json").json["actions"]
+    assert {"cut", "copy"} <= {a["action"] for a in actions if a["resource"] == "data"}
+
+
+def test_empty_selection_is_an_error_and_never_a_point(desk: Desk) -> None:
+    desk.write_policy(resources=EBS.replace("app: shop", "app: typo"), drill="")
+    said = desk.drorch("run", "--once")
+    assert said.code == 3
+    assert "the selection is empty" in said.err
+    assert set(copies(desk)) == {"orders"}
+    assert desk.drorch("backup", "shop", "data").code == 3
+
+
+def test_power_cut_in_mid_dump_leaves_exactly_one_point_after_the_next_run(desk: Desk) -> None:
+    desk.server.run(NOISE, "ALTER TABLE noise OWNER TO backup", database=desk.database)
+    desk.write_policy(drill="")
+    with desk.start("run", "--once") as process:
+        until(lambda: [path for path in desk.nas.rglob("*") if path.is_file() and ".incoming" in path.parts])
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL
+    mine = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{desk.database}'"  # noqa: S608
+    until(lambda: desk.server.value(mine) == 0)  # the worker notices, and gives up
+    assert not list(desk.nas.rglob("manifest.json"))
+    for _ in range(2):
+        said = desk.drorch("run", "--once")
+        assert said.code == 0, said.err
+        assert copies(desk) == {"orders": {("nas", "usable"), ("gcs-eu", "usable")}}
+    assert len(list(desk.nas.rglob("manifest.json"))) == 1
+
+
+@pytest.mark.parametrize("where", ["dump.data-written", "dump.before-manifest", "dump.manifest-written"])
+def test_worker_that_dies_leaves_exactly_one_point_after_the_next_run(desk: Desk, where: str) -> None:
+    desk.write_policy(drill="")
+    said = desk.run("run", "--once", environ={"DRORCH_FAILPOINT": where})
+    done = where == "dump.manifest-written"
+    assert said.code == 4
+    assert "the worker ended without a word" in said.err
+    assert bool(desk.points()) is done
+    said = desk.drorch("run", "--once")
+    assert said.code == 0, said.err
+    assert copies(desk) == {"orders": {("nas", "usable"), ("gcs-eu", "usable")}}
+
+
+def test_vault_that_is_down_during_the_dump_gets_it_later(desk: Desk, around: Surroundings) -> None:
+    assert around.gcs is not None
+    desk.write_policy(drill="")
+    assert desk.drorch("plan").code == 0  # both vaults are known
+    around.gcs.fail_next("objects.insert", "credentials-expired", times=50)
+    said = desk.drorch("backup", "shop")
+    assert said.code == 0, said.err
+    assert "not in gcs-eu, shipped later" in said.err
+    assert copies(desk) == {"orders": {("nas", "usable")}}
+    around.gcs.faults.clear()
+    desk.write_policy(drill="", schedule="{cron: '0 0 1 1 *', timezone: UTC}", objectives="objectives: {}")
+    said = desk.drorch("run", "--once", "--json")
+    assert said.code == 0, said.err
+    assert "ship" in {f["action"] for f in said.json["finished"]}
+    for point in desk.points():
+        assert {c["vault"] for c in point["copies"]} == {"nas", "gcs-eu"}
+
+
+def test_several_outcomes_end_with_the_worst(desk: Desk, around: Surroundings) -> None:
+    """A failed drill is 6, a vault that is down 4, an invalid policy 3: the run ends with the first of them."""
+    assert around.gcs is not None
+    desk.write_policy("billing", keep="{last: never}")
+    desk.write_policy(drill="{every: 7d, from: [nas], probes: [{sql: select 1, expect: == 2}]}")
+    around.gcs.fail_next("objects.list", "before", times=500)
+    said = desk.drorch("run", "--once")
+    assert said.code == 6
+    assert "1 of 1 probes not met" in said.err
+    assert "gcs-eu was not read completely" in said.err
+    assert "billing.yaml" in said.err
+    assert desk.drorch("run", "--once").code == 4
+    around.gcs.faults.clear()
+    assert desk.drorch("run", "--once").code == 3
+
+
+def test_second_run_beside_a_running_one_ends_with_4(desk: Desk) -> None:
+    desk.write_policy(drill="")
+    with desk.server.session(desk.database) as session, session.transaction():
+        session.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")  # the dump waits for it
+        with desk.start("run", "--once") as process:
+            until(lambda: (desk.state / "locks" / "shop.orders.lock").exists())
+            said: Said = desk.drorch("run", "--once")
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=40)
+    assert said.code == 4
+    assert "drorch run --once (process" in said.err
+    assert process.returncode == 4
+    assert "cut of shop/orders was abandoned" in err

@@ -1,0 +1,97 @@
+"""The process that the kill tests kill: `run --once` of a real host, in a child forked for each order.
+
+Orders come as JSON lines ``{"config", "minutes", "failpoint"}`` on standard input; each is answered by the child's wait
+status. `minutes` is how far the child's clock is ahead. Everything is the product's own but the database: dumps are of
+kind ``memory``, made by workers that run this file with the argument ``worker``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import fake_worker
+
+from drorch import worker
+from drorch.app.failpoint import VARIABLE
+from drorch.app.heavy import LocalHands
+from drorch.app.once import OnceReport, run_once
+from drorch.app.runner import LocalRunner
+from drorch.domain.policy import KindWords
+from drorch.engines.memory import DATA, MemoryEngine, MemorySource, Options
+from drorch.wiring import adapters
+from drorch.wiring.host import Host, open_host
+from drorch.wiring.jobs import compose_job
+
+WORKER_GRACE_S = 3.0
+
+
+class ClockAhead:
+    """The system's clock, turned on."""
+
+    def __init__(self, minutes: float) -> None:
+        self._ahead = timedelta(minutes=minutes)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self._ahead
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Present(fake_worker.Fakes):
+    """Dumps as of now."""
+
+    def engine(self, kind: str, /) -> Any:
+        return MemoryEngine({"main": MemorySource({DATA: fake_worker.ROWS}, cut_at=datetime.now(UTC))})
+
+
+def host_of(config: str, minutes: float) -> Host:
+    """A host as the wiring makes it, with the kind `memory` beside the others."""
+    host = open_host(config, clock=ClockAhead(minutes), environ=os.environ)
+    known = adapters.vocabulary_of(host.config)
+    words = {**known.kinds, "memory": KindWords(Options, native=False)}
+    runner = LocalRunner(command=(sys.executable, __file__, "worker"), environ=os.environ)
+    host.__dict__["vocabulary"] = type(known)(
+        words, known.later_kinds, known.regions, known.vaults, known.accounts, known.credentials, known.defaults
+    )
+    host.__dict__["heavy"] = LocalHands(runner, partial(compose_job, host))
+    return host
+
+
+def run(config: str, minutes: float) -> OnceReport:
+    """Passes until nothing can be started any more, with little patience."""
+    host = host_of(config, minutes)
+    return run_once(host.reconciler, host.clock, poll=timedelta(seconds=0.05), timeout=timedelta(seconds=60))
+
+
+def _obey(order: dict[str, Any]) -> int:
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    os.dup2(2, 1)
+    if order["failpoint"]:
+        os.environ[VARIABLE] = order["failpoint"]
+    os._exit(run(order["config"], order["minutes"]).exit_code)
+
+
+def main() -> None:
+    """Obey until there are no orders any more."""
+    import boto3  # noqa: F401 - loaded once, for all children
+
+    for line in sys.stdin:
+        sys.stdout.write(f"{_obey(json.loads(line))}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["worker"]:
+        worker.GRACE = WORKER_GRACE_S
+        worker.main(Present)
+    else:
+        main()
