@@ -13,20 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from drorch.domain import layout
 from drorch.domain.errors import Unavailable
 
-VERSION = 1
+VERSION = 2
 _SCHEMA = """
 create table if not exists meta (key text primary key, value text not null);
 create table if not exists record (
-  vault text not null, path text not null, application text not null, fingerprint text not null,
-  written text not null, trust text not null, why text not null, data blob not null,
-  primary key (vault, path)) without rowid;
-create index if not exists record_application on record (vault, application);
+  vault text not null, path text not null, fingerprint text not null, written text not null, trust text not null,
+  why text not null, data blob not null, primary key (vault, path)) without rowid;
 create table if not exists object (
-  vault text not null, path text not null, application text not null, size integer not null,
-  primary key (vault, path)) without rowid;
-create index if not exists object_application on object (vault, application);
+  vault text not null, path text not null, size integer not null, primary key (vault, path)) without rowid;
 create table if not exists listing (name text primary key, at text not null, body text not null default '');
 create table if not exists text (name text primary key, body text not null);
 """
@@ -37,7 +34,6 @@ class CachedRecord:
     """A record's bytes as read, the store's time of writing (text), and what its signature was worth."""
 
     path: str
-    application: str
     fingerprint: str
     written: str
     trust: str
@@ -66,10 +62,7 @@ class Cache:
     def fingerprints(self, vault: str, prefix: str) -> dict[str, str]:
         """path -> fingerprint of the records of `vault` below `prefix`."""
         with self._transaction() as db:
-            rows = db.execute(
-                "select path, fingerprint from record where vault = ? and substr(path, 1, ?) = ?",
-                (vault, len(prefix), prefix),
-            )
+            rows = db.execute(f"select path, fingerprint from record {_BELOW}", _below(vault, prefix))  # noqa: S608
             return dict(rows.fetchall())
 
     def replace(
@@ -78,44 +71,40 @@ class Cache:
         prefixes: Iterable[str],
         keep: Iterable[str],
         records: Iterable[CachedRecord],
-        objects: Mapping[str, tuple[str, int]],
+        objects: Mapping[str, int],
     ) -> None:
         """What a complete listing below `prefixes` showed: `keep` stays, `records` are new, the rest is gone.
 
-        `objects` maps data paths to (application, size).
+        `objects` maps data paths to sizes. Every prefix ends with a slash.
         """
         kept = set(keep)
         with self._transaction() as db:
             for prefix in prefixes:
-                known = db.execute(
-                    "select path from record where vault = ? and substr(path, 1, ?) = ?", (vault, len(prefix), prefix)
-                ).fetchall()
+                known = db.execute(f"select path from record {_BELOW}", _below(vault, prefix)).fetchall()  # noqa: S608
                 gone = [(vault, path) for (path,) in known if path not in kept]
                 db.executemany("delete from record where vault = ? and path = ?", gone)
-                db.execute(
-                    "delete from object where vault = ? and substr(path, 1, ?) = ?", (vault, len(prefix), prefix)
-                )
+                db.execute(f"delete from object {_BELOW}", _below(vault, prefix))  # noqa: S608
             db.executemany(
-                "insert or replace into record values (?, ?, ?, ?, ?, ?, ?, ?)",
-                [(vault, r.path, r.application, r.fingerprint, r.written, r.trust, r.why, r.data) for r in records],
+                "insert or replace into record values (?, ?, ?, ?, ?, ?, ?)",
+                [(vault, r.path, r.fingerprint, r.written, r.trust, r.why, r.data) for r in records],
             )
-            rows = [(vault, path, application, size) for path, (application, size) in objects.items()]
-            db.executemany("insert or replace into object values (?, ?, ?, ?)", rows)
+            rows = [(vault, path, size) for path, size in objects.items()]
+            db.executemany("insert or replace into object values (?, ?, ?)", rows)
 
     def records(self, vault: str, application: str) -> list[CachedRecord]:
         """Every record of one application in one vault."""
         with self._transaction() as db:
             rows = db.execute(
-                "select path, application, fingerprint, written, trust, why, data from record"
-                " where vault = ? and application = ?",
-                (vault, application),
+                f"select path, fingerprint, written, trust, why, data from record {_BELOW}",  # noqa: S608
+                _below(vault, f"{layout.RECORDS}{application}/"),
             )
             return [CachedRecord(*row) for row in rows.fetchall()]
 
     def objects(self, vault: str, application: str) -> dict[str, int]:
         """path -> size of every data object of one application in one vault."""
         with self._transaction() as db:
-            rows = db.execute("select path, size from object where vault = ? and application = ?", (vault, application))
+            where = _below(vault, f"{layout.DATA}{application}/")
+            rows = db.execute(f"select path, size from object {_BELOW}", where)  # noqa: S608
             return dict(rows.fetchall())
 
     def set_listing(self, name: str, at: str, body: str = "") -> None:
@@ -144,6 +133,15 @@ class Cache:
         """Close the file."""
         with self._lock:
             self._connection.close()
+
+
+_BELOW = "where vault = ? and path >= ? and path < ?"
+"""A range of the primary key: `substr` or `like` would read the whole vault for each application."""
+
+
+def _below(vault: str, prefix: str) -> tuple[str, str, str]:
+    """The parameters of `_BELOW` for a prefix that ends with a slash (the next character is 0)."""
+    return vault, prefix, prefix.removesuffix("/") + "0"
 
 
 def _open(path: Path | None, trusted: str) -> sqlite3.Connection:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from drorch.app.cache import Cache, CachedRecord
-from drorch.app.reading import TrustedKey
+from drorch.app.reading import FIRST_LINE, TrustedKey
 from drorch.crypto.minisign import BadSignature, verify
 from drorch.domain import layout
 from drorch.domain.canonical import LARGEST_RECORD
@@ -20,7 +20,8 @@ from drorch.domain.model import Vault
 from drorch.domain.record import Record, RecordType, parse, parse_at
 from drorch.ports import ObjectInfo, ObjectStore
 
-_MEMO = 50_000
+_LARGEST_SIGNATURE = 16 * 1024
+_MEMO = 20_000
 """Parsed records held in memory; beyond that the oldest are parsed again when they are needed."""
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,7 +66,7 @@ class VaultReader:
         scope = scope or Scope()
         records, data = scope.prefixes
         listed = {info.path: info for info in store.list(records)}
-        objects = {info.path: (_application(info.path), info.size) for info in store.list(data)}
+        objects = {info.path: info.size for info in store.list(data)}
         known = self._cache.fingerprints(store.vault, records)
         keep, fetched = [], []
         for path, info in sorted(listed.items()):
@@ -96,9 +97,7 @@ class VaultReader:
             return None  # it went between the listing and the reading; the next listing tells
         except (Damaged, BadSignature) as error:
             why = str(error)
-        return CachedRecord(
-            info.path, _application(info.path), fingerprint, to_text(info.modified), str(trust), why, data
-        )
+        return CachedRecord(info.path, fingerprint, to_text(info.modified), str(trust), why, data)
 
     def _judge(
         self, store: ObjectStore, info: ObjectInfo, signature: ObjectInfo | None, data: bytes
@@ -106,7 +105,12 @@ class VaultReader:
         """Raises BadSignature or Damaged, with the reason, for everything that must not count."""
         if signature is None:
             raise BadSignature("it has no signature")
-        verified = verify(data, b"".join(store.read(signature.path)), [trusted.key for trusted in self._trusted])
+        if signature.size > _LARGEST_SIGNATURE:
+            raise BadSignature("its signature is larger than any that drorch writes")
+        said = b"".join(store.read(signature.path))
+        if not said.startswith(FIRST_LINE):
+            raise BadSignature("drorch did not write its signature", cause="its untrusted comment was altered")
+        verified = verify(data, said, [trusted.key for trusted in self._trusted])
         ends = [trusted.until for trusted in self._trusted if trusted.key == verified.key]
         written = max(info.modified, signature.modified)
         if None not in ends and written >= max(end for end in ends if end is not None):
@@ -182,16 +186,10 @@ def _fingerprint(record: ObjectInfo, signature: ObjectInfo | None) -> str:
     return ";".join(f"{info.size}@{info.modified.isoformat()}" for info in parts)
 
 
-def _application(path: str) -> str:
-    """The application that a record's or data object's path speaks of."""
-    parts = path.split("/")
-    return parts[3] if len(parts) > 4 else ""
-
-
 def _content(cached: CachedRecord) -> Record | None:
     """The record; for one that cannot be parsed or lies elsewhere, what its path says, so that it can be shown."""
     try:
-        record = parse(cached.data)
+        record = parse(cached.data, checked=cached.trust == Trust.SIGNED)
         if record.supported and (cached.trust == Trust.SIGNED or record.path == cached.path):
             return record
     except DrorchError:

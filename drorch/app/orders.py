@@ -26,6 +26,8 @@ _LOOK_EVERY = 2.0
 """Seconds between looks at a snapshot that is pending."""
 _POLL = 0.2
 """Seconds between looks at a worker on this host."""
+_TICK_OF_RECORDS = 1.0
+"""Seconds between two instants that records can tell apart."""
 
 Watch = Callable[[str, Mapping[str, Any]], None]
 """Hears of progress: the resource, and what was reported last."""
@@ -196,6 +198,8 @@ class Orders:
 
     def unpin(self, plan: ApplicationPlan, point: RecoveryPoint, reason: str) -> Mapping[str, DrorchError]:
         """End the pin. As `pin`."""
+        # Records carry whole seconds, and on a tie the mark that keeps wins: this one must be later than any pin.
+        self._clock.sleep(_TICK_OF_RECORDS)
         return self._mark(plan, point, MarkType.UNPIN, reason, None)
 
     def _mark(

@@ -25,7 +25,7 @@ from drorch.domain.record import Record, StoredArtefact, artefacts_of, parse_at
 from drorch.ports import Clock, ObjectStore
 
 _LARGEST_SIGNATURE = 16 * 1024
-_FIRST_LINE = b"untrusted comment: signature from drorch\n"
+FIRST_LINE = b"untrusted comment: signature from drorch\n"
 """Always the same, so that not one bit of a vault can be flipped unnoticed."""
 _PLAIN_ROOM = 512 * 1024
 """More than a decryptor holds back: a chunk, an unfinished header."""
@@ -67,7 +67,7 @@ def check_signature(store: ObjectStore, path: str, data: bytes, keys: Sequence[T
         signature = read_at_most(store, path + layout.SIGNATURE, _LARGEST_SIGNATURE)
     except NotFound as error:
         raise BadSignature(f"{path} is not signed", operation="verify", vault=store.vault) from error
-    if not signature.startswith(_FIRST_LINE):
+    if not signature.startswith(FIRST_LINE):
         raise BadSignature(
             f"{path}: drorch did not write this signature",
             operation="verify",

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from drorch.app.leaves import read_at_most
-from drorch.app.reading import TrustedKey, read_signed
+from drorch.app.reading import TrustedKey, read_signed, read_unsigned
 from drorch.app.restore_guide import restore_guide
-from drorch.app.signing import put_pair
 from drorch.app.store_contract import ClauseResult, check_store
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
 from drorch.domain.canonical import LARGEST_RECORD
 from drorch.domain.errors import DrorchError, NotFound, Refused
-from drorch.domain.record import RecordType, compose
+from drorch.domain.record import Record, RecordType, compose
 from drorch.ports import ObjectStore
 
 CHECKS = f"{layout.ROOT}check/"
@@ -31,20 +30,42 @@ def init_vault(
     recipients: Sequence[str],
     now: datetime,
 ) -> str:
-    """Write the marker, once, and RESTORE.md. Refused when the vault belongs to another site."""
-    try:
+    """Write the marker, once, and RESTORE.md. Refused when the vault belongs to another site.
+
+    Cut short at any instant, it is finished by the next.
+    """
+    marker = _marker_to_sign(store, site, now)
+    if marker is None:
         _own_marker(store, site, trusted)
         done = f"is marked as a vault of site {site} already"
-    except NotFound:
-        record = compose(RecordType.VAULT, site=site, at=now, vault=store.vault, id=secrets.token_hex(8))
-        put_pair(store, record.path, record.data, key.sign(record.data, record.comment))
+    else:
+        store.put(marker.path + layout.SIGNATURE, key.sign(marker.data, marker.comment))
         done = f"marked as a vault of site {site}"
     guide = restore_guide(site=site, vault=store.vault, public_key=key.public.text(), recipients=recipients)
-    if _differs(store, guide):
-        signature = key.sign(guide, layout.trusted_comment("guide", layout.RESTORE_GUIDE))
-        store.put(layout.RESTORE_GUIDE, guide, overwrite=True)
-        store.put(layout.RESTORE_GUIDE + layout.SIGNATURE, signature, overwrite=True)
+    signature = key.sign(guide, layout.trusted_comment("guide", layout.RESTORE_GUIDE))
+    for path, body in ((layout.RESTORE_GUIDE, guide), (layout.RESTORE_GUIDE + layout.SIGNATURE, signature)):
+        if _differs(store, path, body):
+            store.put(path, body, overwrite=True)
     return done
+
+
+def _marker_to_sign(store: ObjectStore, site: str, now: datetime) -> Record | None:
+    """The marker while it has no signature, written if there was none; None when there is a signed one.
+
+    The marker goes first, unlike a record: its id is new each time, and a signature alone would be in the way for ever.
+    """
+    try:
+        found = read_unsigned(store, layout.VAULT_MARKER)
+    except NotFound:
+        found = compose(RecordType.VAULT, site=site, at=now, vault=store.vault, id=secrets.token_hex(8))
+        store.put(found.path, found.data)
+        return found
+    _require_site(store, found, site)
+    try:
+        store.stat(found.path + layout.SIGNATURE)
+    except NotFound:
+        return found
+    return None
 
 
 def check_vault(store: ObjectStore, *, site: str, trusted: Sequence[TrustedKey]) -> tuple[ClauseResult, ...]:
@@ -60,17 +81,20 @@ def check_vault(store: ObjectStore, *, site: str, trusted: Sequence[TrustedKey])
 
 
 def _own_marker(store: ObjectStore, site: str, trusted: Sequence[TrustedKey]) -> None:
-    record = read_signed(store, layout.VAULT_MARKER, trusted)
-    if record.site != site:
+    _require_site(store, read_signed(store, layout.VAULT_MARKER, trusted), site)
+
+
+def _require_site(store: ObjectStore, marker: Record, site: str) -> None:
+    if marker.site != site:
         raise Refused(
-            f"this vault belongs to site {record.site}",
+            f"this vault belongs to site {marker.site}",
             vault=store.vault,
             hint="a bucket or a prefix holds the copies of one site",
         )
 
 
-def _differs(store: ObjectStore, guide: bytes) -> bool:
+def _differs(store: ObjectStore, path: str, body: bytes) -> bool:
     try:
-        return read_at_most(store, layout.RESTORE_GUIDE, LARGEST_RECORD) != guide
+        return read_at_most(store, path, LARGEST_RECORD) != body
     except DrorchError:
         return True

@@ -257,6 +257,8 @@ def _recovery_point(application: str, native: PointSeen) -> RecoveryPoint:
 
 
 def _with_marks(point: RecoveryPoint, records: Sequence[SeenRecord], now: datetime) -> RecoveryPoint:
+    if not any(record.record.type in (RecordType.MARK, RecordType.PROOF) for record in records):
+        return point
     marks = [record for record in records if record.record.type == RecordType.MARK]
     pinned, until = _pin(marks, now)
     proofs: dict[str, datetime] = {}

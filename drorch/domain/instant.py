@@ -21,8 +21,8 @@ def to_text(when: datetime) -> str:
 
 def from_text(text: str) -> datetime:
     """The inverse of `to_text`. Raises ValueError on any other spelling."""
-    when = datetime.strptime(text, _TEXT).replace(tzinfo=UTC)
-    if when.strftime(_TEXT) != text:
+    when = datetime.fromisoformat(text)  # many times as fast as strptime, and laxer: the spelling is checked
+    if when.isoformat() != text.removesuffix("Z") + "+00:00" or not text.endswith("Z"):
         raise ValueError(f"{text!r} is not of the form 2026-11-20T09:15:00Z")
     return when
 

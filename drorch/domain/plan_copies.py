@@ -30,15 +30,20 @@ def plan_copies(application: str, resource: ResourcePolicy, observed: Observed, 
     """A Copy or Ship for every point that a vault lacks, or why it has to wait."""
     points = observed.catalogue.of(resource.name)
     for rule in resource.targets:
-        if rule.home or rule.vault in observed.unread:
+        if rule.home or rule.vault in observed.unread or all(_there(p, rule.vault) or not p.usable for p in points):
             continue
         for point in owed(points, resource, rule, observed.unread, now):
-            there = point.copy_in(rule.vault)
-            if there is not None and (there.usable or (there.state is CopyState.PENDING and not there.partial)):
+            if _there(point, rule.vault):
                 continue
             action = _bring(application, resource, rule, point, observed, now)
             if action is not None:
                 yield action
+
+
+def _there(point: RecoveryPoint, vault: str) -> bool:
+    """Whether the vault has its copy, or will have it without anything being begun."""
+    there = point.copy_in(vault)
+    return there is not None and (there.usable or (there.state is CopyState.PENDING and not there.partial))
 
 
 def _bring(

@@ -9,18 +9,19 @@ import importlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from drorch.app.config import Config
-from drorch.aws import AwsAccount, AwsAccounts
-from drorch.aws import regions as regions
+from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.domain.errors import NotInThisVersion, Refused, Usage
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import KindWords, Vocabulary
 from drorch.ports import Engine, ObjectStore, SnapshotKind
+
+if TYPE_CHECKING:
+    from drorch.app.config import Config
 
 STORES = ("s3", "gcs", "directory")
 LATER_STORES = frozenset({"azure", "swift"})

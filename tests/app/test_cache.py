@@ -13,13 +13,13 @@ from drorch.domain.errors import Unavailable
 RECORDS, DATA = "drorch/v1/records/", "drorch/v1/data/"
 
 
-def cached(path: str, application: str = "shop", fingerprint: str = "1") -> CachedRecord:
-    return CachedRecord(path, application, fingerprint, "2026-11-20T12:00:00Z", "signed", "", b"{}")
+def cached(path: str, fingerprint: str = "1") -> CachedRecord:
+    return CachedRecord(path, fingerprint, "2026-11-20T12:00:00Z", "signed", "", b"{}")
 
 
 def fill(cache: Cache) -> None:
-    records = [cached(f"{RECORDS}shop/data/p{n}.json") for n in range(3)] + [cached(f"{RECORDS}bank/a/p.json", "bank")]
-    objects = {f"{DATA}shop/data/p0/x": ("shop", 5), f"{DATA}bank/a/p/x": ("bank", 6)}
+    records = [cached(f"{RECORDS}shop/data/p{n}.json") for n in range(3)] + [cached(f"{RECORDS}bank/a/p.json")]
+    objects = {f"{DATA}shop/data/p0/x": 5, f"{DATA}bank/a/p/x": 6}
     cache.replace("eu", (RECORDS, DATA), [], records, objects)
 
 
@@ -38,7 +38,7 @@ def test_a_listing_of_a_part_replaces_that_part_only(tmp_path: Path) -> None:
     fill(cache)
     part = (RECORDS + "shop/data/", DATA + "shop/data/")
     new = cached(f"{RECORDS}shop/data/p9.json")
-    cache.replace("eu", part, [f"{RECORDS}shop/data/p1.json"], [new], {f"{DATA}shop/data/p9/x": ("shop", 7)})
+    cache.replace("eu", part, [f"{RECORDS}shop/data/p1.json"], [new], {f"{DATA}shop/data/p9/x": 7})
     assert [record.path[-7:] for record in cache.records("eu", "shop")] == ["p1.json", "p9.json"]
     assert cache.objects("eu", "shop") == {f"{DATA}shop/data/p9/x": 7}
     assert cache.records("eu", "bank") and cache.objects("eu", "bank")

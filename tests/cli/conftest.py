@@ -22,12 +22,12 @@ def desk(tmp_path: Path, around: Surroundings) -> Desk:
     return Desk(tmp_path, around)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def lived(tmp_path_factory: pytest.TempPathFactory, around: Surroundings) -> Desk:
-    """An installation that has a scheduled point, drilled, and one that was ordered and pinned. Not to be changed."""
+    """An installation that has a scheduled point, drilled, and one that was ordered and pinned. Left as it is."""
     desk = Desk(tmp_path_factory.mktemp("lived"), around)
     done = desk.ready()
     assert done.code == 0, done.err
-    done = desk.drorch("backup", "shop", "orders", "--note", "before v2", "--pin", "30d")
+    done = desk.drorch("backup", "shop", "orders", "--note", "für v2", "--pin", "30d")
     assert done.code == 0, done.err
     return desk

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -153,6 +155,24 @@ def test_database_server_that_is_down_ends_with_4_and_the_same_command_succeeds_
     assert said.code == 4
     said = lived.drorch("restore", "shop", "--into", target(lived, "back4"), "--yes")
     assert said.code == 0
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 3), (b"\x04", 130)])
+def test_person_at_a_terminal_is_shown_the_plan_and_asked(lived: Desk, answer: bytes, code: int) -> None:
+    master, slave = os.openpty()
+    command = [sys.executable, "-m", "drorch", "--config", str(lived.config)]
+    command += ["restore", "shop", "--into", target(lived, "asked")]
+    with subprocess.Popen(command, env=lived.environ, stdin=slave, stdout=subprocess.PIPE, stderr=slave) as process:
+        os.write(master, answer)
+        out, _ = process.communicate(timeout=30)
+    os.close(slave)
+    told = os.read(master, 65536).decode()
+    os.close(master)
+    assert process.returncode == code
+    assert b"STEP" in out
+    assert f"Restore into {target(lived, 'asked')}? [y/N]" in told
+    assert ("nothing was touched" if code == 3 else "drorch: stopped") in told
+    assert "asked" not in {str(name) for name in databases(lived)}
 
 
 # --- break glass ---------------------------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ def test_points_have_every_stable_field_newest_first(lived: Desk) -> None:
         assert (copy["vault"], copy["state"], copy["provider"], copy["region"]) == ("nas", "usable", "onprem", "office")
         assert (lived.nas / copy["path"]).is_dir()
     assert ordered["cut_at"] >= scheduled["cut_at"]
-    assert (ordered["note"], ordered["pinned"]) == ("before v2", True)
+    assert (ordered["note"], ordered["pinned"]) == ("für v2", True)
     assert ordered["slot"].startswith("manual:")
     assert (scheduled["note"], scheduled["pinned"]) == (None, False)
     assert re.fullmatch(SLOT, scheduled["slot"])
@@ -162,7 +162,7 @@ def test_points_have_every_stable_field_newest_first(lived: Desk) -> None:
 def test_points_for_people_show_state_note_pin_and_proof(lived: Desk) -> None:
     said = lived.drorch("points", "shop", "orders", "--vault", "nas")
     assert said.code == 0
-    assert re.search(rf"^{ID}  orders +\S+ \S+ +pinned +manual:{INSTANT}: before v2$", said.out, re.MULTILINE)
+    assert re.search(rf"^{ID}  orders +\S+ \S+ +pinned +manual:{INSTANT}: für v2$", said.out, re.MULTILINE)
     assert re.search(r"^  nas +usable +\d{4}-\d\d-\d\d \d\d:\d\d +\d+\.\d KiB$", said.out, re.MULTILINE)
 
 

@@ -58,11 +58,9 @@ def copies(desk: Desk) -> dict[str, set[tuple[str, str]]]:
 
 
 def test_a_day_from_the_first_plan_to_a_lost_provider(desk: Desk, around: Surroundings, tmp_path: Path) -> None:
-    desk.write_policy(resources=EBS + RDS)
+    desk.write_policy(resources=EBS + RDS, drill="{every: 7d, from: [gcs-eu]}")
     due = desk.drorch("plan", "--json").json["actions"]
     assert {(a["action"], a["resource"]) for a in due} == {("cut", "data"), ("cut", "ledger"), ("cut", "orders")}
-    assert around.aws is not None
-    around.aws.set_snapshot_transition(describes=2)
     said = desk.drorch("run", "--once", "--json")
     assert said.code == 0, said.err
     assert {f["outcome"] for f in said.json["finished"]} == {"done"}
@@ -81,6 +79,7 @@ def test_a_day_from_the_first_plan_to_a_lost_provider(desk: Desk, around: Surrou
                 assert (copy["provider"], copy["account"]) == ("aws", "prod")
                 assert {"native_id", "role", "source_id", "bytes"} <= set(copy["members"][0])
     assert desk.drorch("status", "--check").code == 0
+    assert around.aws is not None
     snapshots = client(around.aws, "ec2", AWAY).describe_snapshots(OwnerIds=["self"])["Snapshots"]
     assert [s["SnapshotId"] for s in snapshots] == [
         m["native_id"] for p in desk.points("data") for c in p["copies"] if c["vault"] == away for m in c["members"]
@@ -97,7 +96,8 @@ def test_a_day_from_the_first_plan_to_a_lost_provider(desk: Desk, around: Surrou
 
     program = (
         "import sys\nfrom drorch.cli.main import main\n"
-        "try:\n    main(sys.argv[1:])\nfinally:\n    print(*{n.partition('.')[0] for n in sys.modules}, file=sys.stderr)"
+        "try:\n    main(sys.argv[1:])\n"
+        "finally:\n    print(*{n.partition('.')[0] for n in sys.modules}, file=sys.stderr)"
     )
     command = [sys.executable, "-c", program, "restore", "shop", "--vault-url", f"gs://acme-dr/{desk.prefix}"]
     command += ["--identity", str(desk.folder / "key.txt"), "--trust", desk.signing.public.text()]
@@ -122,7 +122,7 @@ def test_a_day_from_the_first_plan_to_a_lost_provider(desk: Desk, around: Surrou
 def test_ordered_snapshot_is_waited_for_recorded_and_fills_no_slot(desk: Desk, around: Surroundings) -> None:
     desk.write_policy(resources=EBS)
     assert around.aws is not None
-    around.aws.set_snapshot_transition(describes=3)
+    around.aws.set_snapshot_transition(describes=2)
     said = desk.drorch("backup", "shop", "data", "--note", "before the move", "--pin", "14d", "--json")
     assert said.code == 0, said.err
     (made,) = said.json["points"]

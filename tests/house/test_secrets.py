@@ -1,4 +1,4 @@
-"""During a real run no secret stands in an argument, in a child's environment, in a log, a record, the state or a vault."""
+"""During a real run no secret stands in an argument, a child's environment, a log, the state or a vault."""
 
 from __future__ import annotations
 
@@ -68,14 +68,13 @@ class Watch:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory, around: Surroundings) -> tuple[Desk, Said, Watch]:
-    """A desk after one watched `run --once` with a dump into two vaults, drills, snapshots and copies."""
+    """A desk after one watched `run --once` with a dump into two vaults, a drill, snapshots and copies."""
     desk = Desk(tmp_path_factory.mktemp("desk"), around)
-    desk.write_policy(resources=EBS)
+    desk.write_policy(resources=EBS, drill="{every: 7d, from: [gcs-eu]}")
     for vault in desk.vaults:
         assert desk.drorch("vault", "init", vault).code == 0
-    with desk.start("run", "--once", "--json") as process:
-        with Watch(process) as watch:
-            out, err = process.communicate(timeout=100)
+    with desk.start("run", "--once", "--json") as process, Watch(process) as watch:
+        out, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
     return desk, Said(0, out, err), watch
 

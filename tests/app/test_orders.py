@@ -1,0 +1,268 @@
+"""What a person orders: a point, a drill, a pin, with everything that may go wrong meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from worlds import EU, HOME, ORDERS, SITE, VOLUMES, WEST, Installation
+
+from drorch.app.locks import resource_lock
+from drorch.app.orders import Orders
+from drorch.app.reconcile import ApplicationPlan, Pass
+from drorch.domain.errors import Busy, Damaged, NotFound, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.model import RecoveryPoint
+from drorch.domain.policy import ResourcePolicy
+
+
+class Counter:
+    """A person at the counter: the orders of a world, and what was heard of progress."""
+
+    def __init__(self, world: Installation) -> None:
+        self.world = world
+        self.heard: list[str] = []
+        self.orders = Orders(
+            site=SITE,
+            reconciler=world.reconciler,
+            light=world.light,
+            heavy=world.hands,
+            locks=world.locks,
+            intents=world.intents,
+            signing=lambda: world.key,
+            store_of=world.stores.__getitem__,
+            point_id=world.point_id,
+            clock=world.clock,
+            watch=self.hear,
+        )
+
+    def hear(self, resource: str, progress: Mapping[str, Any]) -> None:
+        self.heard.append(f"{resource}: {progress.get('step', '')}")
+
+    def look(self, application: str, *, fresh: bool = False) -> tuple[Pass, ApplicationPlan, ResourcePolicy]:
+        seen = self.world.reconciler.look(fresh=fresh)
+        plan = seen.plans[application]
+        return seen, plan, plan.policy.resources[0]
+
+    def backup(self, application: str, note: str = "") -> Any:
+        return self.orders.backup(*self.look(application), note)
+
+    def points(self, application: str) -> tuple[RecoveryPoint, ...]:
+        return self.look(application, fresh=True)[1].catalogue.points
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Counter:
+    return Counter(Installation(tmp_path, VOLUMES))
+
+
+@pytest.fixture
+def dumps(tmp_path: Path) -> Counter:
+    return Counter(Installation(tmp_path, ORDERS))
+
+
+# --- native points -------------------------------------------------------------------------------------------------
+
+
+def test_snapshot_is_waited_for_and_recorded_in_every_vault(volumes: Counter) -> None:
+    made = volumes.backup("shop", "before the move")
+    assert (made.resource, made.vaults, made.lost) == ("data", (HOME,), {})
+    (point,) = volumes.points("shop")
+    assert (point.id, point.manual, point.note, point.cut_at) == (made.point, True, "before the move", made.cut_at)
+    (copy,) = point.copies
+    assert copy.usable
+    assert set(copy.recorded_in) == {WEST, EU}
+    assert volumes.world.intents.standing() == {}
+    assert not volumes.world.locks.holder(resource_lock("shop", "data"))
+
+
+def test_reply_that_was_lost_is_looked_for_and_nothing_is_cut_twice(volumes: Counter) -> None:
+    volumes.world.faults("ebs").order("cut", "after")
+    made = volumes.backup("shop")
+    assert [point.id for point in volumes.points("shop")] == [made.point]
+    assert len(volumes.world.snapshots(HOME)) == 1
+    assert "data: looking whether the cut was begun" in volumes.heard
+
+
+def test_cut_that_never_shows_ends_as_unknown_and_is_not_repeated(
+    volumes: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanish(*_: object) -> None:
+        raise OutcomeUnknown("the connection broke before the request was there")
+
+    monkeypatch.setattr(volumes.world.kinds["ebs"], "cut", vanish)
+    before = volumes.world.clock.now()
+    with pytest.raises(OutcomeUnknown, match="does not show"):
+        volumes.backup("shop")
+    assert timedelta(minutes=5) < volumes.world.clock.now() - before < timedelta(minutes=6)
+    assert volumes.world.snapshots(HOME) == []
+    assert not volumes.world.locks.holder(resource_lock("shop", "data"))
+
+
+def test_provider_that_fails_the_snapshot_is_told(volumes: Counter) -> None:
+    world = volumes.world
+    world.cloud.pending_for = None
+
+    def fail(_resource: str, _progress: Mapping[str, Any]) -> None:
+        for snapshot in world.snapshots(HOME):
+            world.cloud.fail(snapshot, "an error of the disk")
+
+    volumes.orders.watch = fail
+    with pytest.raises(Unavailable, match="failed at the provider"):
+        volumes.backup("shop")
+
+
+def test_what_cannot_be_seen_is_no_empty_selection(volumes: Counter) -> None:
+    volumes.world.faults("ebs").order("sources", "before")
+    with pytest.raises(Unavailable, match="could not be seen"):
+        volumes.backup("shop")
+    volumes.world.cloud.put_sources("ec2", "prod", "us-east-1", [])
+    with pytest.raises(Refused, match="nothing to cut"):
+        volumes.backup("shop")
+    assert volumes.world.snapshots(HOME) == []
+
+
+def test_record_that_no_vault_takes_leaves_a_point_that_the_next_pass_records(volumes: Counter) -> None:
+    for vault in (WEST, EU):
+        volumes.world.faults(vault).order("put", "before", times=1)
+    with pytest.raises(Unavailable, match="no vault took the native"):
+        volumes.backup("shop")
+    volumes.world.quiet()
+    manual = [point for point in volumes.points("shop") if point.manual]
+    assert [set(copy.recorded_in) for copy in manual[0].copies if copy.vault == HOME] == [{WEST, EU}]
+
+
+# --- dumps ---------------------------------------------------------------------------------------------------------
+
+
+def test_dump_goes_into_every_vault_and_one_that_fails_is_named(dumps: Counter) -> None:
+    dumps.world.faults(EU).order("commit", "before")
+    made = dumps.backup("desk")
+    assert made.vaults == (WEST,)
+    assert set(made.lost) == {EU}
+    (point,) = dumps.points("desk")
+    assert [copy.vault for copy in point.copies if copy.usable] == [WEST]
+    dumps.world.quiet()
+    found = next(p for p in dumps.points("desk") if p.id == made.point)
+    assert {copy.vault for copy in found.copies if copy.usable} == {WEST, EU}, "the next pass ships it"
+
+
+def test_resource_that_is_busy_is_not_cut_beside_it(dumps: Counter) -> None:
+    with dumps.world.locks.held(resource_lock("desk", "orders"), "cut"), pytest.raises(Busy):
+        dumps.backup("desk")
+    assert dumps.world.hands.started == []
+
+
+def test_worker_that_dies_raises_and_lets_the_lock_go(dumps: Counter) -> None:
+    dumps.world.hands.dies = 1
+    with pytest.raises(Unavailable, match="killed"):
+        dumps.backup("desk")
+    assert dumps.points("desk") == ()
+    assert set(dumps.backup("desk").vaults) == {WEST, EU}
+
+
+def test_order_that_is_given_up_cancels_its_worker(dumps: Counter) -> None:
+    dumps.world.hands.held = True
+
+    def interrupt(_resource: str, _progress: Mapping[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    dumps.orders.watch = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        dumps.backup("desk")
+    assert not dumps.world.locks.holder(resource_lock("desk", "orders"))
+    assert dumps.points("desk") == ()
+
+
+# --- drills --------------------------------------------------------------------------------------------------------
+
+
+def test_drill_verifies_the_newest_point_of_the_vault(dumps: Counter) -> None:
+    made = dumps.backup("desk")
+    finished = dumps.orders.drill(*dumps.look("desk"), EU)
+    assert (finished.error, finished.result["point"]) == (None, made.point)
+    (point,) = dumps.points("desk")
+    assert [copy.vault for copy in point.copies if copy.verified_at] == [EU]
+
+
+def test_drill_that_fails_is_returned_with_its_result_and_one_that_dies_is_raised(dumps: Counter) -> None:
+    dumps.backup("desk")
+    seen, plan, resource = dumps.look("desk")
+    assert resource.drill is not None
+    impossible = resource.drill.probes[0].model_copy(update={"expect": "== -1"})
+    wrong = resource.model_copy(update={"drill": resource.drill.model_copy(update={"probes": (impossible,)})})
+    finished = dumps.orders.drill(seen, plan, wrong, EU)
+    assert isinstance(finished.error, Damaged)
+    assert finished.result["outcome"] == "failed"
+    dumps.world.hands.dies = 1
+    with pytest.raises(Unavailable, match="killed"):
+        dumps.orders.drill(*dumps.look("desk"), EU)
+
+
+def test_drill_of_what_cannot_be_drilled(dumps: Counter, volumes: Counter) -> None:
+    with pytest.raises(NotFound, match="no usable point"):
+        dumps.orders.drill(*dumps.look("desk"), EU)
+    with pytest.raises(NotFound, match="there is no vault 'nosuch'"):
+        dumps.orders.drill(*dumps.look("desk"), "nosuch")
+    dumps.world.faults(EU).black_hole()
+    with pytest.raises(Unavailable, match="could not be read"):
+        dumps.orders.drill(*dumps.look("desk", fresh=True), EU)
+    with pytest.raises(Refused, match="not in this version"):
+        volumes.orders.drill(*volumes.look("shop"), EU)
+
+
+# --- pins ----------------------------------------------------------------------------------------------------------
+
+
+def test_pin_goes_into_every_vault_that_can_be_reached_and_names_the_others(dumps: Counter) -> None:
+    dumps.backup("desk")
+    dumps.world.faults(EU).black_hole()
+    _, plan, _ = dumps.look("desk")
+    (point,) = plan.catalogue.points
+    lost = dumps.orders.pin(plan, point, "audit 7", None)
+    assert set(lost) == {EU}
+    dumps.world.faults(EU).recover()
+    assert dumps.points("desk")[0].pinned
+    dumps.world.quiet()
+    dumps.world.check_records()
+    assert dumps.orders.unpin(plan, point, "over") == {}
+    assert not next(p for p in dumps.points("desk") if p.id == point.id).pinned
+
+
+def test_unpin_in_the_same_second_counts(dumps: Counter) -> None:
+    dumps.backup("desk")
+    _, plan, _ = dumps.look("desk")
+    dumps.orders.pin(plan, plan.catalogue.points[0], "a slip", None)
+    dumps.orders.unpin(plan, plan.catalogue.points[0], "a slip")
+    assert not dumps.points("desk")[0].pinned
+
+
+def test_pin_that_no_vault_takes_is_no_pin(dumps: Counter) -> None:
+    dumps.backup("desk")
+    _, plan, _ = dumps.look("desk")
+    for vault in (WEST, EU):
+        dumps.world.faults(vault).order("put", "before")
+    with pytest.raises(Unavailable, match="no vault took the mark"):
+        dumps.orders.pin(plan, plan.catalogue.points[0], "audit 7", None)
+    assert not dumps.points("desk")[0].pinned
+
+
+def test_pin_ends_at_its_time(dumps: Counter) -> None:
+    dumps.backup("desk")
+    _, plan, _ = dumps.look("desk")
+    end = dumps.world.clock.now() + timedelta(hours=1)
+    dumps.orders.pin(plan, plan.catalogue.points[0], "until tonight", end)
+    assert dumps.points("desk")[0].pinned
+    dumps.world.clock.turn(minutes=61)
+    assert not dumps.points("desk")[0].pinned
+
+
+def test_host_without_a_vault_has_nowhere_to_write_a_pin(tmp_path: Path) -> None:
+    counter = Counter(Installation(tmp_path, VOLUMES, vaults=()))
+    made = counter.backup("shop")
+    assert made.vaults == (HOME,)
+    _, plan, _ = counter.look("shop")
+    with pytest.raises(Refused, match="no object vault"):
+        counter.orders.pin(plan, plan.catalogue.points[0], "x", None)
