@@ -31,7 +31,7 @@ _STEP = 0.05
 _WORST_FIRST = (6, 1, 4, 3, 5)
 """Contract, section 4; a fault in drorch itself is not hidden behind something that trying again may cure."""
 _ALARM_CODES = {"vault-unread": 4, "sources-unread": 4, "empty-selection": 3}
-"""Holds that kept this run from doing what was due."""
+"""Holds that kept this run from doing what was due; other alarms are told and leave the exit code alone."""
 
 
 class Passes(Protocol):
@@ -193,8 +193,8 @@ def _problems(seen: Pass) -> Iterator[tuple[int, str]]:
     for vault, why in seen.world.unread.items():
         yield 4, f"{vault} was not read completely: {why}"
     for hold in seen.holds:
-        if hold.alarm in _ALARM_CODES:
-            yield _ALARM_CODES[hold.alarm], f"{hold.application}/{hold.resource}: {hold.reason}"
+        if hold.alarm:
+            yield _ALARM_CODES.get(hold.alarm, 0), f"{hold.application}/{hold.resource}: {hold.reason}"
 
 
 def _unstarted(seen: Pass) -> Iterator[str]:
