@@ -91,6 +91,12 @@ class Cache:
             rows = [(vault, path, size) for path, size in objects.items()]
             db.executemany("insert or replace into object values (?, ?, ?)", rows)
 
+    def holds(self, vault: str) -> bool:
+        """Whether there is any record or object of the vault."""
+        query = "select exists (select 1 from record where vault = ?) or exists (select 1 from object where vault = ?)"
+        with self._transaction() as db:
+            return bool(db.execute(query, (vault, vault)).fetchone()[0])
+
     def records(self, vault: str, application: str) -> list[CachedRecord]:
         """Every record of one application in one vault."""
         with self._transaction() as db:

@@ -138,6 +138,10 @@ class VaultReader:
             why=why,
         )
 
+    def knows(self, vault: str) -> bool:
+        """Whether the cache has ever seen anything of drorch's in the vault."""
+        return self._cache.holds(vault)
+
     def listed_at(self, vault: str) -> datetime | None:
         """When the vault was last listed completely."""
         listing = self._cache.listing(vault)

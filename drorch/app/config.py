@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from drorch.app.config_form import Config, ConfigForm, Credential, Drills, Encryption, Signing, VaultConfig
 from drorch.app.text_file import read_text
+from drorch.app.vault_place import shared_places
 from drorch.app.yaml_source import read_yaml
 from drorch.domain.errors import InvalidInput, NotFound
 from drorch.domain.explain import Loc, Problem, explain, near, read_fields, unknown_keys
@@ -22,7 +23,9 @@ __all__ = ["Config", "VaultConfig", "find_config", "load_config"]
 VARIABLE = "DRORCH_CONFIG"
 SYSTEM_PLACE = Path("/etc/drorch/drorch.yaml")
 LATER_TYPES = frozenset({"azure", "swift"})
-LATER_KEYS = frozenset({"brake", "grace", "prove_every"})
+ENGINES = frozenset({"postgres"})
+LATER_ENGINES = frozenset({"mysql", "mariadb", "files"})
+LATER_KEYS = frozenset({"brake", "grace", "prove_every", "paths"})
 LATER_VAULT_KEYS = frozenset({"lock"})
 
 
@@ -94,7 +97,11 @@ class _Reading:
     def config(self, file: Path) -> Config | None:
         """The whole, or None when there are problems."""
         vaults = {name: vault for name, raw in self.top.get("vaults", {}).items() if (vault := self._vault(name, raw))}
+        self.problems.extend(self._shared_places(vaults))
+        self.problems.extend(self._shared_accounts())
         self.problems.extend(self._default_drill())
+        self.problems.extend(self._engines("tools"))
+        self.problems.extend(self._engines("drills", "scratch"))
         if self.problems:
             return None
         top = dict(self.top)
@@ -173,6 +180,15 @@ class _Reading:
             hint = near(domain.region, self.regions) or "allow_unknown_regions: true if it is new"
             self._wrong((*loc, "region"), f"unknown region {domain.region[:60]!r}", hint)
 
+    def _shared_places(self, vaults: Mapping[str, VaultConfig]) -> Iterator[Problem]:
+        """Two vaults of one place: whatever takes one takes the other, and each would count the other's copies."""
+        for name, other, same in shared_places({name: (vault.type, vault.options) for name, vault in vaults.items()}):
+            message = f"vault {name} is in the same place as vault {other}"
+            if not same:
+                message = f"vaults {other} and {name} lie one inside the other"
+            hint = "a vault has a bucket and prefix, or a folder, of its own"
+            yield Problem(("vaults", name), message, hint, at_key=True)
+
     def _default_drill(self) -> Iterator[Problem]:
         defaults, _ = read_fields(DefaultsForm, self.data.get("defaults", {}), ())
         drill = defaults.get("drill")
@@ -181,11 +197,36 @@ class _Reading:
             if vault not in names:
                 yield Problem(("defaults", "drill", "from", index), f"unknown vault {vault}", near(vault, names))
 
+    def _engines(self, *place: str) -> Iterator[Problem]:
+        """Keys of the section at `place` that are not the kind of a dump."""
+        for kind in self._section(*place):
+            known = f"this version knows {', '.join(sorted(ENGINES))}"
+            if kind in LATER_ENGINES:
+                yield Problem((*place, kind), f"kind {kind} is not in this version", known, at_key=True)
+            elif kind not in ENGINES and is_name(str(kind)):
+                yield Problem((*place, kind), f"unknown kind {kind}", near(kind, ENGINES), at_key=True)
+
+    def _shared_accounts(self) -> Iterator[Problem]:
+        """One account under two names: a copy in the "other" account would be lost with the first."""
+        names: dict[str, str] = {}
+        for name, entry in self._section("aws", "accounts").items():
+            digits = entry.get("id") if isinstance(entry, Mapping) else None
+            if isinstance(digits, str) and digits in names:
+                message = f"account {digits} has two names, {names[digits]} and {name}"
+                yield Problem(("aws", "accounts", name, "id"), message, "one name per account")
+            elif isinstance(digits, str):
+                names[digits] = name
+
     def _accounts(self) -> frozenset[str]:
         """The names of `aws.accounts`, whatever is wrong with the accounts themselves."""
-        section = self.data.get("aws")
-        accounts = section.get("accounts") if isinstance(section, Mapping) else None
-        return frozenset(accounts) if isinstance(accounts, Mapping) else frozenset()
+        return frozenset(self._section("aws", "accounts"))
+
+    def _section(self, *place: str) -> Mapping[str, Any]:
+        """The mapping at `place` as the file has it; empty when there is none."""
+        found: object = self.data
+        for key in place:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found if isinstance(found, Mapping) else {}
 
     def _wrong(self, loc: Loc, message: str, hint: str = "", at_key: bool = False) -> None:
         self.problems.append(Problem(loc, message, hint, at_key))

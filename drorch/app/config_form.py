@@ -223,7 +223,6 @@ class ConfigForm(Frozen):
     encryption: Encryption | None = None
     signing: Signing = Signing()
     credentials: dict[Name, Credential] = Field(default_factory=dict)
-    paths: dict[Name, tuple[AbsolutePath, ...]] = Field(default_factory=dict)
     tools: dict[Name, tuple[AbsolutePath, ...]] = Field(default_factory=dict)
     limits: Limits = Limits()
     drills: Drills = Drills()
@@ -245,7 +244,6 @@ class Config(Frozen):
     encryption: Encryption
     signing: Signing
     credentials: dict[str, Credential]
-    paths: dict[str, tuple[str, ...]]
     tools: dict[str, tuple[str, ...]]
     limits: Limits
     drills: Drills

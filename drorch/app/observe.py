@@ -15,9 +15,11 @@ from typing import Any
 
 from drorch.app.cache import Cache
 from drorch.app.catalogue import Scope, VaultReader
+from drorch.app.vaults import VaultMarks
+from drorch.domain import layout
 from drorch.domain.catalogue import Catalogue, fold
 from drorch.domain.catalogue_native import TAG_APPLICATION, NativeView, ValidId
-from drorch.domain.errors import DrorchError
+from drorch.domain.errors import DrorchError, Refused
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.model import FailureDomain, Vault, native_vault_name
 from drorch.domain.native import NativeSnapshot, Source
@@ -77,6 +79,7 @@ class Observer:
         reader: VaultReader,
         cache: Cache,
         valid_id: ValidId,
+        marks: VaultMarks | None = None,
     ) -> None:
         self.vaults = vaults
         self._site = site
@@ -88,6 +91,8 @@ class Observer:
         self._ours: set[tuple[str, str, str, str]] = set()
         self._asked: dict[str, datetime] = {}
         self._why: dict[str, str] = {}
+        self._marks = marks
+        self._new: set[str] = set()
 
     def observe(self, policies: Iterable[Policy], now: datetime, *, fresh: bool = False) -> World:
         """One pass over everything that the policies name. `fresh` lists every vault whatever its turn."""
@@ -152,12 +157,45 @@ class Observer:
         if not due:
             return
         try:
-            self._reader.refresh(self._store_of(name), now)
+            store = self._store_of(name)
+            self._require_marker(store, now)
+            self._reader.refresh(store, now)
+            if name in self._new and self._reader.knows(name):
+                raise _unmarked(name, "it holds records, but no marker")
         except DrorchError as error:
             self._why[name] = str(error)
         else:
             self._why.pop(name, None)
             self._asked[name] = now
+
+    def _require_marker(self, store: ObjectStore, now: datetime) -> None:
+        """An unmounted folder or a wrong bucket looks like an empty vault: the marker tells them apart."""
+        if self._marks is None:
+            return
+        marker = f"marker:{store.vault}"
+        if self._marks.holds(store):
+            self._cache.set_listing(marker, to_text(now))
+            self._new.discard(store.vault)
+        elif self._cache.listing(marker) is not None or self._reader.knows(store.vault):
+            raise _unmarked(store.vault, "its marker is gone")
+        else:
+            self._new.add(store.vault)
+
+    def unread_vaults(self) -> Mapping[str, str]:
+        """Object vaults that may not be read or written now, each with why."""
+        return dict(self._why)
+
+    def mark_new(self, now: datetime) -> None:
+        """Mark the vaults that are empty and were never seen before, when something is about to be written."""
+        if self._marks is None:
+            return
+        for name in sorted(self._new):
+            try:
+                store = self._store_of(name)
+                self._marks.mark(store, now)
+                self._require_marker(store, now)
+            except DrorchError as error:
+                self._why[name] = str(error)
 
     def _native(self, place: Place, now: datetime) -> NativeView:
         kind, account, region = place
@@ -179,6 +217,14 @@ class Observer:
             return tuple(self._kinds[kind].sources(account, region, options))
         except DrorchError as error:
             return str(error)
+
+
+def _unmarked(vault: str, why: str) -> Refused:
+    return Refused(
+        f"{why} ({layout.VAULT_MARKER}), so nothing is read or written there",
+        vault=vault,
+        hint=f"is the right thing mounted, is the bucket the right one? If it is: drorch vault init {vault}",
+    )
 
 
 def _home(resource: ResourcePolicy) -> Place:

@@ -60,6 +60,7 @@ class Orders:
         store_of: Callable[[str], ObjectStore],
         point_id: PointId,
         clock: Clock,
+        by: str = "",
         watch: Watch = lambda _resource, _progress: None,
     ) -> None:
         self._site = site
@@ -72,12 +73,14 @@ class Orders:
         self._store_of = store_of
         self._point_id = point_id
         self._clock = clock
+        self._by = by
         self.watch = watch
 
     # --- backup ---
 
     def backup(self, seen: Pass, plan: ApplicationPlan, resource: ResourcePolicy, note: str) -> Ordered:
         """Cut a manual point now and wait until it is usable. Raises Busy when the resource is locked."""
+        self._reconciler.observer.mark_new(self._clock.now())
         slot = manual_slot(self._clock.now())
         application = plan.policy.application
         point = self._point_id(application, resource.name, slot, 1)
@@ -92,7 +95,11 @@ class Orders:
             home = resource.targets[0].vault
             cut = Cut(application, resource.name, home, point, "ordered", slot, 1)
             return self._native(cut, scene)
-        into = tuple(rule.vault for rule in resource.targets)
+        unread = self._reconciler.observer.unread_vaults()
+        into = tuple(rule.vault for rule in resource.targets if rule.vault not in unread)
+        if not into:
+            causes = "; ".join(f"{vault}: {why}" for vault, why in sorted(unread.items()))
+            raise Unavailable("no vault can be written to", resource=resource.name, cause=causes)
         cut = Cut(application, resource.name, "", point, "ordered", slot, 1, into)
         result = self._in_worker(cut, scene).result
         self._read_back(into, application, resource.name)
@@ -206,7 +213,12 @@ class Orders:
         self, plan: ApplicationPlan, point: RecoveryPoint, mark: MarkType, reason: str, until: datetime | None
     ) -> Mapping[str, DrorchError]:
         self.require_a_vault()
-        vaults = tuple(self._reconciler.observer.vaults)
+        self._reconciler.observer.mark_new(self._clock.now())
+        unread = self._reconciler.observer.unread_vaults()
+        vaults = tuple(vault for vault in self._reconciler.observer.vaults if vault not in unread)
+        lost: dict[str, DrorchError] = {vault: Unavailable(why, vault=vault) for vault, why in unread.items()}
+        if not vaults:
+            raise Unavailable(f"no vault can take the {mark}", cause="; ".join(str(error) for error in lost.values()))
         if point.cut_at is None:
             raise Refused(f"point {point.id} has no instant yet", hint="wait until it is usable")
         record = compose(
@@ -219,9 +231,10 @@ class Orders:
             cut_at=point.cut_at,
             mark=str(mark),
             reason=reason or None,
+            by=self._by or None,
             until=None if until is None else to_text(until),
         )
-        lost = write_somewhere(record, self._signing(), vaults, self._store_of)
+        lost |= write_somewhere(record, self._signing(), vaults, self._store_of)
         self._read_back(vaults, plan.policy.application, point.resource)
         return lost
 

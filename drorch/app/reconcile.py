@@ -180,7 +180,10 @@ class Reconciler:
         seen = self.look()
         self._settle_intents(seen)
         admitted = admit((action for p in seen.plans.values() for action in p.actions), self._limits, self._running())
-        started = self._start(admitted, seen) if start else ()
+        started: tuple[Action, ...] = ()
+        if admitted.start and start:
+            self.observer.mark_new(self._now())
+            started = self._start(admitted, seen)
         finished += self.harvest()
         return Pass(
             seen.at, seen.policies, seen.world, seen.plans, admitted.wait, started, finished, self.running_count()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from drorch.app.leaves import read_at_most
@@ -19,6 +19,41 @@ from drorch.ports import ObjectStore
 
 CHECKS = f"{layout.ROOT}check/"
 """Below this prefix `vault check` writes, each time in a folder of its own, and removes what it wrote."""
+
+
+class VaultMarks:
+    """Whose vault it is: what the loop asks before it reads or writes one."""
+
+    def __init__(
+        self,
+        site: str,
+        trusted: Sequence[TrustedKey],
+        signing: Callable[[], SecretKey],
+        recipients: Sequence[str],
+    ) -> None:
+        self._site = site
+        self._trusted = trusted
+        self._signing = signing
+        self._recipients = recipients
+
+    def holds(self, store: ObjectStore) -> bool:
+        """Whether this site's marker of this vault is there; False for none at all. Refused for any other."""
+        try:
+            _own_marker(store, self._site, self._trusted)
+        except NotFound:
+            return False
+        return True
+
+    def mark(self, store: ObjectStore, now: datetime) -> None:
+        """As `init_vault`."""
+        init_vault(
+            store,
+            site=self._site,
+            key=self._signing(),
+            trusted=self._trusted,
+            recipients=self._recipients,
+            now=now,
+        )
 
 
 def init_vault(
@@ -90,6 +125,12 @@ def _require_site(store: ObjectStore, marker: Record, site: str) -> None:
             f"this vault belongs to site {marker.site}",
             vault=store.vault,
             hint="a bucket or a prefix holds the copies of one site",
+        )
+    if marker.text("vault") != store.vault:
+        raise Refused(
+            f"this vault is marked as {marker.text('vault')}",
+            vault=store.vault,
+            hint="one place has one name: records name vaults, and two names would count one copy twice",
         )
 
 

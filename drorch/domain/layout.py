@@ -9,7 +9,6 @@ from drorch.domain.instant import to_compact
 ROOT = "drorch/v1/"
 RECORDS = f"{ROOT}records/"
 DATA = f"{ROOT}data/"
-HEADS = f"{ROOT}heads/"
 VAULT_MARKER = f"{ROOT}vault.json"
 RESTORE_GUIDE = f"{ROOT}RESTORE.md"
 SIGNATURE = ".minisig"

@@ -70,7 +70,7 @@ class Select(BaseModel):
     @classmethod
     def _chosen_by_people(cls, tags: dict[str, str]) -> dict[str, str]:
         for key in tags:
-            if not key or key.lower().startswith("aws:"):
+            if not key or key.lower().startswith(("aws:", "drorch:")):
                 raise ValueError(f"{key!r} cannot select a volume: choose a tag that people set")
         return tags
 

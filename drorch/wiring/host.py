@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from drorch.app.reading import TrustedKey
 from drorch.app.reconcile import Reconciler
 from drorch.app.runner import LocalRunner
 from drorch.app.secret import SecretRef, resolve_secret
+from drorch.app.vaults import VaultMarks
 from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.crypto import ids
 from drorch.crypto.age import parse_identity_file
@@ -188,6 +190,7 @@ class Host:
             reader=VaultReader(self.cache, self.trusted, self.config.site),
             cache=self.cache,
             valid_id=self.valid_id,
+            marks=VaultMarks(self.config.site, self.trusted, self.signing_key, self.config.encryption.recipients),
         )
 
     @cached_property
@@ -236,7 +239,15 @@ class Host:
             store_of=self.store,
             point_id=self.point_id,
             clock=self.clock,
+            by=self._who(),
         )
+
+    def _who(self) -> str:
+        """The person who gives an order, as far as the system tells."""
+        try:
+            return self.environ.get("SUDO_USER") or pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            return f"uid {os.geteuid()}"
 
     def now(self) -> datetime:
         """The present."""

@@ -30,6 +30,7 @@ class Bucket(BaseModel):
     bucket: str
     region: str
     account: str = ""
+    prefix: str = ""
     endpoint: str = ""
     provider: str = ""
 
@@ -84,7 +85,7 @@ signing:
 credentials:
   orders-db: {{file: keys/orders-db, applications: [shop]}}
   bank-db: {{env: BANK_DB}}
-paths: {{shop: [/srv/shop]}}
+allow_unknown_regions: false
 tools: {{postgres: [/usr/lib/postgresql/17/bin]}}
 limits: {{dumps: 2, dumps_per_server: 1}}
 drills: {{scratch: {{postgres: {{connection: {{host: scratch, user: drill, password: {{file: keys/scratch}}}}}}}}}}
@@ -164,7 +165,6 @@ def test_a_full_configuration_is_resolved(tmp_path: Path) -> None:
     assert [entry.trusted.until for entry in config.signing.trusted] == [None, datetime(2027, 1, 1, tzinfo=UTC)]
     assert config.credentials["orders-db"].applications == ("shop",)
     assert config.credentials["bank-db"].applications == ()
-    assert config.paths == {"shop": ("/srv/shop",)}
     assert config.tools == {"postgres": ("/usr/lib/postgresql/17/bin",)}
     assert (config.limits.dumps, config.limits.dumps_per_server) == (2, 1)
     assert config.defaults == {"keep": Keep(daily=7), "drill": DrillRule(every="30d", from_=("nas",))}
@@ -263,7 +263,11 @@ LONG = FULL.replace(RECIPIENT, "RECIPIENT").replace(PUBLIC, "PUBLIC")
         ("{file: keys/orders-db,", "{password: HUNTER2,", "20:14", "a secret does not stand", "{file: PATH}"),
         ("{file: keys/orders-db,", "{file: a, env: HUNTER2,", "20:14", "a secret does not stand", "{file: PATH}"),
         ("applications: [shop]", "application: [shop]", "20:37", "unknown key application", "mean applications?"),
-        ("[/srv/shop]", "[srv/shop]", "22:16", "must be an absolute path", ""),
+        ("[/usr/lib/", "[usr/lib/", "23:20", "must be an absolute path", ""),
+        ("tools: {postgres", "tools: {postgresql", "23:9", "unknown kind postgresql", "did you mean postgres?"),
+        ("tools: {postgres", "tools: {mysql", "23:9", "kind mysql is not in this version", "knows postgres"),
+        ("scratch: {postgres", "scratch: {files", "25:20", "kind files is not in this version", "knows postgres"),
+        ('"111111111111"', '"222222222222"', "12:17", "account 222222222222 has two names, prod and vault", "one name"),
         ("dumps: 2", "dumps: 0", "24:17", "dumps must be greater than 0", ""),
         ("{connection: {host", "{conection: {host", "25:31", "unknown key conection", "did you mean connection?"),
         ("{file: keys/scratch}", "HUNTER2", "25:82", "a secret does not stand in the configuration", "{file: PATH}"),
@@ -285,11 +289,48 @@ def test_one_error_has_its_place_its_message_and_its_hint(
     assert not any("HUNTER2" in line for line in shown)
 
 
-@pytest.mark.parametrize("key", ["brake", "grace", "prove_every"])
+@pytest.mark.parametrize("key", ["brake", "grace", "prove_every", "paths"])
 def test_what_the_contract_reserves_is_refused_as_not_in_this_version(tmp_path: Path, key: str) -> None:
     assert refused(tmp_path, SHORT + f"{key}: 3d\n") == [
         f"drorch.yaml:4:1: {key} is not in this version (leave it out; it is reserved for a later one)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("path: /mnt/dr", "path: /mnt/dr/", "vault b is in the same place as vault a"),
+        ("path: /mnt/dr", "path: /mnt/x/../dr/deep", "vaults a and b lie one inside the other"),
+        ("path: /mnt/dr/deep", "path: /mnt/dr", "vaults a and b lie one inside the other"),
+        ("bucket: dr", "bucket: dr", "vault b is in the same place as vault a"),
+        ("bucket: dr, prefix: x/y", "bucket: dr, prefix: x", "vaults a and b lie one inside the other"),
+        ("bucket: dr", "bucket: dr, prefix: x", "vaults a and b lie one inside the other"),
+        ("path: /mnt/dr", "path: /mnt/dr2", ""),
+        ("bucket: dr, prefix: x", "bucket: dr, prefix: xy", ""),
+        ("bucket: dr, endpoint: 'https://a'", "bucket: dr, endpoint: 'https://b'", ""),
+    ],
+)
+def test_two_vaults_have_two_places(tmp_path: Path, first: str, second: str, message: str) -> None:
+    vaults = "".join(
+        f"  {name}: {{type: {'directory' if 'path' in place else 's3'}, provider: x, region: us-east-1, {place}}}\n"
+        for name, place in (("a", first), ("b", second))
+    )
+    text = f"{SHORT}vaults:\n{vaults}"
+    if message:
+        assert refused(tmp_path, text) == [
+            f"drorch.yaml:6:3: {message} (a vault has a bucket and prefix, or a folder, of its own)"
+        ]
+    else:
+        assert set(load(tmp_path, text).vaults) == {"a", "b"}
+
+
+def test_a_link_to_a_vaults_folder_is_that_folder(tmp_path: Path) -> None:
+    (tmp_path / "dr").mkdir()
+    (tmp_path / "link").symlink_to("dr")
+    vaults = "".join(
+        f"  {name}: {{type: directory, provider: x, region: y, path: {tmp_path / name}}}\n" for name in ("dr", "link")
+    )
+    assert "vault link is in the same place as vault dr" in refused(tmp_path, f"{SHORT}vaults:\n{vaults}")[0]
 
 
 def test_every_error_is_shown_at_once(tmp_path: Path) -> None:

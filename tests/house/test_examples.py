@@ -34,6 +34,10 @@ def vocabulary(config: Config) -> Vocabulary:
     )
 
 
+def test_the_policies_of_the_example_lie_beside_it_wherever_it_is_copied_to(config: Config) -> None:
+    assert config.policies == CONFIG.parent / "policies"
+
+
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
 def test_every_policy_is_valid_on_the_examples_host_and_without_any(path: Path, vocabulary: Vocabulary) -> None:
     for known in (vocabulary, adapters.vocabulary()):
@@ -41,8 +45,8 @@ def test_every_policy_is_valid_on_the_examples_host_and_without_any(path: Path, 
         assert policy is not None, [str(finding) for finding in findings]
 
 
-def test_the_policies_are_a_folder_of_the_example_configuration(config: Config, vocabulary: Vocabulary) -> None:
-    found = load_policies(config.policies, vocabulary, {})
+def test_the_examples_are_one_folder_of_policies(vocabulary: Vocabulary) -> None:
+    found = load_policies(ROOT / "policies", vocabulary, {})
     assert found.findings == ()
     assert [loaded.file for loaded in found.valid] == ["rds-instance.yaml", "shop.yaml", "postgres.yaml", "ebs.yaml"]
 

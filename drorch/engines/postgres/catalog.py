@@ -26,6 +26,14 @@ WHERE c.relkind IN ('r', 'p', 'S') AND {_OWN_RELATION}
   AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))
 ORDER BY 1"""
 
+# What lo_get and pg_dump ask of a large object's ACL; an owner without ACL has it all. 65 + 1 suffice to be named.
+_UNREADABLE_LARGE = """
+SELECT l.oid FROM pg_catalog.pg_largeobject_metadata l
+WHERE NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
+  AND NOT EXISTS (SELECT FROM aclexplode(coalesce(l.lomacl, acldefault('L', l.lomowner))) AS acl
+    WHERE acl.privilege_type = 'SELECT' AND (acl.grantee = 0 OR pg_has_role(acl.grantee, 'USAGE')))
+ORDER BY 1"""
+
 _ROW_SECURITY = f"""
 SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -100,6 +108,11 @@ def _names(session: Session, query: str) -> list[str]:
 def unreadable(session: Session) -> list[str]:
     """The user's tables and sequences which the role may not read."""
     return _names(session, _UNREADABLE)
+
+
+def unreadable_large_objects(session: Session) -> list[str]:
+    """The numbers of the large objects which the role may not read."""
+    return _names(session, _UNREADABLE_LARGE)
 
 
 def row_secured(session: Session) -> list[str]:
