@@ -2,7 +2,7 @@
 # make test   the whole test suite; installs what it needs
 # make check  ruff, mypy --strict, import-linter
 
-PYTEST_ARGS ?= -q
+PYTEST_ARGS ?= -q -n 2
 
 .PHONY: demo test check format clean
 

@@ -265,6 +265,10 @@ class Consumer(Protocol):
 class RestoreTarget(Protocol):
     """Where a dump is loaded: nothing that exists is overwritten, nothing half-loaded is taken for whole."""
 
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """What loads and what it is loaded into, by the name of the program; empty before `prepare`."""
+
     def prepare(self, facts: Mapping[str, object]) -> None:
         """Refused when the target holds user objects, or when clients or server are too old for the dump.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from drorch.domain import layout
 from drorch.domain.errors import Unavailable
 
-VERSION = 2
+VERSION = 3
 _SCHEMA = """
 create table if not exists meta (key text primary key, value text not null);
 create table if not exists record (
@@ -178,13 +178,17 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, trusted: str) -> sqlite3.Connection:
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = off")  # a torn cache is rebuilt; nothing in it is worth an fsync
+    tables = ("meta", "record", "object", "listing", "text")
     with connection:
+        # The version is asked first: tables of another version need not even have the columns of this one.
+        if connection.execute("pragma user_version").fetchone()[0] != VERSION:
+            for table in tables:
+                connection.execute(f"drop table if exists {table}")
         connection.executescript(_SCHEMA)
-        known = dict(connection.execute("select key, value from meta").fetchall())
-        wanted = {"version": str(VERSION), "trusted": trusted}
-        if known != wanted:
-            for table in ("meta", "record", "object", "listing", "text"):
-                connection.execute(f"drop table {table}")
-            connection.executescript(_SCHEMA)
-            connection.executemany("insert into meta values (?, ?)", list(wanted.items()))
+        connection.execute(f"pragma user_version = {VERSION}")
+        known = connection.execute("select value from meta where key = 'trusted'").fetchone()
+        if known is None or known[0] != trusted:
+            for table in tables:
+                connection.execute(f"delete from {table}")  # noqa: S608  one of the names above
+            connection.execute("insert into meta values ('trusted', ?)", (trusted,))
     return connection

@@ -6,6 +6,7 @@ reached, a scratch place that could not be made, an interruption.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from drorch.ports import Engine, ObjectStore, ProbeResult, RestoreTarget
 
 PASSED = "passed"
 FAILED = "failed"
+_PHASES = ("download", "decrypt", "load", "probe", "total")
 _LONGEST_ANSWER = 200
 """Characters of a probe's answer that go into the proof: it is evidence, not a copy of the data."""
 
@@ -77,8 +79,10 @@ class Scratch:
 
 @dataclass(frozen=True, slots=True)
 class DrillOutcome:
-    """What a drill found. `seconds` are of download (with decryption), load, probe and in total; `bytes` of ciphertext.
+    """What a drill found. `bytes` are of ciphertext.
 
+    `seconds` are of download, decrypt (with decompression), load, probe and in total, each rounded up: what took time
+    is never 0, and the parts may add up to more than the total.
     `unwritten` names the vaults that did not take the proof; it is brought there later.
     """
 
@@ -149,11 +153,12 @@ def run_drill(
             # What this refuses says something about the scratch place: it is empty, and nobody else's.
             with steps.step("prepare", order.resource, "scratch"):
                 target.prepare(ready.facts)
+            found.tools |= target.versions
             with _judged(found):
                 _load_and_ask(order, choice, ready, target, reader, steps, found)
     if reader.cancel is not None and reader.cancel.is_set():
         raise Unavailable("the drill was interrupted", operation="drill", resource=order.resource)
-    found.seconds["total"] = round(reader.ticker() - began)
+    found.seconds["total"] = math.ceil(reader.ticker() - began)
     proof = _proof(order, choice, found, reader.clock.now())
     lost = write_record(proof, key, stores, stores.__getitem__)
     return DrillOutcome(
@@ -184,7 +189,8 @@ class _Found:
     compared: int = 0
     differences: list[str] = field(default_factory=list)
     probes: list[ProbeResult] = field(default_factory=list)
-    seconds: dict[str, int] = field(default_factory=lambda: {"download": 0, "load": 0, "probe": 0, "total": 0})
+    seconds: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_PHASES, 0))
+    tools: dict[str, str] = field(default_factory=lambda: {"drorch": __version__})
 
     def fail(self, why: str, told: str) -> None:
         """One more thing that is not as it should be."""
@@ -234,7 +240,8 @@ def _load_and_ask(
                 load_artefact(ready.store, ready.manifest, artefact, target, reader, pace)
             found.bytes += artefact.bytes
     finally:
-        found.seconds |= {"download": round(pace.download), "load": round(pace.load)}
+        spent = {"download": pace.download, "decrypt": pace.decrypt, "load": pace.load}
+        found.seconds |= {phase: math.ceil(max(0.0, seconds)) for phase, seconds in spent.items()}
     if ready.counted:
         with steps.step("compare", order.resource, f"row counts of {ready.counted} tables"):
             with beating(Meter("compare", order.resource, None, reader.clock.now()), reader):
@@ -251,7 +258,7 @@ def _load_and_ask(
             found.probes.append(_ask(probe, target, choice.cut_at))
             if not found.probes[-1].met:
                 steps.fail()
-    found.seconds["probe"] = round(reader.ticker() - began)
+    found.seconds["probe"] = math.ceil(reader.ticker() - began)
     unmet = [probe for probe in found.probes if not probe.met]
     if unmet:
         why = f"{len(unmet)} of {len(found.probes)} probes not met"
@@ -285,7 +292,7 @@ def _proof(order: DrillOrder, choice: Choice, found: _Found, at: datetime) -> Re
         counts={"compared": found.compared, "differing": len(found.differences)},
         seconds=dict(found.seconds),
         bytes=found.bytes,
-        tools={"drorch": __version__},
+        tools=dict(found.tools),
     )
 
 

@@ -42,10 +42,26 @@ class Reader:
 
 @dataclass(slots=True)
 class Pace:
-    """Where the seconds of a load went: waiting for (and opening) the data, or for the process that loads it."""
+    """Where the seconds of a load went: waiting for verified data, opening them, waiting for the loading process."""
 
     download: float = 0.0
+    decrypt: float = 0.0
     load: float = 0.0
+
+    def downloading(self, leaves: Iterator[memoryview], ticker: Callable[[], float]) -> Iterator[memoryview]:
+        """The leaves as they come; what is waited for them is not time of the decryptor, within which they come."""
+        ended = False
+        while not ended:
+            began = ticker()
+            try:
+                leaf = next(leaves, None)
+            finally:
+                waited = ticker() - began
+                self.download += waited
+                self.decrypt -= waited
+            ended = leaf is None
+            if leaf is not None:
+                yield leaf
 
 
 def load_artefact(
@@ -58,7 +74,14 @@ def load_artefact(
         reader.sink(meter.advance(count, reader.clock.now()))
 
     parts = open_artefact(
-        store, manifest, artefact, reader.identities, reader.clock, passed=passed, cancel=reader.cancel
+        store,
+        manifest,
+        artefact,
+        reader.identities,
+        reader.clock,
+        passed=passed,
+        timed=lambda leaves: pace.downloading(leaves, reader.ticker),
+        cancel=reader.cancel,
     )
     with closing(parts):
         consumer = target.load(artefact.name.removesuffix(layout.ENCRYPTED))
@@ -99,7 +122,7 @@ def _pour(
     before = ticker()
     for part in parts:
         ready = ticker()
-        pace.download += ready - before
+        pace.decrypt += ready - before
         try:
             _write(sink, part)
         except (OSError, ValueError) as error:
@@ -108,7 +131,7 @@ def _pour(
             raise Refused("the loading process ended before its data did", operation="load") from error
         before = ticker()
         pace.load += before - ready
-    pace.download += ticker() - before
+    pace.decrypt += ticker() - before
 
 
 def _write(sink: BinaryIO, part: memoryview) -> None:

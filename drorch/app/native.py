@@ -70,9 +70,10 @@ class NativeHands:
 
     def _one_cut(self, hands: SnapshotKind, order: CutOrder, number: int, *, first: bool) -> int:
         try:
-            return len(hands.cut(order, number))
-        except AlreadyExists:
-            return len(_ours(hands.find(order.account, order.region, order.point), order.tags))
+            try:
+                return len(hands.cut(order, number))
+            except AlreadyExists:
+                return len(_ours(hands.find(order.account, order.region, order.point), order.tags))
         except OutcomeUnknown:
             raise
         except (Refused, Unavailable):

@@ -13,7 +13,7 @@ import structlog
 
 from drorch.app.clock import Gate
 from drorch.app.reconcile import Finished, Pass
-from drorch.domain.action import EXECUTABLE, Action, Copy, Cut
+from drorch.domain.action import EXECUTABLE, Action, Copy, Cut, Settling
 from drorch.domain.admit import is_heavy
 from drorch.domain.errors import InvalidInput
 from drorch.domain.model import Copy as PointCopy
@@ -105,7 +105,7 @@ class _Run:
             if self._over():
                 return self._stopped(seen)
             if not (seen.started or seen.finished or self._reconciler.running_count() or pending):
-                return self._report(seen, ())
+                return self._report(seen, tuple(_settling(seen)))
             self._wait(progress=bool(seen.finished))
 
     def _over(self) -> bool:
@@ -195,6 +195,13 @@ def _problems(seen: Pass) -> Iterator[tuple[int, str]]:
     for hold in seen.holds:
         if hold.alarm:
             yield _ALARM_CODES.get(hold.alarm, 0), f"{hold.application}/{hold.resource}: {hold.reason}"
+
+
+def _settling(seen: Pass) -> Iterator[str]:
+    """Calls of an earlier run whose outcome is not known: due work that this run could not do."""
+    for hold in seen.holds:
+        if isinstance(hold, Settling):
+            yield f"{hold.application}/{hold.resource}: {hold.reason}"
 
 
 def _unstarted(seen: Pass) -> Iterator[str]:

@@ -31,6 +31,10 @@ _PLAIN_ROOM = 512 * 1024
 """More than a decryptor holds back: a chunk, an unfinished header."""
 
 
+def _untimed(leaves: Iterator[memoryview]) -> Iterator[memoryview]:
+    return leaves
+
+
 def _nobody(_count: int) -> None:
     """Hears of passed bytes where nobody wants to know."""
 
@@ -121,18 +125,20 @@ def open_artefact(
     clock: Clock,
     *,
     passed: Callable[[int], None] = _nobody,
+    timed: Callable[[Iterator[memoryview]], Iterator[memoryview]] = _untimed,
     cancel: threading.Event | None = None,
 ) -> Generator[memoryview, None, None]:
     """The plain bytes, in pieces that are valid only until the next is asked for. Close it to stop before the end.
 
-    `passed` hears of ciphertext bytes as they are through. Raises Damaged (exit 6) for anything that is not what was
+    `passed` hears of ciphertext bytes as they are through; `timed` is put between the vault and the decryptor, to
+    measure how long the one is waited for. Raises Damaged (exit 6) for anything that is not what was
     signed, naming vault, object and leaf; NoMatchingIdentity (exit 3) naming the recipients that could open it;
     Unavailable. What came before the error was authentic; only the end without an error says that it was everything.
     """
     leaves = verified_leaves(store, folder_of(manifest), artefact, clock, cancel)
     try:
         with closing(leaves):
-            yield from decompressed(_decrypted(leaves, identities, passed, artefact.leaf_bytes))
+            yield from decompressed(_decrypted(timed(leaves), identities, passed, artefact.leaf_bytes))
     except NoMatchingIdentity as error:
         recipients = ", ".join(str(name) for name in manifest.body.get("recipients", ())) or "no recorded recipient"
         raise NoMatchingIdentity(

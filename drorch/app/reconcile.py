@@ -109,8 +109,10 @@ class Reconciler:
         intents: Intents,
         limits: Limits,
         now: Callable[[], datetime],
+        drills: bool = True,
     ) -> None:
         self._load = load
+        self._drills = drills
         self.observer = observer
         self._point_id = point_id
         self._light = light
@@ -152,12 +154,13 @@ class Reconciler:
             state_since=self._intents.since,
             servers={r.name: str(getattr(r.options, "server", "")) for r in policy.resources},
             stale=not valid,
+            drills=self._drills,
         )
         actions = plan(policy, observed, now, self._point_id)
         places = Places(self.domains(policy), self.observer.never_read(world))
-        return ApplicationPlan(
-            policy, catalogue, observed, actions, status(policy, catalogue, places, now, policy_valid=valid)
-        )
+        empty = frozenset(name for name, seen in observed.sources.items() if not seen.why and not seen.sources)
+        standing = status(policy, catalogue, places, now, policy_valid=valid, empty=empty)
+        return ApplicationPlan(policy, catalogue, observed, actions, standing)
 
     def _held_locks(self, policy: Policy) -> dict[str, str]:
         holders = {r.name: self._locks.holder(resource_lock(policy.application, r.name)) for r in policy.resources}

@@ -29,7 +29,6 @@ from drorch.domain.errors import (
     Damaged,
     DrorchError,
     NotFound,
-    NotInThisVersion,
     OutcomeUnknown,
     Refused,
     Unavailable,
@@ -194,7 +193,7 @@ def _carry_records(
             continue
         try:
             replicate(source, target, path, keys)
-        except (BadSignature, Damaged, NotFound, NotInThisVersion) as error:
+        except Refused as error:  # unsigned, damaged, or something else lies at its path in the target
             left_out[path] = str(error)
     return left_out
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 from drorch import __version__
 from drorch.aws.errors import HINT_CREDENTIALS
 from drorch.aws.errors import mapped as mapped
-from drorch.domain.errors import Refused
+from drorch.domain.errors import DrorchError, Refused
 
 AMBIENT = "-"
 """The account key for the credentials of the process itself; no name of the host configuration can be spelled so."""
@@ -27,6 +27,8 @@ ATTEMPTS = 6
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
+IDENTITY_SECONDS = 5
+"""For the question whose credentials these are: a region that is lost must not hold up work in another."""
 POOL = 32
 """Connections one client keeps: uploads to it and reads from it run side by side."""
 
@@ -71,18 +73,25 @@ class AwsAccounts:
 
         `repeatable=False` sends each request once: for the calls that AWS gives no client token (CreateSnapshot,
         CreateSnapshots, CopySnapshot, CreateImage), where a blind repetition makes a second snapshot. `endpoint` is
-        the URL of a compatible service elsewhere. Making a client talks to nobody; Refused when it cannot be made.
+        the URL of a compatible service elsewhere. The first client of an account whose id is known asks STS whose the
+        credentials are; an STS that does not answer is asked again for the next client. Refused when they are another
+        account's, and when the client cannot be made.
         """
         key = (service, account, region, repeatable, endpoint)
         with self._lock:
+            if key in self._clients:
+                return self._clients[key]
+            known = self.account(account)
+            if account not in self._sessions:
+                self._sessions[account] = _AccountSession(known, self._timeouts)
+            session = self._sessions[account]
+        if known.id and not endpoint:
+            session.check_identity(account, known.id, region)
+        with self._lock:
             if key not in self._clients:
-                known = self.account(account)
-                if account not in self._sessions:
-                    self._sessions[account] = _AccountSession(known, self._timeouts)
                 with mapped(f"{service} client", resource=f"{account}.{region}"):
-                    self._clients[key] = self._sessions[account].client(
-                        service, region, self._attempts if repeatable else 1, endpoint
-                    )
+                    attempts = self._attempts if repeatable else 1
+                    self._clients[key] = session.client(service, region, attempts, endpoint)
             return self._clients[key]
 
     def close(self) -> None:
@@ -109,14 +118,17 @@ class _AccountSession:
         # Parsing instants is a third of what a page of 1,000 snapshots costs with botocore's own parser.
         self._session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
         self._regions: list[str] = []
-        self._credentials = self._assumed(account.role_arn) if account.role_arn else None
+        self._checking = threading.Lock()
+        self._checked = False
+        if account.role_arn:
+            # Set as the session's own, so that they refresh by themselves under every client made from it.
+            self._session._credentials = self._assumed(account.role_arn)
 
     def client(self, service: str, region: str, attempts: int, endpoint: str) -> Any:
         """A new client; `AwsAccounts` caches it."""
         from botocore.config import Config
 
-        if region not in self._regions:
-            self._regions.insert(0, region)
+        self._asked_for(region)
         options: dict[str, Any] = {}
         if endpoint:
             # Since 1.36 the SDK sends checksums by default that many S3-compatible stores refuse.
@@ -132,10 +144,45 @@ class _AccountSession:
             max_pool_connections=POOL,
             **options,
         )
-        if self._credentials is not None:
-            # Set as the session's own, so that they refresh by themselves under every client made from it.
-            self._session._credentials = self._credentials
         return self._session.create_client(service, region_name=region, config=config, endpoint_url=endpoint or None)
+
+    def check_identity(self, name: str, account: str, region: str) -> None:
+        """Refused when the credentials are not those of `account`, twelve digits. No answer is no objection."""
+        with self._checking:
+            if self._checked:
+                return
+            found = account
+            with suppress(DrorchError), mapped("sts GetCallerIdentity", resource=f"{name}.{region}"):
+                found = self._identity(region)
+                self._checked = found == account
+        if found != account:
+            raise Refused(
+                f"the credentials belong to account {found}, aws.accounts.{name} says {account}",
+                operation="sts GetCallerIdentity",
+                resource=f"{name}.{region}",
+                hint="correct its id, or give this process the account's credentials (or role_arn)",
+            )
+
+    def _identity(self, region: str) -> str:
+        """The account that the credentials belong to (STS GetCallerIdentity, which needs no permission)."""
+        from botocore.config import Config
+
+        self._asked_for(region)
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": 1},
+            connect_timeout=min(IDENTITY_SECONDS, self._timeouts[0]),
+            read_timeout=min(IDENTITY_SECONDS, self._timeouts[1]),
+        )
+        client = self._session.create_client("sts", region_name=region, config=config)
+        try:
+            return str(client.get_caller_identity()["Account"])
+        finally:
+            client.close()
+
+    def _asked_for(self, region: str) -> None:
+        """The regions that are asked for a role, the last new one first."""
+        if region not in self._regions:
+            self._regions.insert(0, region)
 
     def _assumed(self, role_arn: str) -> Any:
         """Credentials of the role, fetched at first use and again before they expire."""

@@ -142,6 +142,11 @@ class Hold(Action):
     name = "hold"
 
 
+@dataclass(frozen=True, slots=True)
+class Settling(Hold):
+    """Held because a call whose outcome is not known may still show: it is under way, as far as anybody knows."""
+
+
 EXECUTABLE: tuple[type[Action], ...] = (Cut, Copy, Ship, WriteRecord, Replicate, Drill)
 """Every action that touches the world: each has its row in the failpoint and fault tests."""
 

@@ -136,7 +136,13 @@ def unknown_key(loc: Loc, known: Iterable[str], reserved: Iterable[str] = RESERV
     """The problem of a key that is not known there: reserved for later, or a typing error."""
     if loc[-1] in frozenset(reserved):
         return Problem(loc, f"{loc[-1]} is not in this version", "leave it out; it is reserved for a later one", True)
-    return Problem(loc, f"unknown key {str(loc[-1])[:60]}", near(loc[-1], known), True)
+    return Problem(loc, f"unknown key {_shown(loc[-1])}", near(loc[-1], known), True)
+
+
+def _shown(key: object) -> str:
+    """A key as it fits into one line."""
+    text = str(key)[:60]
+    return text if text.isprintable() else repr(text)
 
 
 # --- pydantic's errors ---------------------------------------------------------------------------------------------
@@ -209,7 +215,7 @@ def _plain(kind: str, detail: ErrorDetails, context: Mapping[str, Any]) -> tuple
         return f"{_TYPES[kind]}, not {type_name(given)}", hint
     if kind in ("literal_error", "enum") and detail["loc"][-1] == "[key]":
         known = re.findall(r"'(.*?)'", context["expected"])
-        return f"unknown key {str(detail['input'])[:60]}", near(detail["input"], known)
+        return f"unknown key {_shown(detail['input'])}", near(detail["input"], known)
     if kind in ("literal_error", "enum"):
         known = re.findall(r"'(.*?)'", context["expected"])
         given = detail["input"]

@@ -8,7 +8,7 @@ worst of its datasets.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from drorch.domain.catalogue import Catalogue, Drilled
@@ -102,10 +102,20 @@ class Places:
 
 
 def status(
-    policy: Policy, catalogue: Catalogue, places: Places, now: datetime, *, policy_valid: bool = True
+    policy: Policy,
+    catalogue: Catalogue,
+    places: Places,
+    now: datetime,
+    *,
+    policy_valid: bool = True,
+    empty: frozenset[str] = frozenset(),
 ) -> ApplicationStatus:
-    """How an application stands now, at every level."""
-    resources = tuple(_resource(resource, catalogue, places, now) for resource in policy.resources)
+    """How an application stands now, at every level. `empty` names resources whose selection is empty: they attain
+    nothing, whatever points are left of what they once protected.
+    """
+    resources = tuple(
+        _resource(resource, catalogue, places, now, empty=resource.name in empty) for resource in policy.resources
+    )
     names = list(dict.fromkeys(resource.dataset for resource in policy.resources))
     datasets = tuple(_dataset(name, policy, resources) for name in names)
     levels = {level: _worst(level, datasets) for level in FailureLevel}
@@ -115,16 +125,27 @@ def status(
 # --- resources -----------------------------------------------------------------------------------------------------
 
 
-def _resource(resource: ResourcePolicy, catalogue: Catalogue, places: Places, now: datetime) -> ResourceStatus:
+def _resource(
+    resource: ResourcePolicy, catalogue: Catalogue, places: Places, now: datetime, *, empty: bool
+) -> ResourceStatus:
     points = [p for p in catalogue.of(resource.name) if p.cut_at is not None and p.cut_at <= now + FUTURE]
     usable = [p.cut_at for p in points if p.usable and p.cut_at is not None]
+    levels = {level: _standing(level, resource, points, catalogue.drills, places, now) for level in FailureLevel}
+    if empty:
+        levels = {level: _of_nothing(standing) for level, standing in levels.items()}
     return ResourceStatus(
         resource=resource.name,
         kind=resource.kind,
         dataset=resource.dataset,
         newest_cut_at=max(usable, default=None),
-        levels={level: _standing(level, resource, points, catalogue.drills, places, now) for level in FailureLevel},
+        levels=levels,
     )
+
+
+def _of_nothing(standing: Standing) -> Standing:
+    """Nothing is protected now; the points of before are still there and are told."""
+    why = f"its selection is empty, nothing is protected now ({standing.why})"
+    return replace(standing, rpo_attained=None, rpo_verified=None, known=True, why=why)
 
 
 def _standing(

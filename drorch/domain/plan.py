@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from drorch.domain.action import Action, Cut, Drill, Expire, Hold, Keep
+from drorch.domain.action import Action, Cut, Drill, Expire, Hold, Keep, Settling
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.duration import duration_text
 from drorch.domain.instant import to_slot, to_text
@@ -57,7 +57,7 @@ class Observed:
     `unread` maps vaults (native and object) that were not read completely in this pass to why; `running` maps
     resources whose lock is held to what holds it; `intents` maps points whose creating call may be under way to when
     it was begun; `state_since` is when the state folder was made, if it is young enough to have lost intents; `stale`
-    says that the policy is the last valid text of a file that is invalid now.
+    says that the policy is the last valid text of a file that is invalid now; without `drills` this host runs none.
     """
 
     catalogue: Catalogue
@@ -70,6 +70,7 @@ class Observed:
     state_since: datetime | None = None
     servers: Mapping[str, str] = field(default_factory=dict)
     stale: bool = False
+    drills: bool = True
 
 
 def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -> tuple[Action, ...]:
@@ -127,7 +128,11 @@ def _cuts(
     if resource.name in observed.running:
         yield hold(f"slot {slot}: {observed.running[resource.name]} is running", point=point)
         return
-    waiting = _settling(resource, observed, point, slot, now) or _after_failures(() if alive else of_slot, now)
+    settling = _settling(resource, observed, point, slot, now)
+    if settling:
+        yield Settling(policy.application, resource.name, home, point, settling)
+        return
+    waiting = _after_failures(() if alive else of_slot, now)
     if waiting:
         yield hold(waiting, point=point)
         return
@@ -193,7 +198,8 @@ def _selection(policy: Policy, resource: ResourcePolicy, observed: Observed) -> 
         return
     home = resource.targets[0].vault
     if not seen.sources:
-        reason = "the selection is empty: nothing would be protected"
+        wanted = resource.options.model_dump(mode="json", by_alias=True, exclude_none=True)
+        reason = f"nothing in {home} matches {wanted}: nothing would be protected"
         yield Hold(policy.application, resource.name, home, "", reason, "empty-selection")
         return
     latest = next((point for point in observed.catalogue.of(resource.name) if point.usable), None)
@@ -210,7 +216,7 @@ def _selection(policy: Policy, resource: ResourcePolicy, observed: Observed) -> 
 
 def _drills(policy: Policy, resource: ResourcePolicy, observed: Observed, now: datetime) -> Iterator[Action]:
     rule = resource.drill
-    if rule is None or resource.native:
+    if rule is None or resource.native or not observed.drills:
         return
     for vault in rule.from_:
         if vault in observed.unread:

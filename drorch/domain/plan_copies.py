@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from drorch.domain.action import Action, Copy, Hold, Replicate, Ship, WriteRecord
+from drorch.domain.action import Action, Copy, Hold, Replicate, Settling, Ship, WriteRecord
 from drorch.domain.instant import to_text
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.policy import ResourcePolicy, VaultRule
@@ -72,7 +72,7 @@ def _bring(
         begun = observed.intents.get(f"{point.id}@{rule.vault}")
         if begun is not None and (there is None or there.partial) and now < begun + SETTLING:
             reason = f"a copy begun at {to_text(begun)} may still show; settling"
-            return Hold(application, resource.name, rule.vault, point.id, reason)
+            return Settling(application, resource.name, rule.vault, point.id, reason)
         tried = max((at for at in (begun, there.failed_at if there else None) if at is not None), default=None)
         if tried is not None and there is not None and not there.partial and now < tried + AFTER_FAILURE:
             reason += f"; next try at {to_text(tried + AFTER_FAILURE)}"

@@ -105,6 +105,13 @@ class Home(Frozen):
     provider: Name | None = None
     region: Text
 
+    @field_validator("account", mode="before")
+    @classmethod
+    def _by_name(cls, account: object) -> object:
+        if isinstance(account, int):
+            raise fault("account must be a name, not a number", "a key of aws.accounts, such as prod")
+        return account
+
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if (self.account is None) == (self.provider is None):

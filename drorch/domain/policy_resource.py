@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -246,6 +247,9 @@ def _native_targets(draft: Draft) -> Iterator[VaultRule]:
             continue
         place = (*draft.loc, "copies", index, "region")
         draft.problems.extend(_check_region(copy.region, place, draft.around.vocabulary))
+        if region and _partition(copy.region) != _partition(region):
+            hint = f"a region of the same partition as {region}"
+            draft.problems.append(Problem(place, "AWS cannot copy between partitions", hint))
         if copy.region in seen:
             draft.problems.append(Problem(place, f"region {copy.region} twice", seen[copy.region]))
         seen.setdefault(copy.region, "one entry per region")
@@ -253,6 +257,16 @@ def _native_targets(draft: Draft) -> Iterator[VaultRule]:
         if account and rules is not None:
             vault = native_vault_name(account, copy.region)
             yield VaultRule(vault=vault, keep=rules, every=copy.every, kms_key=copy.kms_key)
+
+
+_PARTITION = re.compile(r"(cn|us-gov|us-iso[a-z]?|eu-iso[a-z]?|eusc)-")
+"""Regions by their first letters, of AWS partitions with accounts of their own (botocore, partitions.json)."""
+
+
+def _partition(region: str) -> str:
+    """What the names of the region's partition begin with; "" for the commercial one."""
+    match = _PARTITION.match(region)
+    return match[1] if match else ""
 
 
 def _dump_targets(draft: Draft) -> Iterator[VaultRule]:

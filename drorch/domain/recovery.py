@@ -334,5 +334,5 @@ def _load_seconds(drills: Iterable[Drilled], resource: str, vault: str, size: in
     usable.sort(key=lambda drill: (drill.vault == vault, drill.at), reverse=True)
     if not usable:
         return None
-    seconds = usable[0].seconds.get("download", 0) + usable[0].seconds.get("load", 0)
+    seconds = sum(usable[0].seconds.get(phase, 0) for phase in ("download", "decrypt", "load"))
     return -(-size * seconds // usable[0].bytes)

@@ -202,6 +202,11 @@ class MemoryTarget:
         self._engine = engine
         self._with_globals = with_globals
 
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Of the fake itself."""
+        return {"memory": "1"}
+
     def prepare(self, facts: Mapping[str, object]) -> None:
         """Refused when the database holds anything or the dump is another engine's."""
         if facts.get("engine") != "memory":

@@ -223,6 +223,7 @@ class Host:
             intents=self.intents,
             limits=Limits(limits.dumps, limits.dumps_per_server),
             now=self.now,
+            drills=bool(self.config.encryption.identities),
         )
 
     @cached_property

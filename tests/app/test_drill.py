@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from dumped import APPLICATION, DATA, NOON, RESOURCE, SITE, World, table_rows
 from faults import FaultyStore
 
+from drorch import __version__
 from drorch.app.catalogue import read_vault
 from drorch.app.drill import DrillOrder, DrillOutcome, Scratch, run_drill
 from drorch.app.progress import Progress
@@ -86,11 +88,17 @@ class TestPassed:
         assert body["outcome"] == "passed"
         assert body["probes"] == [{"sql": COUNT.sql, "expected": ">= 300", "got": "300", "met": True}]
         assert body["counts"] == {"compared": 2, "differing": 0}
-        assert set(body["seconds"]) == {"download", "load", "probe", "total"}
+        assert set(body["seconds"]) == {"download", "decrypt", "load", "probe", "total"}
         assert all(seconds > 0 for seconds in body["seconds"].values())
-        assert body["seconds"]["total"] >= body["seconds"]["download"] + body["seconds"]["load"]
+        parts = [body["seconds"][phase] for phase in ("download", "decrypt", "load", "probe")]
+        assert body["seconds"]["total"] >= sum(parts)
         assert body["bytes"] == outcome.bytes > 0
-        assert "drorch" in body["tools"]
+        assert body["tools"] == {"drorch": __version__, "memory": "1"}
+
+    def test_seconds_are_rounded_up(self, world: World) -> None:
+        ticks = (number / 1000 for number in itertools.count())
+        seconds = drill(world, COUNT, ticker=lambda: next(ticks)).seconds
+        assert seconds == {"download": 1, "decrypt": 1, "load": 1, "probe": 1, "total": 1}
 
     def test_the_proof_names_no_table_but_those_of_the_probes(self, world: World) -> None:
         assert b"items" not in drill(world, COUNT).proof.data

@@ -171,5 +171,6 @@ def test_an_encrypted_cross_region_copy_needs_a_key_of_the_destination(aws: Embe
     assert snapshot(aws, "one")["KmsKeyId"] == home_key
     assert error_code(lambda: copied(aws, "one")) == "InvalidParameterCombination"
     assert error_code(lambda: copied(aws, "one", KmsKeyId=home_key)) == "KMSKeyNotAccessibleFault"
+    assert error_code(lambda: copied(aws, "one", KmsKeyId="alias/none")) == "KMSKeyNotAccessibleFault"
     made = copied(aws, "one", KmsKeyId=there)
     assert (made["Encrypted"], made["KmsKeyId"]) == (True, there)

@@ -120,6 +120,13 @@ def test_a_multi_region_key_decrypts_at_home_and_in_its_replica(aws: EmbeddedAws
         assert opened["Plaintext"] == b"secret"
 
 
+def test_a_key_is_for_encryption_unless_it_says_otherwise(aws: EmbeddedAws) -> None:
+    kms = client(aws, "kms")
+    assert kms.create_key()["KeyMetadata"]["KeyUsage"] == "ENCRYPT_DECRYPT"
+    made = kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")
+    assert made["KeyMetadata"]["KeyUsage"] == "SIGN_VERIFY"
+
+
 def test_a_single_region_key_still_decrypts_at_home_only(aws: EmbeddedAws) -> None:
     kms = client(aws, "kms")
     sealed = kms.encrypt(KeyId=kms.create_key()["KeyMetadata"]["KeyId"], Plaintext=b"secret")["CiphertextBlob"]

@@ -249,3 +249,15 @@ def test_never_better_than_the_truth(points: list[RecoveryPoint], where: Failure
     found = level(where, *points)
     assert found.rpo_attained == min(truth, default=None)
     assert found.rpo_verified is None or (found.rpo_attained is not None and found.rpo_verified >= found.rpo_attained)
+
+
+def test_an_empty_selection_attains_nothing_and_says_what_is_left_of_before() -> None:
+    """RPO +Inf: what is not selected is not protected, whatever points there are of what once was."""
+    promised = orders(objectives={REGION: Objective(rpo=hours(4))})
+    catalogue = Catalogue("shop", (point("p", hours(1), usable("gcs-eu", verified=True)),), ())
+    places = Places(DOMAINS)
+    found = status(policy(promised), catalogue, places, NOW, empty=frozenset({"orders"})).levels[REGION]
+    assert (found.rpo_attained, found.rpo_verified, found.rpo_met) == (None, None, False)
+    assert "selection is empty" in found.why
+    assert "gcs-eu" in found.why
+    assert status(policy(promised), catalogue, places, NOW, empty=frozenset({"other"})).levels[REGION].rpo_met

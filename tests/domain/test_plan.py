@@ -32,7 +32,7 @@ from planning import (
     the_cut,
 )
 
-from drorch.domain.action import EXECUTABLE, Action, Copy, Cut, Drill, Expire, Hold, Keep, Ship
+from drorch.domain.action import EXECUTABLE, Action, Copy, Cut, Drill, Expire, Hold, Keep, Settling, Ship
 from drorch.domain.catalogue import Catalogue, Drilled
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState, Member, Oddity, RecoveryPoint
@@ -183,6 +183,14 @@ def test_a_call_that_failed_is_held_with_back_off_and_an_alarm() -> None:
 @pytest.mark.parametrize(("count", "minutes"), [(1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (50, 60)])
 def test_back_off_doubles_up_to_an_hour(count: int, minutes: int) -> None:
     assert Failure(NOW, count, "").retry_at == NOW + timedelta(minutes=minutes)
+
+
+def test_what_settles_is_told_apart_from_what_merely_waits() -> None:
+    """A run that ends while a call of an earlier one is undecided has not done all that was due."""
+    due = planned(seen())
+    begun = {the_cut(due).point: NOW - timedelta(minutes=1)}
+    assert only(planned(seen(intents=begun)), Settling)
+    assert not only(planned(seen(running={"data": "cut (process 7)"})), Settling)
 
 
 # --- drills --------------------------------------------------------------------------------------------------------
@@ -360,3 +368,11 @@ def _nothing_rash(found: list[Action], points: list[RecoveryPoint], unread: dict
         assert len(left) >= min(floor, len(slots))
         kept_slots = [p.slot for p in left if not p.manual and not p.pinned]
         assert len(kept_slots) == len(set(kept_slots)), "one kept point per slot"
+
+
+def test_a_host_that_cannot_open_dumps_plans_no_drill() -> None:
+    """Identities lie only on hosts that run drills; the others leave them to those."""
+    resource = orders(drill=DrillRule(every=timedelta(days=7), from_=(OFF,)))
+    usable = point(SLOT, dumped(OFF), dumped(WEST), of="orders")
+    assert only(planned(seen(usable), resource), Drill)
+    assert not only(planned(seen(usable, drills=False), resource), Drill)

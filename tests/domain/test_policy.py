@@ -287,6 +287,10 @@ def changed(old: str, new: str, text: str = SHOP) -> str:
             "lives in AWS",
             "acc",
         ),
+        (changed("account: prod", "account: 111111111111"), "4:17", "must be a name, not a number", "such as prod"),
+        (changed("region: us-west-2", "region: cn-north-1"), "14:23", "cannot copy between partitions", "us-east-1"),
+        (changed("region: us-west-2", "region: us-gov-west-1"), "14:23", "cannot copy between partitions", ""),
+        (changed("region: us-west-2", "region: us-iso-east-1"), "14:23", "cannot copy between partitions", ""),
         (changed("account: prod, ", ""), "4:7", "home needs either account or provider", "{account: prod"),
         (changed("account: prod", "provider: aws"), "4:7", "a home in AWS names its account", "account: NAME"),
         # probes

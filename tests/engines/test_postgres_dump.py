@@ -15,7 +15,8 @@ from pgservers import PASSWORD, Running, free_port, running, taken
 
 from drorch.domain.errors import Busy, NotFound, Refused, Unavailable
 from drorch.engines.postgres import Connection, Options, PostgresEngine
-from drorch.engines.postgres.connection import translate
+from drorch.engines.postgres.connection import connect, translate
+from drorch.engines.postgres.place import Place
 from drorch.engines.postgres.server import PrivateServer
 
 SECRETS = {"pw": PASSWORD}
@@ -221,6 +222,29 @@ def test_tables_that_the_role_may_not_read_are_named(old: Running) -> None:
         assert set(taken(session)) == {"data.pgcustom", "globals.sql"}
 
 
+def test_large_objects_that_the_role_may_not_read_are_named(old: Running) -> None:
+    role, owner, database = old.role(), old.role(), old.database()
+    old.run(
+        *(f"SELECT lo_from_bytea({number}, 'x')" for number in (4001, 4002, 4003, 4004)),
+        f"ALTER LARGE OBJECT 4003 OWNER TO {owner}",
+        f"GRANT {owner} TO {role}",
+        f"GRANT pg_read_all_data TO {role}",
+        "GRANT SELECT ON LARGE OBJECT 4004 TO PUBLIC",
+        database=database,
+    )
+    with (
+        pytest.raises(Refused, match=r"may not read large objects 4001, 4002 ") as caught,
+        PostgresEngine().dump(old.options(database, role), {}, "exact"),
+    ):
+        pass
+    assert "GRANT SELECT ON LARGE OBJECT 4001" in caught.value.hint
+    old.run(f"GRANT SELECT ON LARGE OBJECT 4001, 4002 TO {role}", database=database)
+    with PostgresEngine().dump(old.options(database, role), {}, "exact") as session:
+        assert set(taken(session)) == {"data.pgcustom", "globals.sql"}
+    with PostgresEngine().dump(old.options(database), {}, "exact") as session:
+        assert set(taken(session)) == {"data.pgcustom", "globals.sql"}
+
+
 def _tcp(server: Running, **more: object) -> Options:
     values = {"host": "localhost", "port": server.server.port, "database": "postgres", "user": "remote"}
     values["password"] = {"credential": "pw"}
@@ -280,6 +304,21 @@ def test_a_wrong_password_is_refused_and_not_repeated_in_the_error(remote: Runni
         pass
     assert "not-the-password" not in str(caught.value)
     assert not isinstance(caught.value, NotFound)
+
+
+def test_a_missing_password_is_hinted_at_where_it_belongs(remote: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSFILE", "/dev/null")
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    place = Place("localhost", remote.server.port, "postgres", "remote", "verify-full", ca=str(remote.ca))
+    hints = {}
+    for operation in ("dump", "restore"):
+        with pytest.raises(Refused) as caught:
+            connect(place, operation)
+        hints[operation] = caught.value.hint
+    assert "connection: password: {credential: NAME}" in hints["dump"]
+    assert "PGPASSWORD" not in hints["dump"]
+    assert "--into-password-file" in hints["restore"]
+    assert "credential" not in hints["restore"]
 
 
 def test_an_unknown_database_is_not_found_and_an_unknown_role_refused(old: Running) -> None:

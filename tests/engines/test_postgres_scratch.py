@@ -72,6 +72,8 @@ def test_a_private_server_is_of_the_dumps_version_and_gone_at_the_end(
         assert place.probe("SELECT current_setting('server_version_num')::int / 10000") == old.major
         assert place.probe("SELECT current_setting('listen_addresses')") == ""
         assert place.probe("SELECT a FROM t") == 42
+        assert set(place.versions) == {"pg_restore", "postgres"}
+        assert all(text.startswith(f"{old.major}.") for text in place.versions.values())
         if os.geteuid() == 0:
             assert folder.stat().st_uid != 0
     assert _gone(folder)

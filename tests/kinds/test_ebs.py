@@ -150,7 +150,9 @@ def test_more_tag_keys_than_a_filter_takes_still_find_every_volume(ebs_world: Eb
     assert volume in {source.source_id for source in ebs_world.kind.sources(ACCOUNT, HOME, options)}
 
 
-@pytest.mark.parametrize("tags", [{}, {"aws:cloudformation:stack-name": "x"}, {"drorch:site": "x"}, {"": "x"}, {"tier": 1}])
+@pytest.mark.parametrize(
+    "tags", [{}, {"aws:cloudformation:stack-name": "x"}, {"drorch:site": "x"}, {"": "x"}, {"tier": 1}]
+)
 def test_options_that_cannot_select_are_refused(tags: Mapping[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Options.model_validate({"select": {"tags": tags}})

@@ -18,13 +18,15 @@ from drorch.demo.aws import EmbeddedAws
 from drorch.domain.errors import Refused, Unavailable
 
 HOME, SECOND, THIRD = clouds.REGIONS
+MINE = "123456789012"
+"""The account of the credentials that the tests run with."""
 ROLE = "arn:aws:iam::222222222222:role/drorch"
 
 
 @pytest.fixture
 def accounts(aws: EmbeddedAws) -> AwsAccounts:
     return AwsAccounts(
-        {"prod": AwsAccount(id="111111111111"), "vault": AwsAccount(id="222222222222", role_arn=ROLE)}, read_seconds=5
+        {"prod": AwsAccount(id=MINE), "vault": AwsAccount(id="222222222222", role_arn=ROLE)}, read_seconds=5
     )
 
 
@@ -94,7 +96,8 @@ def test_role_is_assumed_once_for_all_regions_in_the_region_first_needed(
     for region in (HOME, SECOND, THIRD):
         accounts.client("ec2", "vault", region).describe_snapshots(OwnerIds=["self"])
     assert aws.calls["sts", "AssumeRole", HOME] == 1
-    assert sum(count for (service, _, _), count in aws.calls.items() if service == "sts") == 1
+    asked = {call: count for (service, call, _), count in aws.calls.items() if service == "sts"}
+    assert asked == {"AssumeRole": 1, "GetCallerIdentity": 1}
     identity = accounts.client("sts", "vault", HOME).get_caller_identity()
     assert identity["Account"] == "222222222222"
     assert identity["Arn"].endswith("/drorch")
@@ -125,6 +128,34 @@ def test_role_without_any_credentials_is_refused_with_a_hint(monkeypatch: pytest
     with pytest.raises(Refused) as raised:
         accounts.client("ec2", "vault", HOME)
     assert "credentials" in raised.value.hint
+
+
+def test_credentials_of_another_account_are_refused_before_anything_is_asked_with_them(aws: EmbeddedAws) -> None:
+    accounts = AwsAccounts({"prod": AwsAccount(id="111111111111")})
+    for _ in range(2):
+        with pytest.raises(Refused, match=f"belong to account {MINE}, aws.accounts.prod says 111111111111"):
+            accounts.client("ec2", "prod", HOME)
+    assert aws.calls["sts", "GetCallerIdentity", HOME] == 2
+    assert "ec2" not in {service for service, _, _ in aws.calls}
+
+
+def test_identity_is_asked_once_per_account_in_the_region_asked_for(aws: EmbeddedAws, accounts: AwsAccounts) -> None:
+    for region in (SECOND, HOME):
+        accounts.client("ec2", "prod", region)
+        accounts.client("rds", "prod", region)
+    accounts.client("ec2", AMBIENT, HOME)
+    asked = {call: count for call, count in aws.calls.items() if call[0] != "s3"}
+    assert asked == {("sts", "GetCallerIdentity", SECOND): 1}
+
+
+def test_identity_that_cannot_be_asked_in_a_lost_region_blocks_nothing_and_is_asked_elsewhere(
+    aws: EmbeddedAws,
+) -> None:
+    accounts = AwsAccounts({"prod": AwsAccount(id="111111111111")})
+    aws.lose_region(SECOND)
+    assert accounts.client("ec2", "prod", SECOND).meta.region_name == SECOND
+    with pytest.raises(Refused, match="belong to account"):
+        accounts.client("ec2", "prod", HOME)
 
 
 def test_closed_accounts_make_new_clients(aws: EmbeddedAws, accounts: AwsAccounts) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import moto.kms.utils as kms_utils
 from moto.core.exceptions import ServiceException
-from moto.kms.models import kms_backends
+from moto.kms.models import KmsBackend, kms_backends
 
 from drorch.demo.repairs.replacing import around
 
@@ -26,6 +26,12 @@ _utils.CIPHERTEXT_HEADER_FORMAT = f">{_MULTI_REGION_ID_CHARACTERS}s{kms_utils.IV
 def _deserialize_ciphertext_blob(original: Any, ciphertext_blob: bytes) -> Any:
     ciphertext = original(ciphertext_blob)
     return ciphertext._replace(key_id=ciphertext.key_id.rstrip("\0"))
+
+
+@around(KmsBackend, "create_key")
+def _create_key(original: Any, self: Any, policy: str | None, key_usage: str | None, *args: Any, **kwargs: Any) -> Any:
+    """A key is for encryption unless it says otherwise (KMS API, CreateKey, KeyUsage)."""
+    return original(self, policy, key_usage or "ENCRYPT_DECRYPT", *args, **kwargs)
 
 
 def key_arn(account: str, region: str, key: str) -> str | None:

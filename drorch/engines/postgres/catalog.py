@@ -26,10 +26,11 @@ WHERE c.relkind IN ('r', 'p', 'S') AND {_OWN_RELATION}
   AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))
 ORDER BY 1"""
 
-# What lo_get and pg_dump ask of a large object's ACL; an owner without ACL has it all. 65 + 1 suffice to be named.
+# Opening for reading is what the ACL decides (PostgreSQL, lo_compat_privileges); no ACL means the owner alone.
 _UNREADABLE_LARGE = """
 SELECT l.oid FROM pg_catalog.pg_largeobject_metadata l
-WHERE NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
+WHERE current_setting('lo_compat_privileges') = 'off'
+  AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
   AND NOT EXISTS (SELECT FROM aclexplode(coalesce(l.lomacl, acldefault('L', l.lomowner))) AS acl
     WHERE acl.privilege_type = 'SELECT' AND (acl.grantee = 0 OR pg_has_role(acl.grantee, 'USAGE')))
 ORDER BY 1"""

@@ -23,7 +23,7 @@ _PASSING_CLASSES = frozenset({"08", "40", "53", "57", "58"})
 # A failed connection has no SQLSTATE in libpq: only the text tells. First match wins; anything else is Unavailable.
 _CONNECT: tuple[tuple[str, type[DrorchError], str], ...] = (
     ("password authentication failed", Refused, "check the user and the password"),
-    ("no password supplied", Refused, "give a password: `password: {credential: ...}`, PGPASSWORD or a passfile"),
+    ("no password supplied", Refused, "give a password: PGPASSWORD, a passfile (PGPASSFILE) or --into-password-file"),
     ("peer authentication failed", Refused, "the user must be the one drorch runs as, or use a password"),
     ("no pg_hba.conf entry", Refused, "the server's pg_hba.conf does not admit this user from this host in this way"),
     ("certificate verify failed", Refused, "name the server's certificate bundle: `ca:` (sslrootcert in a URL)"),
@@ -35,6 +35,9 @@ _CONNECT: tuple[tuple[str, type[DrorchError], str], ...] = (
     ("too many connections", Busy, "the server has no free connection"),
     ("remaining connection slots", Busy, "the server has no free connection"),
 )
+
+_NO_PASSWORD = {"dump": "name the password in the policy: `connection: password: {credential: NAME}`"}
+"""Where a missing password belongs, by operation, if not where a restore takes it from."""
 
 
 @contextmanager
@@ -104,6 +107,7 @@ def _connect_error(error: psycopg.Error, place: Place, operation: str) -> Drorch
         return Refused("the role does not exist", **where)
     for sign, kind, hint in _CONNECT:
         if sign in cause:
+            hint = _NO_PASSWORD.get(operation, hint) if sign == "no password supplied" else hint
             return kind("the database did not let us in", hint=hint, **where)
     if isinstance(error, psycopg.ProgrammingError):
         return Refused("the connection's settings are wrong", **where)

@@ -55,6 +55,15 @@ def check_readable(session: Session, resource: str) -> None:
             hint="GRANT pg_read_all_data to the role (PostgreSQL 14 or newer), or USAGE on the schemas and SELECT on "
             "all tables and sequences",
         )
+    closed = catalog.unreadable_large_objects(session)
+    if closed:
+        raise Refused(
+            f"this role may not read large objects {_listed(closed)}",
+            operation="dump",
+            resource=resource,
+            hint=f"GRANT SELECT ON LARGE OBJECT {closed[0]} TO the role (pg_read_all_data does not cover them), or "
+            "make it a member of the owner's role",
+        )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -50,6 +50,12 @@ class PostgresTarget:
         self._loaded = False
         self._superuser = False
         self._notes: list[str] = []
+        self._versions: dict[str, str] = {}
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """`pg_restore` and the server (`postgres`), as they say it themselves."""
+        return self._versions
 
     @property
     def _database(self) -> str:
@@ -60,6 +66,7 @@ class PostgresTarget:
         """See the port. Busy when another restore into the same database is running."""
         self._facts = DumpFacts.read(facts)
         self._client = self._choose_client(self._facts)
+        self._versions["pg_restore"] = self._client.version
         try:
             self._open(self._facts)
         except BaseException:
@@ -95,6 +102,7 @@ class PostgresTarget:
 
     def _check_server(self, session: Session, facts: DumpFacts) -> None:
         number, text = version(session)
+        self._versions["postgres"] = text
         needed = server_needed(facts.server_major, cast("Client", self._client).major)
         if major(number) < needed:
             made = f"the dump is of PostgreSQL {facts.server_version}, made by pg_dump {facts.client_version}"
