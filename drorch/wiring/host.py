@@ -164,20 +164,36 @@ class Host:
     # --- the loop ---
 
     @cached_property
+    def _state(self) -> Path:
+        """The state folder. Refused for root in a daemon's folder: the files it left would stop the daemon."""
+        state = self.config.state
+        owner = state.stat().st_uid if state.exists() else os.geteuid()
+        if os.geteuid() == 0 and owner != 0:
+            try:
+                name = pwd.getpwuid(owner).pw_name
+            except KeyError:
+                name = f"#{owner}"
+            raise Refused(
+                f"{state} belongs to {name}, and this is root",
+                hint=f"sudo -u {name} drorch ...: what root leaves there the daemon could not open any more",
+            )
+        return state
+
+    @cached_property
     def cache(self) -> Cache:
         """The disposable cache below the state folder."""
         trusted = ";".join(f"{entry.key.text()}@{entry.until}" for entry in self.trusted)
-        return Cache(self.config.state / "cache.sqlite", f"{self.config.site};{trusted}")
+        return Cache(self._state / "cache.sqlite", f"{self.config.site};{trusted}")
 
     @cached_property
     def locks(self) -> Locks:
         """The locks below the state folder."""
-        return Locks(self.config.state)
+        return Locks(self._state)
 
     @cached_property
     def intents(self) -> Intents:
         """The intents below the state folder."""
-        return Intents(self.config.state, self.clock.now())
+        return Intents(self._state, self.clock.now())
 
     @cached_property
     def observer(self) -> Observer:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from drorch.app.carry import Scene
+from drorch.app.clock import SystemClock
 from drorch.app.jobs import DrillJob, DumpJob, ShipJob
 from drorch.app.observe import World
 from drorch.crypto.age import new_identity
@@ -234,3 +237,16 @@ def test_policy_that_became_invalid_is_remembered_by_the_next_process(tmp_path: 
     assert (loaded.stale, loaded.policy.application) == (True, "shop")
     assert host.provenance("shop")["digest"] == loaded.digest
     assert host.provenance("nosuch") == {}
+
+
+def test_root_leaves_no_files_in_a_daemons_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sudo drorch status` beside a daemon of another user would leave a cache that the daemon cannot open."""
+    state = tmp_path / "state"
+    state.mkdir()
+    if os.geteuid() == 0:
+        os.chown(state, 65534, 65534)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    host = Host(cast("Any", SimpleNamespace(state=state)), SystemClock(), {})
+    with pytest.raises(Refused, match="sudo -u"):
+        _ = host.locks
+    assert list(state.iterdir()) == []
