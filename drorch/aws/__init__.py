@@ -122,7 +122,7 @@ class _AccountSession:
         self._checked = False
         if account.role_arn:
             # Set as the session's own, so that they refresh by themselves under every client made from it.
-            self._session._credentials = self._assumed(account.role_arn)
+            cast("Any", self._session)._credentials = self._assumed(account.role_arn)
 
     def client(self, service: str, region: str, attempts: int, endpoint: str) -> Any:
         """A new client; `AwsAccounts` caches it."""
