@@ -16,7 +16,7 @@ from pathlib import Path
 from drorch.domain import layout
 from drorch.domain.errors import Unavailable
 
-VERSION = 3
+VERSION = 4
 _SCHEMA = """
 create table if not exists meta (key text primary key, value text not null);
 create table if not exists record (
@@ -26,6 +26,8 @@ create table if not exists object (
   vault text not null, path text not null, size integer not null, primary key (vault, path)) without rowid;
 create table if not exists listing (name text primary key, at text not null, body text not null default '');
 create table if not exists text (name text primary key, body text not null);
+create table if not exists picture (
+  vault text not null, prefix text not null, ticket integer not null, primary key (vault, prefix)) without rowid;
 """
 
 
@@ -72,24 +74,41 @@ class Cache:
         keep: Iterable[str],
         records: Iterable[CachedRecord],
         objects: Mapping[str, int],
+        ticket: int | None = None,
     ) -> None:
         """What a complete listing below `prefixes` showed: `keep` stays, `records` are new, the rest is gone.
 
-        `objects` maps data paths to sizes. Every prefix ends with a slash.
+        `objects` maps data paths to sizes. Every prefix ends with a slash. `ticket` was drawn before the listing began:
+        what another process has listed since is newer, and stays as it is.
         """
         kept = set(keep)
+        ticket = self.ticket() if ticket is None else ticket
         with self._transaction() as db:
+            newer = _newer(db, vault, ticket)
             for prefix in prefixes:
                 known = db.execute(f"select path from record {_BELOW}", _below(vault, prefix)).fetchall()  # noqa: S608
-                gone = [(vault, path) for (path,) in known if path not in kept]
+                gone = [(vault, path) for (path,) in known if path not in kept and not path.startswith(newer)]
                 db.executemany("delete from record where vault = ? and path = ?", gone)
-                db.execute(f"delete from object {_BELOW}", _below(vault, prefix))  # noqa: S608
+                sizes = db.execute(f"select path from object {_BELOW}", _below(vault, prefix)).fetchall()  # noqa: S608
+                left = [(vault, path) for (path,) in sizes if path not in objects and not path.startswith(newer)]
+                db.executemany("delete from object where vault = ? and path = ?", left)
             db.executemany(
                 "insert or replace into record values (?, ?, ?, ?, ?, ?, ?)",
-                [(vault, r.path, r.fingerprint, r.written, r.trust, r.why, r.data) for r in records],
+                [
+                    (vault, r.path, r.fingerprint, r.written, r.trust, r.why, r.data)
+                    for r in records
+                    if not r.path.startswith(newer)
+                ],
             )
-            rows = [(vault, path, size) for path, size in objects.items()]
+            rows = [(vault, path, size) for path, size in objects.items() if not path.startswith(newer)]
             db.executemany("insert or replace into object values (?, ?, ?)", rows)
+            _remember(db, vault, prefixes, ticket)
+
+    def ticket(self) -> int:
+        """A number that says when a listing began, rising over all processes that share the file."""
+        with self._transaction() as db:
+            db.execute("insert into meta values ('ticket', '1') on conflict do update set value = value + 1")
+            return int(db.execute("select value from meta where key = 'ticket'").fetchone()[0])
 
     def holds(self, vault: str) -> bool:
         """Whether there is any record or object of the vault."""
@@ -150,6 +169,23 @@ def _below(vault: str, prefix: str) -> tuple[str, str, str]:
     return vault, prefix, prefix.removesuffix("/") + "0"
 
 
+def _newer(db: sqlite3.Connection, vault: str, ticket: int) -> tuple[str, ...]:
+    """The prefixes of which a listing that began later is stored already."""
+    rows = db.execute("select prefix from picture where vault = ? and ticket > ?", (vault, ticket))
+    return tuple(prefix for (prefix,) in rows.fetchall())
+
+
+def _remember(db: sqlite3.Connection, vault: str, prefixes: Iterable[str], ticket: int) -> None:
+    """Note when each prefix was listed; what lies below it was listed with it."""
+    for prefix in prefixes:
+        below = (vault, len(prefix), prefix, ticket)
+        db.execute("delete from picture where vault = ? and substr(prefix, 1, ?) = ? and ticket < ?", below)
+        db.execute(
+            "insert into picture values (?, ?, ?) on conflict do update set ticket = max(ticket, excluded.ticket)",
+            (vault, prefix, ticket),
+        )
+
+
 def _open(path: Path | None, trusted: str) -> sqlite3.Connection:
     if path is None:
         return _prepare(sqlite3.connect(":memory:", check_same_thread=False), trusted)
@@ -178,7 +214,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, trusted: str) -> sqlite3.Connection:
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = off")  # a torn cache is rebuilt; nothing in it is worth an fsync
-    tables = ("meta", "record", "object", "listing", "text")
+    tables = ("meta", "record", "object", "listing", "text", "picture")
     with connection:
         # The version is asked first: tables of another version need not even have the columns of this one.
         if connection.execute("pragma user_version").fetchone()[0] != VERSION:

@@ -65,6 +65,7 @@ class VaultReader:
         """
         scope = scope or Scope()
         records, data = scope.prefixes
+        ticket = self._cache.ticket()
         listed = {info.path: info for info in store.list(records)}
         objects = {info.path: info.size for info in store.list(data)}
         known = self._cache.fingerprints(store.vault, records)
@@ -80,7 +81,7 @@ class VaultReader:
             if record is not None:
                 keep.append(path)
                 fetched.append(record)
-        self._cache.replace(store.vault, scope.prefixes, keep, fetched, objects)
+        self._cache.replace(store.vault, scope.prefixes, keep, fetched, objects, ticket)
         if not scope.application:
             self._cache.set_listing(store.vault, to_text(now))
 

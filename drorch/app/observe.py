@@ -98,10 +98,12 @@ class Observer:
         """One pass over everything that the policies name. `fresh` lists every vault whatever its turn."""
         resources = [resource for policy in policies for resource in policy.resources if resource.native]
         homes, places = _places(resources)
-        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="observe") as pool:
+        # All at once: what does not answer must not make the rest of the pass wait in line behind it.
+        with ThreadPoolExecutor(max_workers=16, thread_name_prefix="observe") as pool:
             vaults = [pool.submit(self._vault, name, now, fresh) for name in self.vaults]
-            views = list(pool.map(lambda place: self._native(place, now), sorted(places)))
-            sources = list(pool.map(lambda place: self._sources(place, homes[place]), sorted(homes)))
+            seen = pool.map(lambda place: self._native(place, now), sorted(places))
+            listed = pool.map(lambda place: self._sources(place, homes[place]), sorted(homes))
+            views, sources = list(seen), list(listed)
             for future in vaults:
                 future.result()
         unread = dict(self._why)

@@ -30,7 +30,7 @@ GRACE = timedelta(seconds=20)
 _STEP = 0.05
 _WORST_FIRST = (6, 1, 4, 3, 5)
 """Contract, section 4; a fault in drorch itself is not hidden behind something that trying again may cure."""
-_ALARM_CODES = {"vault-unread": 4, "sources-unread": 4, "empty-selection": 3}
+_ALARM_CODES = {"vault-unread": 4, "sources-unread": 4, "empty-selection": 3, "drill-failed": 6}
 """Holds that kept this run from doing what was due; other alarms are told and leave the exit code alone."""
 
 
@@ -192,13 +192,15 @@ def _problems(seen: Pass) -> Iterator[tuple[int, str]]:
         yield InvalidInput.exit_code, f"invalid: {files} ({len(seen.policies.findings)} findings)"
     for vault, why in seen.world.unread.items():
         yield 4, f"{vault} was not read completely: {why}"
+    for application, fault in seen.faults.items():
+        yield 1, f"{application}: {fault}"
     for hold in seen.holds:
         if hold.alarm:
             yield _ALARM_CODES.get(hold.alarm, 0), f"{hold.application}/{hold.resource}: {hold.reason}"
 
 
 def _settling(seen: Pass) -> Iterator[str]:
-    """Calls of an earlier run whose outcome is not known: due work that this run could not do."""
+    """Due work that this run could not do, because something else is at it or its outcome is not known yet."""
     for hold in seen.holds:
         if isinstance(hold, Settling):
             yield f"{hold.application}/{hold.resource}: {hold.reason}"

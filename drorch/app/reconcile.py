@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -87,6 +87,7 @@ class Pass:
     started: tuple[Action, ...] = ()
     finished: tuple[Finished, ...] = ()
     running: int = 0
+    faults: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def holds(self) -> tuple[Hold, ...]:
@@ -135,20 +136,26 @@ class Reconciler:
         now = self._now()
         policies = self._load()
         world = self.observer.observe([loaded.policy for loaded in policies.valid], now, fresh=fresh)
-        plans = {
-            loaded.policy.application: self._plan(loaded.policy, world, now, valid=not loaded.stale)
-            for loaded in policies.valid
-        }
-        return Pass(now, policies, world, plans)
+        plans: dict[str, ApplicationPlan] = {}
+        faults: dict[str, str] = {}
+        for loaded in policies.valid:
+            name = loaded.policy.application
+            try:
+                plans[name] = self._plan(loaded.policy, world, now, valid=not loaded.stale)
+            except Exception as error:
+                faults[name] = f"a fault in drorch itself: {type(error).__name__}: {error}"
+                log.error("application not planned", application=name, exc_info=error)
+        return Pass(now, policies, world, plans, faults=faults)
 
-    def _plan(self, policy: Policy, world: World, now: datetime, *, valid: bool) -> ApplicationPlan:
+    def _plan(self, policy: Policy, world: World, now: datetime, *, valid: bool, held: str = "") -> ApplicationPlan:
+        """`held` names the resource whose lock is this process's own, for the action that is being planned."""
         catalogue = self.observer.catalogue(policy.application, world)
         observed = Observed(
             catalogue=catalogue,
             object_vaults=tuple(self.observer.vaults),
             unread=world.unread,
             sources={r.name: self.observer.sources_of(r, world) for r in policy.resources if r.native},
-            running=self._held_locks(policy),
+            running={name: holder for name, holder in self._held_locks(policy).items() if name != held},
             intents=self._intents.standing(),
             failures=self._failures,
             state_since=self._intents.since,
@@ -188,9 +195,7 @@ class Reconciler:
             self.observer.mark_new(self._now())
             started = self._start(admitted, seen)
         finished += self.harvest()
-        return Pass(
-            seen.at, seen.policies, seen.world, seen.plans, admitted.wait, started, finished, self.running_count()
-        )
+        return replace(seen, waiting=admitted.wait, started=started, finished=finished, running=self.running_count())
 
     def _running(self) -> Running:
         heavy = [action for action, _, _ in self._handles.values()]
@@ -229,6 +234,9 @@ class Reconciler:
             self._note(Finished(action, "", error))
             return False
         try:
+            if not self._still_wanted(action, seen):
+                lock.release()
+                return False
             handle = self._heavy.start(action, _scene(seen, action), lock)
         except DrorchError as error:
             lock.release()
@@ -237,6 +245,15 @@ class Reconciler:
         self._handles[action.key] = (action, handle, lock)
         log.info("action started", action=action.name, **_where(action), reason=action.reason)
         return True
+
+    def _still_wanted(self, action: Action, seen: Pass) -> bool:
+        """Look again under the lock, at this resource alone: another process may just have done it."""
+        for vault in self._vaults_of(action):
+            self.observer.refresh(vault, action.application, action.resource, self._now())
+        before = seen.plans[action.application]
+        valid = before.status.policy_valid
+        again = self._plan(before.policy, seen.world, seen.at, valid=valid, held=action.resource)
+        return any(a.key == action.key and a.point == action.point for a in again.actions)
 
     def _carry_out(self, actions: tuple[Action, ...], scene: Scene) -> list[Finished]:
         """One resource's light actions, one after the other under its lock."""

@@ -7,10 +7,13 @@ the same command may be given again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from queue import Empty, SimpleQueue
 
 from drorch.app.catalogue import read_vault
 from drorch.app.loading import Pace, Reader, load_artefact
@@ -23,12 +26,17 @@ from drorch.app.verifying import (
     manifest_of,
     verify_point,
 )
-from drorch.domain.catalogue import Catalogue, fold
+from drorch.domain.catalogue import Catalogue, VaultView, fold
 from drorch.domain.errors import Damaged, DrorchError, NotFound, Usage
 from drorch.domain.instant import to_text
 from drorch.domain.model import FailureDomain, Vault
 from drorch.domain.recovery import Choice, Newer, RestorePlan, Step, Wanted, choose_point, restore_plan
 from drorch.ports import Engine, ObjectStore, RestoreTarget
+
+LATECOMERS = 15.0
+"""Seconds that the remaining vaults still have once there is something to restore from: in a crisis a vault that hangs
+must not hold up the ones that answer.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,33 +146,87 @@ def plan_restore(
 
 
 def locate(request: RestoreRequest, stores: Mapping[str, ObjectStore], reader: Reader) -> tuple[Choice, Catalogue]:
-    """Read the records of every vault that can be read, and choose. Raises as `choose_point`."""
+    """Read the records of every vault that can be read, all at once, and choose.
+
+    The vault that was asked for is waited for to its end; any other at most `LATECOMERS` seconds more, once what was
+    read holds a point to restore. Raises as `choose_point`, and the error of a vault without which there is no choice.
+    """
     if request.vault and request.vault not in stores:
         raise NotFound(f"there is no vault {request.vault}", hint=f"there are {', '.join(stores) or 'none'}")
     if request.point and request.accept_unsigned not in ("", request.point):
         raise Usage("--point and --accept-unsigned name two points")
     now = reader.clock.now()
-    views, unread = [], {}
-    for name, store in stores.items():
-        vault = Vault(name, FailureDomain(provider="", region=""))
+
+    def choose(views: Mapping[str, VaultView], unread: Mapping[str, str]) -> tuple[Choice, Catalogue]:
+        read = tuple(name for name in stores if name in views)
+        catalogue = fold(request.application, [views[name] for name in read], (), lambda *_: True, now)
+        wanted = Wanted(
+            application=request.application,
+            resource=request.resource,
+            vaults=(request.vault,) if request.vault else read,
+            at=request.at,
+            point=request.point,
+            accept_unsigned=request.accept_unsigned,
+            unread=unread,
+        )
+        return choose_point(catalogue, wanted, now), catalogue
+
+    def enough(views: Mapping[str, VaultView]) -> bool:
+        if request.vault:
+            return request.vault in views
         try:
-            views.append(read_vault(store, vault, reader.keys, now, site=request.site, application=request.application))
-        except DrorchError as error:
-            if request.vault == name or len(stores) == 1:
-                raise
-            unread[name] = str(error)
-    catalogue = fold(request.application, views, (), lambda *_: True, now)
-    read = tuple(view.vault.name for view in views)
-    wanted = Wanted(
-        application=request.application,
-        resource=request.resource,
-        vaults=(request.vault,) if request.vault else read,
-        at=request.at,
-        point=request.point,
-        accept_unsigned=request.accept_unsigned,
-        unread=unread,
-    )
-    return choose_point(catalogue, wanted, now), catalogue
+            choose(views, {})
+        except DrorchError:
+            return False
+        return True
+
+    def read(name: str) -> VaultView:
+        vault = Vault(name, FailureDomain(provider="", region=""))
+        return read_vault(stores[name], vault, reader.keys, now, site=request.site, application=request.application)
+
+    needed = request.vault or (next(iter(stores)) if len(stores) == 1 else "")
+    return choose(*_read_all(tuple(stores), read, needed, enough))
+
+
+def _read_all(
+    names: Sequence[str],
+    read: Callable[[str], VaultView],
+    needed: str,
+    enough: Callable[[Mapping[str, VaultView]], bool],
+) -> tuple[dict[str, VaultView], dict[str, str]]:
+    """Views of the vaults that were read, and why the others were not. Raises the error of the `needed` one.
+
+    Nobody waits for the threads, at the end of the process neither: one that hangs in a read cannot be stopped.
+    """
+    arrivals: SimpleQueue[tuple[str, VaultView | BaseException]] = SimpleQueue()
+
+    def fetch(name: str) -> None:
+        try:
+            arrivals.put((name, read(name)))
+        except BaseException as error:  # noqa: BLE001 (raised again by who waits for it)
+            arrivals.put((name, error))
+
+    for name in names:
+        threading.Thread(target=fetch, args=(name,), name=f"read {name}", daemon=True).start()
+    views: dict[str, VaultView] = {}
+    unread: dict[str, str] = {}
+    deadline: float | None = None
+    while len(views) + len(unread) < len(names):
+        try:
+            name, found = arrivals.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+        except Empty:
+            late = f"did not answer within {LATECOMERS:g} s"
+            unread |= {name: late for name in names if name not in views and name not in unread}
+            break
+        if isinstance(found, BaseException):
+            if name == needed or not isinstance(found, DrorchError):
+                raise found
+            unread[name] = str(found)
+            continue
+        views[name] = found
+        if deadline is None and enough(views):
+            deadline = time.monotonic() + LATECOMERS
+    return views, unread
 
 
 def _require_counts(ready: Ready, target: RestoreTarget) -> None:

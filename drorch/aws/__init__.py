@@ -27,6 +27,14 @@ ATTEMPTS = 6
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
+"""For the bytes of objects (S3), and for calls that are sent once: giving those up early leaves their outcome open."""
+
+ASKING_ATTEMPTS = 4
+ASKING_READ_SECONDS = 20
+"""For repeatable calls of every service but S3. Their replies are one page, which takes AWS seconds, and the next pass
+asks again. A door that accepts connections and never answers would hold up a pass for many minutes otherwise.
+"""
+
 IDENTITY_SECONDS = 5
 """For the question whose credentials these are: a region that is lost must not hold up work in another."""
 POOL = 32
@@ -69,7 +77,7 @@ class AwsAccounts:
             ) from None
 
     def client(self, service: str, account: str, region: str, *, repeatable: bool = True, endpoint: str = "") -> Any:
-        """A botocore client, the same one for the same arguments.
+        """A botocore client, the same one for the same arguments; of S3 a patient one, of the others less so.
 
         `repeatable=False` sends each request once: for the calls that AWS gives no client token (CreateSnapshot,
         CreateSnapshots, CopySnapshot, CreateImage), where a blind repetition makes a second snapshot. `endpoint` is
@@ -90,9 +98,18 @@ class AwsAccounts:
         with self._lock:
             if key not in self._clients:
                 with mapped(f"{service} client", resource=f"{account}.{region}"):
-                    attempts = self._attempts if repeatable else 1
-                    self._clients[key] = session.client(service, region, attempts, endpoint)
+                    attempts, read_seconds = self._patience(service, repeatable=repeatable)
+                    self._clients[key] = session.client(service, region, attempts, read_seconds, endpoint)
             return self._clients[key]
+
+    def _patience(self, service: str, *, repeatable: bool) -> tuple[int, float]:
+        """Attempts, and seconds to wait for bytes in each."""
+        read_seconds = self._timeouts[1]
+        if not repeatable:
+            return 1, read_seconds
+        if service == "s3":
+            return self._attempts, read_seconds
+        return min(ASKING_ATTEMPTS, self._attempts), min(ASKING_READ_SECONDS, read_seconds)
 
     def close(self) -> None:
         """Close every connection. Clients made before must not be used again."""
@@ -124,7 +141,7 @@ class _AccountSession:
             # Set as the session's own, so that they refresh by themselves under every client made from it.
             cast("Any", self._session)._credentials = self._assumed(account.role_arn)
 
-    def client(self, service: str, region: str, attempts: int, endpoint: str) -> Any:
+    def client(self, service: str, region: str, attempts: int, read_seconds: float, endpoint: str) -> Any:
         """A new client; `AwsAccounts` caches it."""
         from botocore.config import Config
 
@@ -140,7 +157,7 @@ class _AccountSession:
         config = Config(
             retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=self._timeouts[0],
-            read_timeout=self._timeouts[1],
+            read_timeout=read_seconds,
             max_pool_connections=POOL,
             **options,
         )
@@ -247,7 +264,7 @@ class _AnyRegionSts:
         config = Config(
             retries={"mode": "standard", "total_max_attempts": 2},
             connect_timeout=self._timeouts[0],
-            read_timeout=self._timeouts[1],
+            read_timeout=min(ASKING_READ_SECONDS, self._timeouts[1]),
         )
         lost: Exception | None = None
         for region in self._regions:

@@ -173,7 +173,8 @@ def _configured(config: str | None, said: _Said) -> _Sources:
         except DrorchError as error:
             tell(f"{name} cannot be opened: {error}", color="yellow")
     trusted = [_trusted(text) for text in said.trust] or list(host.trusted)
-    identities = _identities(said) if said.identities else host.identities()
+    # A plan opens no dump, so it needs no identity, and none that is out of reach keeps it from being shown.
+    identities = _identities(said) if said.identities or said.plan_only else host.identities()
     tools = {name: list(folders) for name, folders in host.config.tools.items()}
     engine = adapters.build_engine(adapters.engine_of_target(said.into), tools)
     line = ProgressLine(quiet=said.as_json)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -56,14 +57,34 @@ class Counts(Protocol):
 
 
 class Publisher:
-    """Keeps the last good picture: after a pass that failed it is shown as the older picture that it is."""
+    """Keeps the last good picture: after a pass that failed it is shown as the older picture that it is.
 
-    def __init__(self, state: Path, version: str, counts: Counts, now: datetime) -> None:
-        self.page = ""
+    `monotonic` gives seconds: what passed since the last pass ended is added to the ages of that picture.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        version: str,
+        counts: Counts,
+        now: datetime,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.alarms = Alarms()
+        self._monotonic = monotonic
+        self._shown: tuple[Facts, datetime, float] | None = None
+        """The last facts that could be rendered, when, and on what second; replaced whole, read by other threads."""
         self._file = state / METRICS_FILE
         self._counts = counts
         self._facts = Facts(now, version)
+
+    @property
+    def page(self) -> str:
+        """The metrics as of now, so that ages grow while a pass takes long; "" before the first pass has ended."""
+        if self._shown is None:
+            return ""
+        facts, at, since = self._shown
+        return render(facts, at + timedelta(seconds=max(self._monotonic() - since, 0.0)))
 
     def passed(self, seen: Pass, seconds: float, now: datetime) -> None:
         """A pass ended well."""
@@ -100,8 +121,9 @@ class Publisher:
             pass_ended=now,
         )
         try:
-            self.page = render(self._facts, now)
-            write_page(self._file, self.page)
+            text = render(self._facts, now)
+            self._shown = (self._facts, now, self._monotonic())
+            write_page(self._file, text)
         except DrorchError as error:
             log.warning("metrics file not written", error=str(error))
         except Exception as error:

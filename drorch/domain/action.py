@@ -144,7 +144,7 @@ class Hold(Action):
 
 @dataclass(frozen=True, slots=True)
 class Settling(Hold):
-    """Held because a call whose outcome is not known may still show: it is under way, as far as anybody knows."""
+    """Due, and held because something is under way: another process at the resource, or a call that may still show."""
 
 
 EXECUTABLE: tuple[type[Action], ...] = (Cut, Copy, Ship, WriteRecord, Replicate, Drill)

@@ -143,9 +143,9 @@ def _native_records(
 
 
 def _data_ids(application: str, vaults: Sequence[VaultView]) -> set[str]:
-    prefix = f"{layout.DATA}{application}/"
-    folders = {path.split("/", 6)[5] for view in vaults for path in view.objects if path.startswith(prefix)}
-    return {folder.partition("-")[2] for folder in folders}
+    """Ids of points whose data lie somewhere; objects that lie where no data do are not ours to read."""
+    named = (layout.of_data(path) for view in vaults for path in view.objects)
+    return {data[2].partition("-")[2] for data in named if data is not None and data[0] == application}
 
 
 def _not_believed(seen: Iterable[SeenRecord]) -> Iterator[Oddity]:
@@ -261,16 +261,24 @@ def _with_marks(point: RecoveryPoint, records: Sequence[SeenRecord], now: dateti
         return point
     marks = [record for record in records if record.record.type == RecordType.MARK]
     pinned, until = _pin(marks, now)
-    proofs: dict[str, datetime] = {}
-    for seen in records:
-        proof = seen.record
-        if proof.type == RecordType.PROOF and seen.trust is Trust.SIGNED and proof.text("outcome") == "passed":
-            vault = proof.text("vault")
-            proofs[vault] = max(proof.at, proofs.get(vault, proof.at))
+    verified = _verified(records)
     copies = tuple(
-        replace(copy, verified_at=proofs.get(copy.vault), state=_state(copy, marks)) for copy in point.copies
+        replace(copy, verified_at=verified.get(copy.vault), state=_state(copy, marks)) for copy in point.copies
     )
     return replace(point, pinned=pinned, pin_until=until, copies=copies)
+
+
+def _verified(records: Sequence[SeenRecord]) -> dict[str, datetime]:
+    """When the copy in each vault was proved. The newest proof decides: what failed since is not known to restore."""
+    newest: dict[str, tuple[datetime, bool]] = {}
+    for seen in records:
+        proof = seen.record
+        if proof.type == RecordType.PROOF and seen.trust is Trust.SIGNED:
+            vault, found = proof.text("vault"), (proof.at, proof.text("outcome") == "passed")
+            known = newest.get(vault, found)
+            # On a tie the failure counts.
+            newest[vault] = max(known, found, key=lambda entry: (entry[0], not entry[1]))
+    return {vault: at for vault, (at, passed) in newest.items() if passed}
 
 
 def _pin(marks: Sequence[SeenRecord], now: datetime) -> tuple[bool, datetime | None]:

@@ -123,7 +123,7 @@ def _copies(
     oddities: list[Oddity] = []
     for vault, snapshots in by_vault.items():
         recorded = [(where, record) for where, record in records if record.text("vault") == vault]
-        copies[vault], odd = _copy(vault, snapshots, recorded)
+        copies[vault], odd = _copy(vault, snapshots, recorded, _told(records))
         oddities.extend(odd)
     for vault in sorted({record.text("vault") for _, record in records} - set(copies)):
         recorded = [(where, record) for where, record in records if record.text("vault") == vault]
@@ -131,11 +131,19 @@ def _copies(
     return tuple(copies[name] for name in sorted(copies)), oddities
 
 
+def _told(records: Sequence[tuple[str, Record]]) -> set[str]:
+    """The members and their sources in the point's latest signed record. A copy's source is a member of the cut."""
+    if not records:
+        return set()
+    _, latest = max(records, key=lambda entry: entry[1].at)
+    return {str(name) for m in latest.body["members"] for name in (m["native_id"], m.get("source_id")) if name}
+
+
 def _copy(
-    vault: str, snapshots: Sequence[NativeSnapshot], recorded: Sequence[tuple[str, Record]]
+    vault: str, snapshots: Sequence[NativeSnapshot], recorded: Sequence[tuple[str, Record]], told: set[str]
 ) -> tuple[Copy, list[Oddity]]:
-    chosen, oddities = _chosen(vault, snapshots, recorded)
-    state, why = _state(tuple(chosen.values()))
+    chosen, oddities, excess = _chosen(vault, snapshots, recorded, told)
+    state, why = (CopyState.FAILED, excess) if excess else _state(tuple(chosen.values()))
     ids = {snapshot.native_id for snapshot in chosen.values()}
     matching = [
         (where, record) for where, record in recorded if {m["native_id"] for m in record.body["members"]} == ids
@@ -144,7 +152,7 @@ def _copy(
         Member(native_id=s.native_id, source_id=source, bytes=s.bytes) for source, s in sorted(chosen.items())
     )
     usable_at = min((t for _, r in matching if (t := r.time("usable_at"))), default=None)
-    failed = [s.started for s in snapshots if s.state == "failed" and s.started is not None]
+    failed = [s.started for s in snapshots if (excess or s.state == "failed") and s.started is not None]
     return (
         Copy(
             vault=vault,
@@ -162,11 +170,12 @@ def _copy(
 
 
 def _chosen(
-    vault: str, snapshots: Sequence[NativeSnapshot], recorded: Sequence[tuple[str, Record]]
-) -> tuple[dict[str, NativeSnapshot], list[Oddity]]:
-    """Source -> its snapshot. A signed record's word, the latest whose members all exist; else the earliest of each.
+    vault: str, snapshots: Sequence[NativeSnapshot], recorded: Sequence[tuple[str, Record]], told: set[str]
+) -> tuple[dict[str, NativeSnapshot], list[Oddity], str]:
+    """Source -> its snapshot; what does not fit; and why nobody can tell which are the point's own, "" if one can.
 
-    What a record does not list cannot join the point later, whatever tags it bears.
+    A signed record's word, the latest whose members all exist; else the earliest of each source. What a record does
+    not list cannot join the point later, whatever tags it bears.
     """
     alive = {snapshot.native_id: snapshot for snapshot in snapshots if snapshot.state != "failed"}
     whole = [record for _, record in recorded if {m["native_id"] for m in record.body["members"]} <= alive.keys()]
@@ -174,7 +183,7 @@ def _chosen(
         latest = max(whole, key=lambda record: record.at)
         chosen = {_source(s): s for m in latest.body["members"] if (s := alive.pop(m["native_id"], None)) is not None}
         what = "bears the tags of a point whose signed record does not list it"
-        return chosen, [Oddity(vault, f"{extra} {what}") for extra in sorted(alive)]
+        return chosen, [Oddity(vault, f"{extra} {what}") for extra in sorted(alive)], ""
     chosen = {}
     oddities: list[Oddity] = []
     for snapshot in sorted(snapshots, key=lambda s: (s.state == "failed", str(s.started or ""), s.native_id)):
@@ -185,7 +194,16 @@ def _chosen(
             kept = chosen[source].native_id
             what = f"{snapshot.native_id} is a second snapshot of {source} for one point (kept: {kept})"
             oddities.append(Oddity(vault, what))
-    return chosen, oddities
+    excess = _excess(tuple(chosen.values()))
+    if not excess:
+        return chosen, oddities, ""
+    own = {source: s for source, s in chosen.items() if source in told or s.native_id in told}
+    if own and not _excess(tuple(own.values())):
+        strangers = sorted(s.native_id for source, s in chosen.items() if source not in own)
+        what = "bears the tags of a point whose signed record does not list its source"
+        return own, [*oddities, *(Oddity(vault, f"{stranger} {what}") for stranger in strangers)], ""
+    names = ", ".join(sorted(s.native_id for s in chosen.values()))
+    return chosen, [*oddities, Oddity(vault, f"{excess} ({names})")], excess
 
 
 def _source(snapshot: NativeSnapshot) -> str:
@@ -229,6 +247,26 @@ def missing_calls(members: Sequence[NativeSnapshot]) -> str:
         if seen[call] < wanted:
             return f"creating call {call} of {calls}: {seen[call]} of {wanted} members seen"
     return "" if len(seen) >= calls else f"{len(seen)} of {calls} creating calls seen"
+
+
+def _excess(members: Sequence[NativeSnapshot]) -> str:
+    """Why there are more members, one of each source, than the point's creating calls made; "" when there are not.
+
+    Tags can be written by whoever may tag, so a snapshot that drorch did not make can bear a point's valid ones. It
+    cannot do so unseen: it is one too many for its call, or tells another number of members or of calls.
+    """
+    sets = [set_of(member) for member in members]
+    divisions = sorted({calls for _, calls, _ in sets})
+    if len(divisions) > 1:
+        told = " and ".join(str(calls) for calls in divisions)
+        return f"its members tell of {told} creating calls: {len(members)} snapshots claim to be of it"
+    seen = Counter(call for call, _, _ in sets)
+    for call in sorted(seen):
+        made = min(wanted for number, _, wanted in sets if number == call)
+        if seen[call] > made:
+            count = f"creating call {call} has {seen[call]} members, {made} were made"
+            return f"{count}: {len(members)} snapshots claim to be of it"
+    return ""
 
 
 def _recorded_copy(vault: str, recorded: Sequence[tuple[str, Record]], *, gone: bool) -> Copy:

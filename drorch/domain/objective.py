@@ -179,14 +179,15 @@ def _standing(
 
 
 def _measured_rto(resource: str, surviving: set[str], drills: Iterable[Drilled]) -> timedelta | None:
-    """The last passed drill's time from a vault that survives; the quickest vault counts."""
+    """The last drill's time from a vault that survives, if it passed; the quickest vault counts."""
     latest: dict[str, Drilled] = {}
     for drill in drills:
-        if drill.resource == resource and drill.passed and drill.vault in surviving and "total" in drill.seconds:
+        if drill.resource == resource and drill.vault in surviving:
             known = latest.get(drill.vault)
             if known is None or drill.at > known.at:
                 latest[drill.vault] = drill
-    return min((timedelta(seconds=drill.seconds["total"]) for drill in latest.values()), default=None)
+    passed = [drill for drill in latest.values() if drill.passed and "total" in drill.seconds]
+    return min((timedelta(seconds=drill.seconds["total"]) for drill in passed), default=None)
 
 
 def _why(

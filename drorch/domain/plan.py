@@ -126,7 +126,8 @@ def _cuts(
         ids = {point_id(policy.application, resource.name, slot, n): n for n in range(1, attempt + 1)}
         attempt, point = ids.get(resumed.id, attempt), resumed.id
     if resource.name in observed.running:
-        yield hold(f"slot {slot}: {observed.running[resource.name]} is running", point=point)
+        reason = f"slot {slot}: {observed.running[resource.name]} is running"
+        yield Settling(policy.application, resource.name, home, point, reason)
         return
     settling = _settling(resource, observed, point, slot, now)
     if settling:
@@ -233,10 +234,13 @@ def _drills(policy: Policy, resource: ResourcePolicy, observed: Observed, now: d
         elif not last.passed and now >= last.at + min(rule.every, timedelta(days=1)):
             reason = f"the drill at {to_text(last.at)} failed"
         else:
+            if not last.passed:
+                reason = f"the drill of {last.point} at {to_text(last.at)} failed; it is tried again within a day"
+                yield Hold(policy.application, resource.name, vault, last.point, reason, "drill-failed")
             continue
         if resource.name in observed.running:
             reason = f"drill from {vault} is due, but {observed.running[resource.name]} is running"
-            yield Hold(policy.application, resource.name, vault, found.id, reason)
+            yield Settling(policy.application, resource.name, vault, found.id, reason)
         else:
             yield Drill(policy.application, resource.name, vault, found.id, reason)
 

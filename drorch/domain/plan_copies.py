@@ -82,7 +82,8 @@ def _bring(
         reason += "; a damaged copy is repaired from a good one in a later version, never written over"
         return Hold(application, resource.name, rule.vault, point.id, reason, "copy-damaged")
     if resource.name in observed.running:
-        return Hold(application, resource.name, rule.vault, point.id, f"{observed.running[resource.name]} is running")
+        reason = f"{rule.vault} lacks it, but {observed.running[resource.name]} is running"
+        return Settling(application, resource.name, rule.vault, point.id, reason)
     return Ship(application, resource.name, rule.vault, point.id, reason, source.vault)
 
 

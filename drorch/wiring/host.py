@@ -108,9 +108,25 @@ class Host:
         """What point ids are made with."""
         return ids.site_key(self.signing_key())
 
-    @cached_property
+    @property
     def trusted(self) -> tuple[TrustedKey, ...]:
-        """The keys whose records count: the configured ones, and this host's own unless it is listed with an end."""
+        """The keys whose records count for who reads: the listed ones alone while this host's own cannot be read.
+
+        Refused when it cannot be read and none is listed.
+        """
+        try:
+            return self._trusted_and_own
+        except Refused:
+            listed = tuple(entry.trusted for entry in self.config.signing.trusted)
+            if not listed:
+                raise
+            return listed
+
+    @cached_property
+    def _trusted_and_own(self) -> tuple[TrustedKey, ...]:
+        """The configured keys, and this host's own unless it is listed with an end. Refused when that is unreadable:
+        what lives on in a daemon must not be made without it, or its own records would not count once it is back.
+        """
         listed = [entry.trusted for entry in self.config.signing.trusted]
         own = self.signing_key().public if self.config.signing.key is not None else None
         if own is not None and own not in [trusted.key for trusted in listed]:
@@ -182,7 +198,7 @@ class Host:
     @cached_property
     def cache(self) -> Cache:
         """The disposable cache below the state folder."""
-        trusted = ";".join(f"{entry.key.text()}@{entry.until}" for entry in self.trusted)
+        trusted = ";".join(f"{entry.key.text()}@{entry.until}" for entry in self._trusted_and_own)
         return Cache(self._state / "cache.sqlite", f"{self.config.site};{trusted}")
 
     @cached_property
@@ -203,10 +219,12 @@ class Host:
             vaults=self.vaults,
             store_of=self.store,
             kinds=self.kinds,
-            reader=VaultReader(self.cache, self.trusted, self.config.site),
+            reader=VaultReader(self.cache, self._trusted_and_own, self.config.site),
             cache=self.cache,
             valid_id=self.valid_id,
-            marks=VaultMarks(self.config.site, self.trusted, self.signing_key, self.config.encryption.recipients),
+            marks=VaultMarks(
+                self.config.site, self._trusted_and_own, self.signing_key, self.config.encryption.recipients
+            ),
         )
 
     @cached_property
@@ -216,7 +234,7 @@ class Host:
             site=self.config.site,
             native=NativeHands(self.config.site, self.kinds, self.intents),
             signing=self.signing_key,
-            trusted=self.trusted,
+            trusted=self._trusted_and_own,
             store_of=self.store,
         )
 

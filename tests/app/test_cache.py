@@ -114,3 +114,18 @@ def test_listings_and_policy_texts() -> None:
     cache.set_texts({"a.yaml": "x", "b.yaml": "y"})
     cache.set_texts({"b.yaml": "z"})
     assert cache.texts() == {"b.yaml": "z"}
+
+
+def test_an_older_listing_does_not_undo_what_was_listed_since(tmp_path: Path) -> None:
+    """A slow `drorch status` beside the daemon: it began to list before the dump that the daemon has read back."""
+    slow, daemon = (Cache(tmp_path / "cache.sqlite", "key") for _ in range(2))
+    before = slow.ticket()
+    shop = f"{DATA}shop/orders/"
+    daemon.replace("eu", (shop,), [], [], {f"{shop}p2/data": 2})
+    slow.replace("eu", (RECORDS, DATA), [], [], {f"{shop}p1/data": 1, f"{DATA}other/x/p/data": 3}, before)
+    assert slow.objects("eu", "shop") == {f"{shop}p2/data": 2}, "the newer picture of this resource stays"
+    assert slow.objects("eu", "other") == {f"{DATA}other/x/p/data": 3}, "the rest is taken"
+    after = slow.ticket()
+    slow.replace("eu", (RECORDS, DATA), [], [], {f"{shop}p1/data": 1}, after)
+    assert daemon.objects("eu", "shop") == {f"{shop}p1/data": 1}
+    assert daemon.objects("eu", "other") == {}

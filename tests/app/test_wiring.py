@@ -228,6 +228,27 @@ def test_hosts_own_key_counts_unless_the_configuration_gives_it_an_end(tmp_path:
     assert only.until is not None
 
 
+def test_listed_keys_count_for_reading_while_the_own_one_is_out_of_reach_and_the_own_one_once_it_is_back(
+    tmp_path: Path,
+) -> None:
+    home, listed = Home(tmp_path), SecretKey.generate().public
+    with_own = [home.key.public]
+    (tmp_path / "signing.key").rename(tmp_path / "away")
+    with pytest.raises(Refused, match="is not there"):
+        _ = home.host.trusted
+    path = tmp_path / "drorch.yaml"
+    path.write_text(path.read_text().replace("signing.key}}", f'signing.key}}, trusted: ["{listed.text()}"]}}'))
+    host = open_host(str(path), environ={})
+    assert [trusted.key for trusted in host.trusted] == [listed]
+    with pytest.raises(Refused, match="is not there"):
+        _ = host.site_key
+    with pytest.raises(Refused, match="is not there"):
+        _ = host.observer
+    (tmp_path / "away").rename(tmp_path / "signing.key")
+    assert [trusted.key for trusted in host.trusted] == [listed, *with_own]
+    assert host.observer is not None
+
+
 def test_policy_that_became_invalid_is_remembered_by_the_next_process(tmp_path: Path) -> None:
     home = Home(tmp_path)
     assert [p.stale for p in home.host.policies().valid] == [False]

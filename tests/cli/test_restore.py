@@ -88,6 +88,21 @@ def test_plan_touches_nothing_and_estimates_from_drills(lived: Desk) -> None:
     assert "never" not in {str(name) for name in databases(lived)}
 
 
+def test_plan_needs_neither_the_identity_nor_the_signing_key(lived: Desk) -> None:
+    text = lived.config.read_text()
+    assert text.count("{file: key.txt}") == text.count("{file: signing.key}") == 1
+    config = lived.folder / "keyless.yaml"
+    config.write_text(text.replace("{file: key.txt}", "{file: gone}").replace("{file: signing.key}", "{file: gone}"))
+    command = ("--config", str(config), "restore", "shop", "--into", target(lived, "never"))
+    said = typed(*command, "--plan", "--json", environ=lived.environ)
+    assert said.code == 0, said.err
+    assert said.json["point"] == lived.points()[0]["id"]
+    said = typed(*command, "--yes", environ=lived.environ)
+    assert said.code == 3
+    assert "is not there" in said.err
+    assert "never" not in {str(name) for name in databases(lived)}
+
+
 def test_point_in_time_is_the_newest_not_after_it(lived: Desk) -> None:
     newest, oldest = lived.points()
     at = oldest["cut_at"].replace("Z", "+00:00")

@@ -249,6 +249,29 @@ def test_proofs_verify_the_copy_they_were_made_from_and_only_signed_passed_ones(
     assert [odd.what for odd in found.oddities] == [f"the record {forged.path} counts for nothing: no"]
 
 
+def test_the_newest_proof_of_a_copy_decides_whether_it_is_verified() -> None:
+    """A copy that was proved last week and failed today is not known to restore."""
+    earlier = seen(record(RecordType.PROOF, at=NOW - timedelta(days=7), vault=EU, outcome="passed"))
+    failed = seen(record(RecordType.PROOF, at=NOW, vault=EU, outcome="failed"))
+    again = seen(record(RecordType.PROOF, at=NOW + timedelta(hours=1), vault=EU, outcome="passed"))
+    made = manifest()
+    for proofs, verified in (
+        ([earlier], NOW - timedelta(days=7)),
+        ([earlier, failed], None),
+        ([earlier, failed, again], NOW + timedelta(hours=1)),
+    ):
+        found = folded([view(EU, seen(made), *proofs, objects=objects_of(made))])
+        assert the_copy(found, EU).verified_at == verified
+
+
+def test_an_object_where_no_data_lie_stops_nothing() -> None:
+    """A desktop's hidden file in a folder vault is nobody's data."""
+    made = manifest()
+    stray = {"drorch/v1/data/shop/Thumbs.db": 1, "drorch/v1/data/shop/orders/x": 1, "drorch/v1/data/desktop.ini": 1}
+    found = folded([view(EU, seen(made), objects=objects_of(made) | stray)])
+    assert the_copy(found, EU).usable
+
+
 def test_a_proof_that_lies_in_three_vaults_is_one_drill() -> None:
     proof = record(RecordType.PROOF, vault=EU, outcome="passed")
     found = folded([view(name, seen(proof, name)) for name in (EU, NAS, "s3")])
@@ -297,6 +320,58 @@ def test_a_second_snapshot_of_one_source_is_reported_the_first_stays() -> None:
     assert "snap-0 is a second snapshot of vol-1" in found.oddities[0].what
     again = folded([], [natives(snapshot(state="failed"), late)])
     assert the_copy(again, HOME).state is CopyState.USABLE and not again.oddities
+
+
+def members_of(*sets: str, vault: str = HOME) -> list[NativeSnapshot]:
+    """Snapshots snap-1, snap-2 ... of vol-1, vol-2 ... with these sets; elsewhere copy-1 ... of snap-1 ..."""
+    if vault == HOME:
+        return [snapshot(f"snap-{n}", source_id=f"vol-{n}", tags={"drorch:set": s}) for n, s in enumerate(sets, 1)]
+    return [copied(f"copy-{n}", f"snap-{n}", tags={"drorch:set": s}) for n, s in enumerate(sets, 1)]
+
+
+@pytest.mark.parametrize("vault", [HOME, AWAY])
+@pytest.mark.parametrize(
+    ("sets", "why"),
+    [
+        (["1/1:2"] * 3, "creating call 1 has 3 members, 2 were made: 3 snapshots claim to be of it"),
+        (["1/2:2", "1/2:2", "1/2:3", "2/2:1"], "creating call 1 has 3 members, 2 were made: 4 snapshots"),
+        (["1/2:1", "2/2:1", "2/2:1"], "creating call 2 has 2 members, 1 were made: 3 snapshots"),
+        (["1/2:1", "2/2:1", "3/3:1"], "its members tell of 2 and 3 creating calls: 3 snapshots"),
+        (["1/1:2", "1/1:2", "no set"], "creating call 1 has 3 members, 1 were made"),
+    ],
+)
+def test_more_members_than_were_made_fail_a_copy_of_which_nothing_is_recorded(
+    vault: str, sets: list[str], why: str
+) -> None:
+    """A stranger's snapshot that bears a point's valid tags does not get into its signed record."""
+    members = members_of(*sets, vault=vault)
+    found = folded([], [natives(*members, vault=vault)])
+    copy = the_copy(found, vault)
+    assert copy.state is CopyState.FAILED and copy.why.startswith(why)
+    assert not copy.partial and not copy.recorded_in and copy.failed_at == members[0].started
+    (odd,) = found.oddities
+    assert (odd.vault, odd.point) == (vault, POINT) and all(member.native_id in odd.what for member in members)
+
+
+def test_the_latest_signed_record_of_any_vault_tells_a_point_s_own_members_from_a_stranger() -> None:
+    home, away = members_of(*["1/1:2"] * 2), members_of(*["1/1:2"] * 3, vault=AWAY)
+    recorded = view(EU, seen(native_record(HOME, "snap-1", "snap-2")))
+    found = folded([recorded], [natives(*home), natives(*away, vault=AWAY)])
+    assert [m.native_id for m in the_copy(found, AWAY).members] == ["copy-1", "copy-2"]
+    assert the_copy(found, AWAY).state is CopyState.USABLE and the_copy(found, HOME).usable
+    assert [(odd.vault, odd.what.split()[0]) for odd in found.oddities] == [(AWAY, "copy-3")]
+    forged = view(EU, seen(native_record(HOME, "snap-1", "snap-2"), trust=Trust.UNSIGNED))
+    unknown = folded([forged], [natives(*home), natives(*away, vault=AWAY)])
+    assert the_copy(unknown, AWAY).state is CopyState.FAILED and the_copy(unknown, HOME).usable
+
+
+def test_a_call_that_was_made_twice_after_a_lost_reply_is_duplicates_and_stays_usable() -> None:
+    made = members_of("1/2:2", "1/2:2", "2/2:1")
+    again = [replace(s, native_id=f"{s.native_id}-again", started=NOW) for s in made[:2]]
+    found = folded([], [natives(*made, *again)])
+    assert the_copy(found, HOME).state is CopyState.USABLE
+    assert [m.native_id for m in the_copy(found, HOME).members] == ["snap-1", "snap-2", "snap-3"]
+    assert all("is a second snapshot of" in odd.what for odd in found.oddities) and len(found.oddities) == 2
 
 
 def test_what_a_signed_record_lists_stays_what_the_point_is() -> None:

@@ -198,11 +198,21 @@ def test_one_dataset_that_misses_outweighs_one_that_is_not_known() -> None:
     assert found.rpo_met is False and not found.known
 
 
-def test_rto_is_the_last_passed_drill_of_the_quickest_vault_that_survives() -> None:
+def test_a_vault_whose_last_drill_failed_measures_nothing() -> None:
+    """What failed since is not known to restore, in whatever time."""
+    drills = (
+        Drilled("orders", "gcs-eu", "p", NOW - hours(1), NOW, True, {"total": 600}),
+        Drilled("orders", "gcs-eu", "p", NOW, NOW, False, {"total": 1}),
+    )
+    assert level(REGION, drills=drills[:1]).rto_attained == timedelta(seconds=600)
+    assert level(REGION, drills=drills).rto_attained is None
+
+
+def test_rto_is_the_last_drill_of_the_quickest_vault_that_survives() -> None:
     drills = (
         Drilled("orders", "gcs-eu", "p", NOW - hours(1), NOW, True, {"total": 600}),
         Drilled("orders", "gcs-eu", "p", NOW - hours(9), NOW, True, {"total": 60}),
-        Drilled("orders", "gcs-eu", "p", NOW, NOW, False, {"total": 1}),
+        Drilled("orders", "gcs-eu", "p", NOW - hours(8), NOW, False, {"total": 1}),
         Drilled("orders", "s3-home", "p", NOW, NOW, True, {"total": 30}),
         Drilled("orders", "s3-west", "p", NOW, NOW, True, {}),
         Drilled("other", "gcs-eu", "p", NOW, NOW, True, {"total": 2}),

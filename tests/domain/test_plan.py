@@ -185,12 +185,21 @@ def test_back_off_doubles_up_to_an_hour(count: int, minutes: int) -> None:
     assert Failure(NOW, count, "").retry_at == NOW + timedelta(minutes=minutes)
 
 
-def test_what_settles_is_told_apart_from_what_merely_waits() -> None:
-    """A run that ends while a call of an earlier one is undecided has not done all that was due."""
+def test_what_is_due_and_under_way_is_told_apart_from_what_merely_waits() -> None:
+    """A run that ends while another process is at a resource, or a call is undecided, has not done all that was due."""
     due = planned(seen())
     begun = {the_cut(due).point: NOW - timedelta(minutes=1)}
     assert only(planned(seen(intents=begun)), Settling)
-    assert not only(planned(seen(running={"data": "cut (process 7)"})), Settling)
+    assert only(planned(seen(running={"data": "cut (process 7)"})), Settling)
+    assert not only(planned(seen(sources={"data": SourcesSeen()})), Settling)
+
+
+def test_a_failed_drill_is_an_alarm_until_one_passes() -> None:
+    resource = orders(drill=DrillRule(every=timedelta(days=7), from_=(OFF,)))
+    made = point(SLOT, dumped(OFF), dumped(WEST), of="orders")
+    failed, passed = drilled(0.5, passed=False), drilled(0.25)
+    assert "drill-failed" in alarms(planned(seen(made, more={"drills": (failed,)}), resource))
+    assert "drill-failed" not in alarms(planned(seen(made, more={"drills": (passed, failed)}), resource))
 
 
 # --- drills --------------------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def test_empty_selection_is_an_error_and_never_a_point(desk: Desk) -> None:
     desk.write_policy(resources=EBS.replace("app: shop", "app: typo"), drill="")
     said = desk.drorch("run", "--once")
     assert said.code == 3
-    assert "the selection is empty" in said.err
+    assert "matches {'select': {'tags': {'app': 'typo'}}}: nothing would be protected" in said.err
     assert set(copies(desk)) == {"orders"}
     assert desk.drorch("backup", "shop", "data").code == 3
 

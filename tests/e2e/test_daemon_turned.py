@@ -168,8 +168,10 @@ def test_a_listener_that_is_refused_lets_the_lock_go(tmp_path: Path) -> None:
 # --- what is published ---------------------------------------------------------------------------------------------
 
 
-def publisher(folder: Path, world: HandReconciler | None = None) -> Publisher:
-    return Publisher(folder, "1.2.3", world or HandReconciler(HandClock()), NOW)
+def publisher(
+    folder: Path, world: HandReconciler | None = None, monotonic: Callable[[], float] = lambda: 0.0
+) -> Publisher:
+    return Publisher(folder, "1.2.3", world or HandReconciler(HandClock()), NOW, monotonic)
 
 
 def test_alarms_are_what_a_person_has_to_look_at(tmp_path: Path) -> None:
@@ -220,6 +222,28 @@ def test_a_pass_becomes_metrics_a_file_and_a_line(tmp_path: Path) -> None:
         assert f"{line}\n" in made.page
     (ending,) = [line for line in lines if line["event"] == "pass ended"]
     assert (ending["started"], ending["finished"], ending["running"]) == ({"cut": 1}, {"cut unavailable": 1}, 1)
+
+
+def test_ages_grow_at_every_scrape_while_a_pass_takes_long_and_the_file_is_of_the_pass(tmp_path: Path) -> None:
+    seconds = [100.0]
+    made = publisher(tmp_path, monotonic=lambda: seconds[0])
+    assert made.page == ""
+    plan = planned()
+    (resource,) = plan.status.resources
+    levels = {level: replace(each, rpo_attained=timedelta(seconds=60)) for level, each in resource.levels.items()}
+    status = replace(plan.status, resources=(replace(resource, levels=levels),))
+    made.passed(passed(replace(plan, status=status)), 1, NOW)
+    written = (tmp_path / "metrics.prom").read_text()
+
+    def ages(page: str) -> set[str]:
+        lines = (line for line in page.splitlines() if line.startswith("drorch_rpo_attained_seconds{"))
+        return {line.split()[-1] for line in lines if 'basis="usable"' in line}
+
+    assert made.page == written and ages(written) == {"60"}
+    seconds[0] += 7200
+    assert ages(made.page) == {"7260"}
+    assert f"drorch_pass_last_end_timestamp_seconds {int(NOW.timestamp())}\n" in made.page
+    assert (tmp_path / "metrics.prom").read_text() == written
 
 
 def test_a_failing_pass_keeps_the_last_picture_and_lets_it_grow_old(tmp_path: Path) -> None:

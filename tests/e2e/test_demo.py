@@ -104,7 +104,7 @@ def test_the_story_shows_what_the_loop_did(told: Told) -> None:
         "into s3-eu, gcs-eu, office",
         "gcs-eu: drill passed",
         "was not read completely",
-        "RPO PROMISED",
+        "LEVEL       PROMISED  ATTAINED  VERIFIED",
         "nothing listens where AWS was",
         "drorch restore shop orders --vault-url gs://",
         "every comparison held",

@@ -72,14 +72,43 @@ def test_call_without_a_token_is_sent_once(aws: EmbeddedAws, accounts: AwsAccoun
     assert aws.calls["ec2", "CreateSnapshot", HOME] == 1
 
 
-def test_other_calls_are_repeated_at_most_six_times(
-    aws: EmbeddedAws, accounts: AwsAccounts, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("service", "operation", "arguments", "sent"),
+    [("ec2", "DescribeSnapshots", {}, 4), ("s3", "ListObjectsV2", {"Bucket": "acme"}, 6)],
+)
+def test_other_calls_are_repeated_a_few_times_and_of_s3_a_few_more(
+    aws: EmbeddedAws,
+    accounts: AwsAccounts,
+    monkeypatch: pytest.MonkeyPatch,
+    service: str,
+    operation: str,
+    arguments: dict[str, str],
+    sent: int,
 ) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    aws.fail_next("DescribeSnapshots", "before", times=9)
+    aws.fail_next(operation, "before", times=9)
+    client = accounts.client(service, "prod", HOME)
     with pytest.raises(ClientError):
-        accounts.client("ec2", "prod", HOME).describe_snapshots()
-    assert aws.calls["ec2", "DescribeSnapshots", HOME] == 6
+        {"ec2": lambda: client.describe_snapshots, "s3": lambda: client.list_objects_v2}[service]()(**arguments)
+    assert aws.calls[service, operation, HOME] == sent
+
+
+@pytest.mark.parametrize(
+    ("service", "repeatable", "attempts", "seconds"),
+    [("ec2", True, 4, 20), ("rds", True, 4, 20), ("kms", True, 4, 20), ("ec2", False, 1, 60), ("s3", True, 6, 60)],
+)
+def test_door_that_accepts_and_never_answers_holds_nobody_up_for_long(
+    service: str, repeatable: bool, attempts: int, seconds: int
+) -> None:
+    config = AwsAccounts().client(service, AMBIENT, HOME, repeatable=repeatable).meta.config
+    assert (config.retries["total_max_attempts"], config.read_timeout) == (attempts, seconds)
+
+
+def test_less_patience_that_was_asked_for_is_kept() -> None:
+    accounts = AwsAccounts(attempts=2, read_seconds=5)
+    for service in ("ec2", "s3"):
+        config = accounts.client(service, AMBIENT, HOME).meta.config
+        assert (config.retries["total_max_attempts"], config.read_timeout) == (2, 5)
 
 
 def test_requests_name_drorch_and_its_version(aws: EmbeddedAws, accounts: AwsAccounts) -> None:
