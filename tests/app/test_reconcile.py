@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from worlds import AWAY, EU, EVERYTHING, HOME, LEDGER, ORDERS, VOLUMES, WEST, Installation, outcomes, policies
 
+from drorch.app.carry import Scene
 from drorch.domain.action import (
     EXECUTABLE,
     Copy,
@@ -17,6 +19,7 @@ from drorch.domain.action import (
     Hold,
     Ship,
 )
+from drorch.domain.admit import Limits, Running, admit
 from drorch.domain.errors import Damaged
 from drorch.domain.model import FailureLevel
 from drorch.domain.native import Source
@@ -426,3 +429,35 @@ def test_the_drill_of_a_damaged_vault_says_damaged(tmp_path: Path) -> None:
     seen = world.run(3)
     assert outcomes(world, "drill") == {Damaged.__name__.lower(): 1}
     assert seen.plans["desk"].catalogue.drills[0].passed is False
+
+
+def test_a_dump_that_another_process_has_just_made_is_not_made_again(tmp_path: Path) -> None:
+    """Between this pass's listing and the lock another process filled the slot: the look under the lock shows it."""
+    world = Installation(tmp_path, ORDERS)
+    seen = world.reconciler.look()
+    (cut,) = [a for a in seen.plans["desk"].actions if isinstance(a, Cut)]
+    with world.locks.held("desk.orders", "another daemon"):
+        scene = Scene(seen.plans["desk"].policy.resources[0], seen.plans["desk"].catalogue, seen.world, ())
+        world.hands.carry_out(cut, scene)
+    admitted = admit([cut], Limits(), Running())
+    assert world.reconciler._start(admitted, seen) == ()
+    assert world.hands.started == []
+    assert world.locks.holder("desk.orders") == ""
+    again = world.run(3)
+    assert len(again.plans["desk"].catalogue.points) == 1
+
+
+def test_a_fault_about_one_application_leaves_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = Installation(tmp_path, VOLUMES, LEDGER)
+    broken = world.policies[0].application
+    real = world.reconciler.observer.catalogue
+
+    def catalogue(application: str, seen: Any) -> Any:
+        if application == broken:
+            raise IndexError("something nobody thought of")
+        return real(application, seen)
+
+    monkeypatch.setattr(world.reconciler.observer, "catalogue", catalogue)
+    seen = world.reconciler.look()
+    assert "IndexError" in seen.faults[broken]
+    assert set(seen.plans) == {policy.application for policy in world.policies} - {broken}

@@ -232,7 +232,6 @@ def test_listed_keys_count_for_reading_while_the_own_one_is_out_of_reach_and_the
     tmp_path: Path,
 ) -> None:
     home, listed = Home(tmp_path), SecretKey.generate().public
-    with_own = [home.key.public]
     (tmp_path / "signing.key").rename(tmp_path / "away")
     with pytest.raises(Refused, match="is not there"):
         _ = home.host.trusted
@@ -245,7 +244,7 @@ def test_listed_keys_count_for_reading_while_the_own_one_is_out_of_reach_and_the
     with pytest.raises(Refused, match="is not there"):
         _ = host.observer
     (tmp_path / "away").rename(tmp_path / "signing.key")
-    assert [trusted.key for trusted in host.trusted] == [listed, *with_own]
+    assert [trusted.key for trusted in host.trusted] == [listed, home.key.public]
     assert host.observer is not None
 
 

@@ -229,9 +229,12 @@ def test_ages_grow_at_every_scrape_while_a_pass_takes_long_and_the_file_is_of_th
     made = publisher(tmp_path, monotonic=lambda: seconds[0])
     assert made.page == ""
     plan = planned()
-    (resource,) = plan.status.resources
-    levels = {level: replace(each, rpo_attained=timedelta(seconds=60)) for level, each in resource.levels.items()}
-    status = replace(plan.status, resources=(replace(resource, levels=levels),))
+    aged = timedelta(seconds=60)
+    resources = tuple(
+        replace(each, levels={level: replace(was, rpo_attained=aged) for level, was in each.levels.items()})
+        for each in plan.status.resources
+    )
+    status = replace(plan.status, resources=resources)
     made.passed(passed(replace(plan, status=status)), 1, NOW)
     written = (tmp_path / "metrics.prom").read_text()
 
