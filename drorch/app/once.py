@@ -30,7 +30,7 @@ GRACE = timedelta(seconds=20)
 _STEP = 0.05
 _WORST_FIRST = (6, 1, 4, 3, 5)
 """Contract, section 4; a fault in drorch itself is not hidden behind something that trying again may cure."""
-_ALARM_CODES = {"vault-unread": 4, "sources-unread": 4, "empty-selection": 3, "drill-failed": 6}
+_ALARM_CODES = {"vault-unread": 4, "sources-unread": 4, "empty-selection": 3}
 """Holds that kept this run from doing what was due; other alarms are told and leave the exit code alone."""
 
 
