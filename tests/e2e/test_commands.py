@@ -132,7 +132,10 @@ def test_ordered_snapshot_is_waited_for_recorded_and_fills_no_slot(desk: Desk, a
     records = [path.name for path in desk.nas.rglob("*.json") if path.parent.name == "native"]
     assert len(records) == 1
     actions = desk.drorch("plan", "--json").json["actions"]
-    assert {"cut", "copy"} <= {a["action"] for a in actions if a["resource"] == "data"}
+    of_data = [a for a in actions if a["resource"] == "data"]
+    assert "copy" in {a["action"] for a in of_data}
+    # In the first minutes of an hour the young slot settles first, because the state folder is new.
+    assert any(a["action"] == "cut" or "young" in a["reason"] for a in of_data), "the slot is still due"
 
 
 def test_empty_selection_is_an_error_and_never_a_point(desk: Desk) -> None:

@@ -28,6 +28,7 @@ class Watch:
         self.seen: dict[str, set[bytes]] = {"cmdline": set(), "environ": set()}
         self.programs: set[str] = set()
         self._root = process.pid
+        self._root_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         self._over = threading.Event()
         self._known = {process.pid}
         self._thread = threading.Thread(target=self._run)
@@ -56,11 +57,14 @@ class Watch:
             if parent in self._known:
                 self._known.add(pid)
         for pid in self._known & parents.keys():
+            own = True
             for what, found in self.seen.items():
                 with contextlib.suppress(OSError):
                     data = Path(f"/proc/{pid}/{what}").read_bytes()
-                    if what == "environ" and pid == self._root:
-                        continue  # what the person gave it; its children are another matter
+                    if what == "cmdline":
+                        own = pid == self._root or data == self._root_line
+                    if what == "environ" and own:
+                        continue  # what the person gave it, or a fork of it that has not become its program yet
                     found.add(data)
                     if what == "cmdline":
                         self.programs.add(os.path.basename(data.split(b"\0")[0].decode()))  # noqa: PTH119

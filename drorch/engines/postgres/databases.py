@@ -66,6 +66,14 @@ def keeper(place: Place) -> Session:
     raise failed or Refused("no database of the server lets us in", operation="restore", resource=place.shown)
 
 
+def unlock(session: Session) -> None:
+    """Let the lock go now: the server notices a closed connection only a moment later, and the same command may be
+    typed again before that.
+    """
+    with suppress(psycopg.Error):
+        session.execute("SELECT pg_advisory_unlock_all()")
+
+
 def lock(session: Session, database: str) -> None:
     """Keep a second restore into the same database out while the session lives. Busy when there is one."""
     with translated("restore", database):

@@ -186,6 +186,8 @@ class PostgresTarget:
         self._loaded = False
         # The database is real now: whatever still fails is a note.
         notes = [*self._notes, *self._analyse(), *self._password_notes()]
+        if self._keeper is not None:
+            databases.unlock(self._keeper)
         close(self._keeper)
         self._keeper = None
         return tuple(notes)
@@ -227,5 +229,7 @@ class PostgresTarget:
             with suppress(DrorchError):
                 databases.drop(self._keeper, self._temporary)
         self._temporary = ""
+        if self._keeper is not None:
+            databases.unlock(self._keeper)
         close(self._keeper)
         self._keeper = None
