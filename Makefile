@@ -1,10 +1,11 @@
 # make demo   the main job end to end on an embedded cloud; no account needed
 # make test   the whole test suite; installs what it needs
 # make check  ruff, mypy --strict, import-linter
+# make mutants  changes what decides on deletion, one change at a time; each must fail a test (docs/mutants.md)
 
 PYTEST_ARGS ?= -q -n 2
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format mutants clean
 
 demo:
 	@PYTHON="$(PYTHON)" sh .ci/venv demo
@@ -26,5 +27,10 @@ format:
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
+mutants:
+	@PYTHON="$(PYTHON)" sh .ci/venv mutation
+	nice -n 10 .venv/bin/mutmut run --max-children 1
+	.venv/bin/mutmut results
+
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf mutants .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

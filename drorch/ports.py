@@ -12,9 +12,11 @@ from datetime import datetime
 from typing import BinaryIO, Protocol
 
 from drorch.domain.errors import Refused
+from drorch.domain.model import ObjectLock as ObjectLock
 from drorch.domain.native import Inventory as Inventory
 from drorch.domain.native import NativeSnapshot as NativeSnapshot
 from drorch.domain.native import Source as Source
+from drorch.domain.policy import LockRule as LockRule
 
 
 class Clock(Protocol):
@@ -37,6 +39,29 @@ class ObjectInfo:
     path: str
     size: int
     modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One version of an object, or a delete marker (`marker`) over the versions before it.
+
+    `version` is the store's own word for it, "" where the store keeps one version only.
+    """
+
+    path: str
+    size: int
+    modified: datetime
+    version: str = ""
+    marker: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PendingUpload:
+    """Parts that wait for the end of an upload: invisible, and billed. `handle` is the store's own word for it."""
+
+    path: str
+    begun: datetime
+    handle: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +99,17 @@ class ObjectStore(Protocol):
     """A vault for dumps and records: flat paths, write-once, strongly consistent reads of what was committed.
 
     Paths are relative, `/`-separated, of printable ASCII without `..`, empty parts or a leading `/`: Refused otherwise.
+
+    With a `lock` every object that is written once, and for which `layout.lockable` holds, is locked by the creating
+    request itself (parts of a multipart upload included), until `now()` + the rule's length by the store's clock.
     """
 
     vault: str
     limits: StoreLimits
+    lock: LockRule | None
+
+    def now(self) -> datetime:
+        """The store's own present, aware, UTC, from a reply of this moment (its Date header). Unavailable without."""
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object whose path starts with `prefix`, page by page, in any order.
@@ -85,14 +117,20 @@ class ObjectStore(Protocol):
         Raises Unavailable at any item: a listing that did not end is incomplete, never short.
         """
 
+    def history(self, prefix: str) -> Iterator[ObjectVersion]:
+        """Every version and delete marker of every path that starts with `prefix`, those of a path together, oldest
+        first. What the store keeps: on one without versions it is `list`. Raises as `list`.
+        """
+
     def stat(self, path: str) -> ObjectInfo:
         """One object's facts. NotFound when it is known to be absent."""
 
-    def read(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def read(self, path: str, start: int = 0, length: int | None = None, *, version: str = "") -> Iterator[bytes]:
         """The bytes from `start` (at most `length`), in chunks of the adapter's choice, bounded memory.
 
-        NotFound when absent; Unavailable when the stream ends before the length the store announced; Refused when
-        `start` lies behind the end (an empty object read from 0 yields nothing).
+        `version` names one that `history` showed, "" the current one. NotFound when absent; Unavailable when the stream
+        ends before the length the store announced; Refused when `start` lies behind the end (an empty object read from
+        0 yields nothing).
         """
 
     def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
@@ -102,7 +140,25 @@ class ObjectStore(Protocol):
         """Begin a streamed object of unknown length, write-once."""
 
     def delete(self, path: str) -> None:
-        """Remove one object; harmless when absent. Only `vault check` calls it, on what it wrote itself."""
+        """Remove one object, all its versions and delete markers; harmless when absent.
+
+        Refused while a lock stands; `vault check` removes what it wrote, `app.expiry` alone what has expired.
+        """
+
+    def lock_of(self, path: str) -> ObjectLock | None:
+        """The lock of the current version, read back now; None for none. NotFound when absent."""
+
+    def extend_lock(self, path: str, until: datetime) -> None:
+        """Lock the current version until `until` at least, in the mode of `lock`; a longer lock stays as it is.
+
+        NotInThisVersion where the store has no locks. A 200 proves nothing: read it back (`lock_of`).
+        """
+
+    def uploads(self, prefix: str) -> Iterator[PendingUpload]:
+        """Unfinished uploads of paths that start with `prefix`; none where the store cannot list them. As `list`."""
+
+    def abort_upload(self, upload: PendingUpload) -> None:
+        """Drop the parts of an unfinished upload; harmless when it is gone."""
 
     def close(self) -> None:
         """Release connections."""
@@ -200,6 +256,16 @@ class SnapshotKind(Protocol):
 
     def check_key(self, account: str, region: str, key: str) -> None:
         """Refused with a hint unless the KMS key or alias exists there, is enabled and symmetric."""
+
+    def now(self, account: str, region: str) -> datetime:
+        """The provider's own present there, aware, UTC, from a reply of this moment (its Date header). Unavailable."""
+
+    def expire(self, account: str, region: str, native_id: str) -> None:
+        """Delete one snapshot; harmless when it is gone already. Only `app.expiry` calls it.
+
+        Refused when the provider does not let it go (in use by an image, locked); OutcomeUnknown when the reply was
+        lost: asking again is harmless.
+        """
 
 
 # --- database engines ----------------------------------------------------------------------------------------------

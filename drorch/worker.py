@@ -1,4 +1,4 @@
-"""``python -m drorch.worker``: one dump, ship or drill in a process of its own.
+"""``python -m drorch.worker``: one dump, ship, drill, verify or repair in a process of its own.
 
 The job is one JSON line on standard input, secrets included; the pipe stays open, and when it closes the worker drops
 what it does and is gone within seconds: no worker commits beside its daemon's successor. Events are JSON lines on
@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from drorch.app.dump import DumpLimits, dump
-from drorch.app.jobs import DrillJob, DumpJob, HostSpec, ShipJob, VaultSpec
+from drorch.app.jobs import DrillJob, DumpJob, HostSpec, RepairJob, ShipJob, VaultSpec, VerifyJob
 from drorch.app.processes import kill_session
 from drorch.app.ship import ship
 from drorch.app.worker_protocol import done_event, failed_event, fault_event, progress_event
@@ -172,10 +172,58 @@ def run_drill(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
     return outcome.to_json() | {"unwritten": unwritten}
 
 
+def run_verify(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
+    """Read one turn; needs the vault that is read, the others only for the proofs of damage."""
+    from drorch.app.damage import read_turn
+
+    job = VerifyJob.from_json(body)
+    stores, lost = _open_needed(job, context, job.order.vault)
+    outcome = read_turn(
+        job.order,
+        stores,
+        job.trusted,
+        SecretKey.parse(job.signing_key),
+        clock=WorkerClock(context.cancel),
+        cancel=context.cancel,
+        progress=lambda progress: context.report(progress.to_json()),
+    )
+    return outcome.to_json() | {"unwritten": (lost if outcome.damaged else {}) | dict(outcome.unwritten)}
+
+
+def run_repair(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
+    """Repair one copy; needs its two vaults, the others only for the mark and the proof."""
+    from drorch.app.repair import repair
+
+    job = RepairJob.from_json(body)
+    stores, lost = _open_needed(job, context, job.order.source, job.order.target)
+    outcome = repair(
+        job.order,
+        stores,
+        job.trusted,
+        SecretKey.parse(job.signing_key),
+        clock=WorkerClock(context.cancel),
+        cancel=context.cancel,
+        progress=lambda progress: context.report(progress.to_json()),
+    )
+    return outcome.to_json() | {"unwritten": lost | dict(outcome.unwritten)}
+
+
+def _open_needed(
+    job: VerifyJob | RepairJob, context: Context, *needed: str
+) -> tuple[dict[str, ObjectStore], dict[str, str]]:
+    stores, lost = _open(job.vaults, context.builders(job.host))
+    for vault in needed:
+        if vault in lost:
+            raise lost[vault]
+    return stores, {vault: str(error) for vault, error in lost.items()}
+
+
 JOBS: dict[str, Callable[[Mapping[str, Any], Context], Mapping[str, Any]]] = {
     "dump": run_dump,
     "ship": run_ship,
     "drill": run_drill,
+    "verify": run_verify,
+    "repair": run_repair,
 }
 
 

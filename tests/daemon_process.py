@@ -22,7 +22,7 @@ from pathlib import Path
 from passes import HandReconciler, cut
 
 from drorch.app.clock import SystemClock
-from drorch.app.reconcile import Finished, Pass
+from drorch.app.passing import Finished, Pass
 from drorch.daemon import DaemonSettings, run_daemon
 from drorch.domain import errors
 from drorch.domain.action import Action

@@ -8,19 +8,35 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Literal, TypeVar, get_args
 
-from drorch.domain.errors import OutcomeUnknown, Unavailable
+from drorch.domain.errors import Busy, OutcomeUnknown, Unavailable
 from drorch.domain.native import NativeSnapshot, Source
-from drorch.ports import CopyOrder, CutOrder, ObjectInfo, ObjectStore, SnapshotKind, Upload
+from drorch.ports import (
+    CopyOrder,
+    CutOrder,
+    LockRule,
+    ObjectInfo,
+    ObjectLock,
+    ObjectStore,
+    ObjectVersion,
+    PendingUpload,
+    SnapshotKind,
+    Upload,
+)
 
-Fault = Literal["before", "after", "stall", "lose", "short", "flip", "half"]
+Fault = Literal["before", "after", "stall", "lose", "short", "flip", "half", "throttled", "timeout", "full", "expired"]
 """``before``: Unavailable, nothing happened. ``after``: it happened, then OutcomeUnknown. ``stall``: blocks until
 released, then goes on. ``lose``: says it happened, and did not (put, write, commit, delete). ``short``: a read ends in
 Unavailable half-way. ``flip``: a read has one bit flipped in its middle. ``half``: a listing ends in Unavailable
-half-way.
+half-way. ``throttled``: Busy, nothing happened. ``timeout``: OutcomeUnknown, nothing happened. ``full``: Unavailable,
+as a full disk is. ``expired``: this call and all after it are Unavailable until `recover`, as with expired credentials.
 """
+
+Ordered = Fault | Callable[[], None]
+"""A fault, or what happens to the world at the very call, which then goes through (or raises what this raises)."""
 
 _Item = TypeVar("_Item")
 
@@ -35,27 +51,47 @@ class Faults:
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         """Calls per method, failed ones included."""
+        self.met: Counter[str] = Counter()
+        """Orders that were met, per method; what a black hole swallowed counts as ``black hole``."""
         self.stalled = threading.Event()
         """Set once a call stalls."""
         self._released = threading.Event()
-        self._orders: defaultdict[str, deque[Fault | None]] = defaultdict(deque)
-        self._black_holes: set[str] = set()
+        self._orders: defaultdict[str, deque[tuple[Ordered | None, str]]] = defaultdict(deque)
+        self._black_holes: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def order(self, method: str, fault: Fault, *, times: int = 1, after: int = 0) -> None:
-        """Let `times` calls of `method` meet `fault`, once `after` more calls have gone through."""
-        if fault not in get_args(Fault):
+    def order(self, method: str, fault: Ordered, *, times: int = 1, after: int = 0, only: str = "") -> None:
+        """Let `times` calls of `method` meet `fault`, once `after` more calls have gone through.
+
+        Only those calls count whose region or path contains `only`.
+        """
+        if not callable(fault) and fault not in get_args(Fault):
             raise ValueError(f"unknown fault {fault!r}")
         with self._lock:
-            self._orders[method].extend([*[None] * after, *[fault] * times])
+            self._orders[method].extend([*[(None, only)] * after, *[(fault, only)] * times])
 
-    def black_hole(self, where: str = EVERYWHERE) -> None:
+    @property
+    def standing(self) -> bool:
+        """Whether anything that was ordered was not met yet."""
+        return any(self._orders.values())
+
+    def clear(self) -> None:
+        """No order stands any more."""
+        with self._lock:
+            self._orders.clear()
+
+    def black_hole(self, where: str = EVERYWHERE, why: str = "black-holed, as ordered") -> None:
         """From now on every call there (a region; everywhere by default) is Unavailable."""
-        self._black_holes.add(where)
+        self._black_holes[where] = why
 
     def recover(self, where: str = EVERYWHERE) -> None:
         """It answers again."""
-        self._black_holes.discard(where)
+        self._black_holes.pop(where, None)
+
+    @property
+    def away(self) -> bool:
+        """Whether no call at all is answered."""
+        return EVERYWHERE in self._black_holes
 
     def release(self) -> None:
         """Whatever stalls goes on, now and later."""
@@ -65,11 +101,31 @@ class Faults:
         """Count the call; raise or stall if that is ordered; else the fault the caller is to act out."""
         with self._lock:
             self.calls[method] += 1
-            if self._black_holes & {where, EVERYWHERE}:
-                raise Unavailable("black-holed, as ordered", operation=method, resource=where)
-            fault = self._orders[method].popleft() if self._orders[method] else None
+            hole = self._black_holes.get(where) or self._black_holes.get(EVERYWHERE)
+            if hole:
+                self.met["black hole"] += 1
+                raise Unavailable(hole, operation=method, resource=where)
+            orders = self._orders[method]
+            fault = orders.popleft()[0] if orders and orders[0][1] in where else None
+            self.met[method] += fault is not None
+        if callable(fault):
+            fault()
+            return None
+        return self._raised(fault, method, where)
+
+    def _raised(self, fault: Fault | None, method: str, where: str) -> Fault | None:
+        said = {"operation": method, "resource": where}
         if fault == "before":
-            raise Unavailable("failed before anything happened, as ordered", operation=method, resource=where)
+            raise Unavailable("failed before anything happened, as ordered", **said)
+        if fault == "throttled":
+            raise Busy("too many requests, as ordered", **said)
+        if fault == "timeout":
+            raise OutcomeUnknown("no reply came in time, as ordered", **said)
+        if fault == "full":
+            raise Unavailable("the disk is full, as ordered", **said)
+        if fault == "expired":
+            self.black_hole(why="ExpiredToken, as ordered")
+            raise Unavailable("ExpiredToken, as ordered", **said)
         if fault == "stall":
             self.stalled.set()
             if not self._released.wait(_STALL_LIMIT):
@@ -85,13 +141,15 @@ class Faults:
 
 
 class FaultyStore:
-    """An ObjectStore in front of another. Methods to order for: list stat read put upload write commit abort delete."""
+    """An ObjectStore in front of another. Methods to order for: list stat read put upload write
+    commit abort delete lock_of extend_lock uploads abort_upload now."""
 
     def __init__(self, inner: ObjectStore, faults: Faults | None = None) -> None:
         self.inner = inner
         self.faults = faults or Faults()
         self.vault = inner.vault
         self.limits = inner.limits
+        self.clock = timedelta()
         self._stale: list[ObjectInfo] = []
         self._stale_passes = 0
 
@@ -99,9 +157,59 @@ class FaultyStore:
         """The next `passes` listings show the store as it is now."""
         self._stale, self._stale_passes = list(self.inner.list("")), passes
 
+    @property
+    def lock(self) -> LockRule | None:
+        """As the store's own."""
+        return self.inner.lock
+
+    @lock.setter
+    def lock(self, rule: LockRule | None) -> None:
+        self.inner.lock = rule
+
+    def now(self) -> datetime:
+        """The store's clock; `clock` turns it by so much."""
+        self.faults.meet("now")
+        return self.inner.now() + self.clock
+
+    def history(self, prefix: str) -> Iterator[ObjectVersion]:
+        """As `list`, with the same orders."""
+        fault = self.faults.meet("list", prefix)
+        if self._stale_passes:
+            self._stale_passes -= 1
+            yield from (
+                ObjectVersion(found.path, found.size, found.modified)
+                for found in self._stale
+                if found.path.startswith(prefix)
+            )
+            return
+        yield from _half_of(self.inner.history(prefix), fault, "list")
+
+    def lock_of(self, path: str) -> ObjectLock | None:
+        """A look that may fail."""
+        self.faults.end("lock_of", self.faults.meet("lock_of", path))
+        return self.inner.lock_of(path)
+
+    def extend_lock(self, path: str, until: datetime) -> None:
+        """A lock that may be lost."""
+        fault = self.faults.meet("extend_lock", path)
+        if fault != "lose":
+            self.inner.extend_lock(path, until)
+        self.faults.end("extend_lock", fault)
+
+    def uploads(self, prefix: str) -> Iterator[PendingUpload]:
+        """A listing that may end half-way."""
+        yield from _half_of(self.inner.uploads(prefix), self.faults.meet("uploads", prefix), "uploads")
+
+    def abort_upload(self, upload: PendingUpload) -> None:
+        """A deletion that may be lost."""
+        fault = self.faults.meet("abort_upload", upload.path)
+        if fault != "lose":
+            self.inner.abort_upload(upload)
+        self.faults.end("abort_upload", fault)
+
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """A listing that may be stale, or end half-way."""
-        fault = self.faults.meet("list")
+        fault = self.faults.meet("list", prefix)
         if self._stale_passes:
             self._stale_passes -= 1
             yield from (found for found in self._stale if found.path.startswith(prefix))
@@ -110,16 +218,16 @@ class FaultyStore:
 
     def stat(self, path: str) -> ObjectInfo:
         """One object's facts."""
-        self.faults.end("stat", self.faults.meet("stat"))
+        self.faults.end("stat", self.faults.meet("stat", path))
         return self.inner.stat(path)
 
-    def read(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def read(self, path: str, start: int = 0, length: int | None = None, *, version: str = "") -> Iterator[bytes]:
         """A read that may be short, or have a bit flipped in its middle."""
-        fault = self.faults.meet("read")
+        fault = self.faults.meet("read", path)
         if fault not in ("short", "flip"):
-            yield from self.inner.read(path, start, length)
+            yield from self.inner.read(path, start, length, version=version)
             return
-        body = bytearray(b"".join(self.inner.read(path, start, length)))
+        body = bytearray(b"".join(self.inner.read(path, start, length, version=version)))
         middle = len(body) // 2
         if fault == "short":
             yield bytes(body[:middle])
@@ -130,22 +238,26 @@ class FaultyStore:
 
     def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
         """A put that may be lost, with or without saying so."""
-        fault = self.faults.meet("put")
+        fault = self.faults.meet("put", path)
         if fault != "lose":
             self.inner.put(path, body, overwrite=overwrite)
         self.faults.end("put", fault)
 
     def upload(self, path: str) -> FaultyUpload:
         """An upload whose steps meet the orders for `write`, `commit` and `abort`."""
-        self.faults.end("upload", self.faults.meet("upload"))
-        return FaultyUpload(self.inner.upload(path), self.faults)
+        self.faults.end("upload", self.faults.meet("upload", path))
+        return FaultyUpload(self.inner.upload(path), self.faults, path)
 
     def delete(self, path: str) -> None:
         """A deletion that may be lost."""
-        fault = self.faults.meet("delete")
+        fault = self.faults.meet("delete", path)
         if fault != "lose":
             self.inner.delete(path)
         self.faults.end("delete", fault)
+
+    def with_lock(self, rule: LockRule, below: str) -> FaultyStore:
+        """The store with another lock, in front of which the same faults stand."""
+        return FaultyStore(self.inner.with_lock(rule, below), self.faults)  # type: ignore[attr-defined]
 
     def close(self) -> None:
         """As the store's own."""
@@ -155,20 +267,21 @@ class FaultyStore:
 class FaultyUpload:
     """An Upload in front of another."""
 
-    def __init__(self, inner: Upload, faults: Faults) -> None:
+    def __init__(self, inner: Upload, faults: Faults, path: str) -> None:
         self._inner = inner
         self._faults = faults
+        self._path = path
 
     def write(self, part: bytes | bytearray | memoryview) -> None:
         """A part that may be lost."""
-        fault = self._faults.meet("write")
+        fault = self._faults.meet("write", self._path)
         if fault != "lose":
             self._inner.write(part)
         self._faults.end("write", fault)
 
     def commit(self) -> None:
         """A commit that may be lost: the object is said to be there, and is not."""
-        fault = self._faults.meet("commit")
+        fault = self._faults.meet("commit", self._path)
         if fault == "lose":
             self._inner.abort()
         else:
@@ -177,13 +290,14 @@ class FaultyUpload:
 
     def abort(self) -> None:
         """As the store's own."""
-        fault = self._faults.meet("abort")
+        fault = self._faults.meet("abort", self._path)
         self._inner.abort()
         self._faults.end("abort", fault)
 
 
 class FaultySnapshots:
-    """A SnapshotKind in front of another. Methods to order for: snapshots sources cut copy find check_key.
+    """A SnapshotKind in front of another. Methods to order for: snapshots sources cut copy find check_key
+    expire now.
 
     Black holes are by region; a copy is lost with either of its regions.
     """
@@ -194,6 +308,7 @@ class FaultySnapshots:
         self.kind = inner.kind
         self.service = inner.service
         self.repeatable_cut = inner.repeatable_cut
+        self.clock = timedelta()
         self._stale_passes = 0
         self._seen: dict[tuple[str, str, str], tuple[NativeSnapshot, ...]] = {}
 
@@ -250,6 +365,18 @@ class FaultySnapshots:
         """A look that may fail."""
         self.faults.end("check_key", self.faults.meet("check_key", region))
         self.inner.check_key(account, region, key)
+
+    def now(self, account: str, region: str) -> datetime:
+        """The provider's clock; `clock` turns it by so much."""
+        self.faults.meet("now", region)
+        return self.inner.now(account, region) + self.clock
+
+    def expire(self, account: str, region: str, native_id: str) -> None:
+        """A deletion that may be lost, with or without saying so."""
+        fault = self.faults.meet("expire", region)
+        if fault != "lose":
+            self.inner.expire(account, region, native_id)
+        self.faults.end("expire", fault)
 
 
 def _half_of(items: Iterator[_Item], fault: Fault | None, method: str) -> Iterator[_Item]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 
 import clouds
 import pytest
@@ -16,48 +17,57 @@ from faults import FaultyStore
 from drorch.aws import AMBIENT, AwsAccounts
 from drorch.demo.aws import EmbeddedAws
 from drorch.demo.gcs import EmbeddedGcs
-from drorch.ports import ObjectStore
+from drorch.ports import LockRule, ObjectStore
 from drorch.stores import directory, gcs, memory, s3
 
 BUCKET = "acme-dr"
 REGION = "us-west-2"
+LOCK = LockRule(for_=timedelta(days=35))
 
 
 @contextmanager
-def s3_bucket() -> Iterator[EmbeddedAws]:
-    """An embedded AWS with a bucket, which the SDK's own variables point to."""
+def s3_bucket(*, locks: bool = False) -> Iterator[EmbeddedAws]:
+    """An embedded AWS with a bucket (with Object Lock and versions), which the SDK's own variables point to."""
     with clouds.embedded_aws() as aws, pytest.MonkeyPatch.context() as environment:
         for name, value in clouds.aws_environment(aws.endpoint_url, REGION).items():
             environment.setenv(name, value)
         clouds.client(aws, "s3", REGION).create_bucket(
-            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+            Bucket=BUCKET,
+            CreateBucketConfiguration={"LocationConstraint": REGION},
+            ObjectLockEnabledForBucket=locks,
         )
         yield aws
 
 
-def s3_store(*, attempts: int = 1, options: s3.Options | None = None) -> s3.S3Store:
+def s3_store(*, attempts: int = 1, options: s3.Options | None = None, lock: LockRule | None = None) -> s3.S3Store:
     """A store on the bucket, which asks only once unless told otherwise."""
-    chosen = options or s3.Options(bucket=BUCKET, region=REGION, account=AMBIENT, prefix="team/dr")
+    chosen = options or s3.Options(bucket=BUCKET, region=REGION, account=AMBIENT, prefix="team/dr", lock=lock)
     return s3.open_store("s3-west", chosen, AwsAccounts(attempts=attempts, read_seconds=10))
 
 
 @contextmanager
-def gcs_bucket() -> Iterator[EmbeddedGcs]:
-    """An embedded GCS with a bucket, which the SDK's own variable points to."""
-    with clouds.embedded_gcs(BUCKET) as embedded, pytest.MonkeyPatch.context() as environment:
+def gcs_bucket(*, locks: bool = False) -> Iterator[EmbeddedGcs]:
+    """An embedded GCS with a bucket (with object retention and versions), which the SDK's own variable points to."""
+    with clouds.embedded_gcs() as embedded, pytest.MonkeyPatch.context() as environment:
+        embedded.create_bucket(BUCKET, versioned=locks, object_retention=locks)
         environment.setenv("STORAGE_EMULATOR_HOST", embedded.url)
         yield embedded
 
 
-def gcs_store(*, patience: float = 0.01) -> gcs.GcsStore:
+def gcs_store(*, patience: float = 0.01, lock: LockRule | None = None) -> gcs.GcsStore:
     """A store on the bucket, of little patience."""
-    options = gcs.Options(bucket=BUCKET, region="europe-west1", prefix="team/dr")
+    options = gcs.Options(bucket=BUCKET, region="europe-west1", prefix="team/dr", lock=lock)
     return gcs.open_store("gcs-eu", options, patience=patience)
 
 
 @contextmanager
 def _memory() -> Iterator[ObjectStore]:
     yield memory.MemoryStore()
+
+
+@contextmanager
+def _memory_locked() -> Iterator[ObjectStore]:
+    yield memory.MemoryStore(lock=LOCK)
 
 
 @contextmanager
@@ -78,6 +88,12 @@ def _s3() -> Iterator[ObjectStore]:
 
 
 @contextmanager
+def _s3_locked() -> Iterator[ObjectStore]:
+    with s3_bucket(locks=True):
+        yield s3_store(lock=LOCK)
+
+
+@contextmanager
 def _s3_compatible() -> Iterator[ObjectStore]:
     with s3_bucket() as aws:
         yield s3_store(options=s3.from_url(f"s3://{BUCKET}?region={REGION}&endpoint={aws.endpoint_url}"))
@@ -91,11 +107,22 @@ def _gcs() -> Iterator[ObjectStore]:
         store.close()
 
 
+@contextmanager
+def _gcs_locked() -> Iterator[ObjectStore]:
+    with gcs_bucket(locks=True):
+        store = gcs_store(lock=LOCK)
+        yield store
+        store.close()
+
+
 STORES: dict[str, Callable[[], AbstractContextManager[ObjectStore]]] = {
     "memory": _memory,
+    "memory:locked": _memory_locked,
     "memory:faulty": _faulty,
     "directory": _directory,
     "s3": _s3,
+    "s3:locked": _s3_locked,
     "s3:compatible": _s3_compatible,
     "gcs": _gcs,
+    "gcs:locked": _gcs_locked,
 }

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from clouds import REGIONS, aws_environment, client, embedded_aws
+from faults import FaultySnapshots
 
 from drorch.aws import AwsAccount, AwsAccounts
 from drorch.demo.aws import EmbeddedAws
@@ -60,8 +61,26 @@ class World(Protocol):
     def short_pages(self) -> None:
         """Listings come in pages of two."""
 
+    def present(self) -> datetime:
+        """What the provider's clocks say."""
+
+    def lose_the_reply_to_expire(self) -> None:
+        """The next deletion happens, and its reply does not come."""
+
+
+class UsedWorld(World, Protocol):
+    """A world in which something may need a snapshot."""
+
+    def use(self, snapshot: NativeSnapshot) -> str:
+        """An image uses the snapshot from now on; the image's id."""
+
+    def let_go(self, image: str) -> None:
+        """The image is gone."""
+
 
 class _AwsWorld:
+    deletion = ""
+
     def __init__(self, cloud: Cloud) -> None:
         self.aws = aws = cloud.aws
         os.environ.update(aws_environment(aws.endpoint_url, HOME))  # for this test: tests/conftest.py takes it back
@@ -87,9 +106,17 @@ class _AwsWorld:
     def short_pages(self) -> None:
         self.aws.cap_pages(2)
 
+    def present(self) -> datetime:
+        return datetime.now(UTC)
+
+    def lose_the_reply_to_expire(self) -> None:
+        self.aws.fail_next(self.deletion, "after")
+
 
 class EbsWorld(_AwsWorld):
     """EBS on the embedded cloud."""
+
+    deletion = "DeleteSnapshot"
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud)
@@ -109,9 +136,22 @@ class EbsWorld(_AwsWorld):
         )
         return str(made["VolumeId"])
 
+    def use(self, snapshot: NativeSnapshot) -> str:
+        made = self.client("ec2", snapshot.region).register_image(
+            Name="golden",
+            RootDeviceName="/dev/sda1",
+            BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": snapshot.native_id}}],
+        )
+        return str(made["ImageId"])
+
+    def let_go(self, image: str) -> None:
+        self.client("ec2").deregister_image(ImageId=image)
+
 
 class RdsWorld(_AwsWorld):
     """RDS instances on the embedded cloud."""
+
+    deletion = "DeleteDBSnapshot"
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud)
@@ -143,9 +183,11 @@ class MemoryWorld:
     def __init__(self, *, named: bool) -> None:
         self.now = datetime(2026, 11, 20, 9, 0, 0, 250_000, tzinfo=UTC)
         self.cloud = MemoryCloud(self._tick, pending_for=None)
-        self.kind = MemorySnapshots(self.cloud, *(("rds-instance", "rds") if named else ("ebs", "ec2")), named=named)
+        self.inner = MemorySnapshots(self.cloud, *(("rds-instance", "rds") if named else ("ebs", "ec2")), named=named)
+        self.kind: SnapshotKind = self.inner
         self._named = named
         self._sources: list[Source] = []
+        self._used: dict[str, NativeSnapshot] = {}
         self.finish: Callable[[], None] = self.cloud.finish
         self.fail = self.cloud.fail
         self.lose = self.cloud.lose
@@ -173,8 +215,26 @@ class MemoryWorld:
     def short_pages(self) -> None:
         """There are none here."""
 
+    def present(self) -> datetime:
+        return self.now
+
+    def lose_the_reply_to_expire(self) -> None:
+        faulty = FaultySnapshots(self.inner)
+        faulty.faults.order("expire", "after")
+        self.kind = faulty
+
+    def use(self, snapshot: NativeSnapshot) -> str:
+        self._used["ami-1"] = snapshot
+        self.cloud.protect(snapshot, "ami-1 uses it")
+        return "ami-1"
+
+    def let_go(self, image: str) -> None:
+        self.cloud.protect(self._used[image], "")
+
 
 WORLDS = ("ebs", "rds-instance", "memory", "memory-named")
+USED_WORLDS = ("ebs", "memory", "memory-named")
+"""Those in which something may use a snapshot: no RDS snapshot is part of an image."""
 
 
 @dataclass(frozen=True, slots=True)

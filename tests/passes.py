@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pydantic import BaseModel
 
 from drorch.app.observe import World
+from drorch.app.passing import ApplicationPlan, Finished, Pass
 from drorch.app.policies import LoadedPolicy, PolicySet
-from drorch.app.reconcile import ApplicationPlan, Finished, Pass
 from drorch.domain.action import Action, Copy, Cut, Drill
 from drorch.domain.admit import is_heavy
 from drorch.domain.catalogue import Catalogue, Drilled

@@ -9,14 +9,14 @@ from typing import Any
 
 from passes import OFF, native_copy, policy, resource
 
-from drorch.domain.action import Action, Cut, Hold
-from drorch.domain.catalogue import Catalogue
+from drorch.domain.action import Action, Cut, Expire, Hold, Mark
+from drorch.domain.catalogue import Catalogue, Drilled, Head
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.native import Source
 from drorch.domain.plan import Observed, SourcesSeen, plan
+from drorch.domain.policy import BrakeRule, ResourcePolicy, Retired, VaultRule
 from drorch.domain.policy import Keep as KeepRules
-from drorch.domain.policy import ResourcePolicy, VaultRule
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 SLOT = "2026-11-20T09:00Z"
@@ -80,10 +80,14 @@ def seen(*points: RecoveryPoint, **changes: Any) -> Observed:
 
 
 def planned(
-    observed: Observed, of: ResourcePolicy | Iterable[ResourcePolicy] | None = None, now: datetime = NOW
+    observed: Observed,
+    of: ResourcePolicy | Iterable[ResourcePolicy] | None = None,
+    now: datetime = NOW,
+    retired: Retired | None = None,
 ) -> list[Action]:
     resources = (of or data(),) if isinstance(of, ResourcePolicy) or of is None else tuple(of)
-    return list(plan(policy("shop", resources), observed, now, point_id))
+    made = policy("shop", resources).model_copy(update={"retired": retired})
+    return list(plan(made, observed, now, point_id))
 
 
 def only(actions: Iterable[Action], *types: type[Action]) -> list[Action]:
@@ -98,3 +102,63 @@ def the_cut(actions: Iterable[Action]) -> Cut:
 
 def alarms(actions: Iterable[Action]) -> list[str]:
     return [action.alarm for action in actions if isinstance(action, Hold)]
+
+
+# --- what is let go --------------------------------------------------------------------------------------------------
+
+AN_HOUR_AGO = NOW - timedelta(hours=1)
+GRACE = timedelta(days=3)
+FREE = BrakeRule(share=100, count=1_000_000)
+"""A brake that never finds that too many go."""
+
+
+def going(vault: str, since: datetime = AN_HOUR_AGO, **more: Any) -> PointCopy:
+    """A copy of a dump that has been marked since then."""
+    return dumped(vault, CopyState.EXPIRING, **({"marked_at": since, "expiring_since": since} | more))
+
+
+def series(count: int, *vaults: str, of: str = "orders", start: int = 0, **more: Any) -> list[RecoveryPoint]:
+    """One dump an hour, newest first, in each of the vaults."""
+    return [point(slot(n), *(dumped(v) for v in vaults), of=of, **more) for n in range(start, start + count)]
+
+
+def marks(actions: Iterable[Action], mark: str = "expiring", vault: str = "") -> list[str]:
+    """The points that get this mark (in this vault), in the order of the plan."""
+    found = [action for action in actions if isinstance(action, Mark) and action.mark == mark]
+    return [action.point for action in found if vault in ("", action.vault)]
+
+
+def expired(actions: Iterable[Action], vault: str = "") -> list[str]:
+    """The points whose copies (in this vault) are deleted, in the order of the plan."""
+    return [action.point for action in actions if isinstance(action, Expire) and vault in ("", action.vault)]
+
+
+def taken(actions: Iterable[Action]) -> set[tuple[str, str]]:
+    """The (vault, point) pairs that a plan marks or deletes."""
+    return {(a.vault, a.point) for a in actions if isinstance(a, Expire) or (isinstance(a, Mark) and a.lets_go)}
+
+
+def why(actions: Iterable[Action], vault: str, point: str) -> str:
+    """The one reason that a plan gives for a copy."""
+    (found,) = [action.reason for action in actions if (action.vault, action.point) == (vault, point)]
+    return found
+
+
+def head(*live: tuple[str, str], at: datetime = AN_HOUR_AGO, host: str = "here", **changes: Any) -> Head:
+    """A head of these (vault, point) pairs, each with the digest that `digests` gives it."""
+    vaults: dict[str, dict[str, str]] = {}
+    for vault, name in live:
+        vaults.setdefault(vault, {})[name] = f"sha-{name}"
+    given: dict[str, Any] = {"seq": 7, "digest": "d", "path": "heads/x.json", "lost": {}, "have": frozenset({OFF})}
+    given |= {"at": at, "written": at, "host": host, "live": vaults, **changes}
+    return Head(**given)
+
+
+def digests(*live: tuple[str, str]) -> dict[tuple[str, str], str]:
+    """What the catalogue says of these live pairs."""
+    return {(vault, name): f"sha-{name}" for vault, name in live}
+
+
+def drilled(ago: timedelta, *, passed: bool = True, vault: str = OFF, of: str = "orders") -> Drilled:
+    at = NOW - ago
+    return Drilled(of, vault, "p", at, at, passed, {"total": 60})

@@ -67,6 +67,7 @@ def words(**changes: Any) -> Vocabulary:
         "later_kinds": frozenset({"ami", "files"}),
         "regions": REGIONS,
         "vaults": VAULTS,
+        "locks": {},
         "accounts": frozenset({"prod", "vault"}),
         "credentials": {"orders-db": frozenset({"shop"}), "bank-db": frozenset({"bank"})},
     }

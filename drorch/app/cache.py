@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from drorch.domain import layout
 from drorch.domain.errors import Unavailable
 
-VERSION = 4
+VERSION = 6
 _SCHEMA = """
 create table if not exists meta (key text primary key, value text not null);
 create table if not exists record (
@@ -28,6 +27,14 @@ create table if not exists listing (name text primary key, at text not null, bod
 create table if not exists text (name text primary key, body text not null);
 create table if not exists picture (
   vault text not null, prefix text not null, ticket integer not null, primary key (vault, prefix)) without rowid;
+create table if not exists tampered (
+  vault text not null, path text not null, what text not null, primary key (vault, path)) without rowid;
+create table if not exists lock (
+  vault text not null, point text not null, mode text not null, until text not null,
+  primary key (vault, point)) without rowid;
+create table if not exists turn (
+  vault text not null, application text not null, resource text not null, turn integer not null, at text not null,
+  primary key (vault, application, resource, turn)) without rowid;
 """
 
 
@@ -75,6 +82,7 @@ class Cache:
         records: Iterable[CachedRecord],
         objects: Mapping[str, int],
         ticket: int | None = None,
+        tampered: Mapping[str, str] | None = None,
     ) -> None:
         """What a complete listing below `prefixes` showed: `keep` stays, `records` are new, the rest is gone.
 
@@ -92,6 +100,7 @@ class Cache:
                 sizes = db.execute(f"select path from object {_BELOW}", _below(vault, prefix)).fetchall()  # noqa: S608
                 left = [(vault, path) for (path,) in sizes if path not in objects and not path.startswith(newer)]
                 db.executemany("delete from object where vault = ? and path = ?", left)
+                db.execute(f"delete from tampered {_BELOW}", _below(vault, prefix))  # noqa: S608
             db.executemany(
                 "insert or replace into record values (?, ?, ?, ?, ?, ?, ?)",
                 [
@@ -102,6 +111,8 @@ class Cache:
             )
             rows = [(vault, path, size) for path, size in objects.items() if not path.startswith(newer)]
             db.executemany("insert or replace into object values (?, ?, ?)", rows)
+            odd = [(vault, path, what) for path, what in (tampered or {}).items()]
+            db.executemany("insert or replace into tampered values (?, ?, ?)", odd)
             _remember(db, vault, prefixes, ticket)
 
     def ticket(self) -> int:
@@ -116,21 +127,59 @@ class Cache:
         with self._transaction() as db:
             return bool(db.execute(query, (vault, vault)).fetchone()[0])
 
-    def records(self, vault: str, application: str) -> list[CachedRecord]:
-        """Every record of one application in one vault."""
+    def records(self, vault: str, prefix: str) -> list[CachedRecord]:
+        """Every record of a vault below a prefix."""
         with self._transaction() as db:
             rows = db.execute(
                 f"select path, fingerprint, written, trust, why, data from record {_BELOW}",  # noqa: S608
-                _below(vault, f"{layout.RECORDS}{application}/"),
+                _below(vault, prefix),
             )
             return [CachedRecord(*row) for row in rows.fetchall()]
 
-    def objects(self, vault: str, application: str) -> dict[str, int]:
-        """path -> size of every data object of one application in one vault."""
+    def trust(self, vault: str, path: str) -> str:
+        """What the signature of one record was worth; "" for one that was not read."""
         with self._transaction() as db:
-            where = _below(vault, f"{layout.DATA}{application}/")
-            rows = db.execute(f"select path, size from object {_BELOW}", where)  # noqa: S608
+            row = db.execute("select trust from record where vault = ? and path = ?", (vault, path)).fetchone()
+        return "" if row is None else str(row[0])
+
+    def objects(self, vault: str, prefix: str) -> dict[str, int]:
+        """path -> size of every data object (or head) of a vault below a prefix."""
+        with self._transaction() as db:
+            rows = db.execute(f"select path, size from object {_BELOW}", _below(vault, prefix))  # noqa: S608
             return dict(rows.fetchall())
+
+    def tampered(self, vault: str, prefix: str) -> dict[str, str]:
+        """path -> what was seen to be written or deleted over it."""
+        with self._transaction() as db:
+            rows = db.execute(f"select path, what from tampered {_BELOW}", _below(vault, prefix))  # noqa: S608
+            return dict(rows.fetchall())
+
+    def set_lock(self, vault: str, point: str, mode: str, until: str) -> None:
+        """What was read back of the locks of a copy: the weakest mode, the earliest end (text)."""
+        with self._transaction() as db:
+            db.execute("insert or replace into lock values (?, ?, ?, ?)", (vault, point, mode, until))
+
+    def locks(self, vault: str) -> dict[str, tuple[str, str]]:
+        """point -> (mode, until) as last read back."""
+        with self._transaction() as db:
+            rows = db.execute("select point, mode, until from lock where vault = ?", (vault,))
+            return {point: (mode, until) for point, mode, until in rows.fetchall()}
+
+    def set_turn(self, vault: str, application: str, resource: str, turn: int, at: str) -> None:
+        """That the turn of a resource's leaves in a vault was read, and when (text)."""
+        with self._transaction() as db:
+            db.execute("insert or replace into turn values (?, ?, ?, ?, ?)", (vault, application, resource, turn, at))
+
+    def turns(self, vault: str, application: str) -> dict[str, dict[int, str]]:
+        """resource -> turn -> when it was read last (text), as far as this cache remembers."""
+        with self._transaction() as db:
+            rows = db.execute(
+                "select resource, turn, at from turn where vault = ? and application = ?", (vault, application)
+            ).fetchall()
+        found: dict[str, dict[int, str]] = {}
+        for resource, turn, at in rows:
+            found.setdefault(resource, {})[turn] = at
+        return found
 
     def set_listing(self, name: str, at: str, body: str = "") -> None:
         """Remember that `name` was listed completely at `at`, and for native vaults what was seen."""
@@ -214,7 +263,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, trusted: str) -> sqlite3.Connection:
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = off")  # a torn cache is rebuilt; nothing in it is worth an fsync
-    tables = ("meta", "record", "object", "listing", "text", "picture")
+    tables = ("meta", "record", "object", "listing", "text", "picture", "tampered", "lock", "turn")
     with connection:
         # The version is asked first: tables of another version need not even have the columns of this one.
         if connection.execute("pragma user_version").fetchone()[0] != VERSION:

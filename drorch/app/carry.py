@@ -6,17 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from drorch.app.expiry import ExpiryHands
 from drorch.app.failpoint import reach
+from drorch.app.locking import lock_copy
 from drorch.app.native import NativeHands
 from drorch.app.observe import World
 from drorch.app.reading import TrustedKey
 from drorch.app.signing import replicate, write_somewhere
+from drorch.app.sweep import sweep
 from drorch.crypto.minisign import SecretKey
-from drorch.domain.action import Action, Copy, Cut, Replicate, WriteRecord
+from drorch.domain.action import Action, Copy, Cut, Expire, Lock, Mark, Replicate, Sweep, WriteHead, WriteRecord
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.errors import DrorchError, Refused
+from drorch.domain.head import head_content
 from drorch.domain.instant import to_text
-from drorch.domain.model import Member, RecoveryPoint
+from drorch.domain.model import Member, ObjectLock, RecoveryPoint
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.domain.policy import ResourcePolicy
 from drorch.domain.record import RecordType, compose
@@ -35,7 +39,7 @@ class Scene:
 
 
 class LightHands:
-    """Cuts and copies native points, writes and replicates records."""
+    """Cuts and copies native points, writes and replicates records, marks, locks, lets go and sweeps."""
 
     def __init__(
         self,
@@ -45,9 +49,15 @@ class LightHands:
         signing: Callable[[], SecretKey],
         trusted: Sequence[TrustedKey],
         store_of: Callable[[str], ObjectStore],
+        expiry: ExpiryHands,
+        host: str = "",
+        remember_lock: Callable[[str, str, ObjectLock], None] = lambda _vault, _point, _lock: None,
     ) -> None:
         self._site = site
         self._native = native
+        self._expiry = expiry
+        self._host = host
+        self._remember_lock = remember_lock
         self._signing = signing
         self._trusted = tuple(trusted)
         self._store_of = store_of
@@ -65,7 +75,37 @@ class LightHands:
             replicate(self._store_of(action.source), self._store_of(action.vault), action.path, self._trusted)
             reach("replicate.called")
             return f"{action.path} written into {action.vault}"
+        if isinstance(action, Mark):
+            return self._expiry.mark(action, scene, now)
+        if isinstance(action, Expire):
+            return self._expiry.expire(action, scene, now)
+        if isinstance(action, Sweep):
+            return sweep(action, self._store_of)
+        if isinstance(action, Lock):
+            point = _point(scene.catalogue, action)
+            return lock_copy(action, point, self._store_of(action.vault), self._remember_lock)
+        if isinstance(action, WriteHead):
+            return self._head(action, scene, now)
         raise TypeError(f"{action.name} is not a light action")
+
+    def _head(self, action: WriteHead, scene: Scene, now: datetime) -> str:
+        before = scene.catalogue.head
+        live, lost = head_content(scene.catalogue, scene.world.unread, now)
+        record = compose(
+            RecordType.HEAD,
+            site=self._site,
+            at=now,
+            application=action.application,
+            seq=action.seq,
+            previous=before.digest if before is not None else None,
+            host=self._host,
+            live=live,
+            lost=lost,
+        )
+        reach("head.before")
+        missed = write_somewhere(record, self._signing(), action.into, self._store_of)
+        reach("head.called")
+        return f"head {action.seq} written into {', '.join(sorted(set(action.into) - set(missed)))}"
 
     def _copy(self, action: Copy, scene: Scene, now: datetime) -> str:
         point = _point(scene.catalogue, action)
@@ -92,8 +132,8 @@ class LightHands:
             RecordType.NATIVE,
             site=self._site,
             at=now,
-            application=action.application,
-            resource=action.resource,
+            application=point.filed_under[0],
+            resource=point.filed_under[1],
             point=point.id,
             cut_at=point.cut_at,
             vault=action.vault,

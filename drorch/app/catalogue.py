@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from drorch.app.cache import Cache, CachedRecord
@@ -16,13 +16,19 @@ from drorch.domain.canonical import LARGEST_RECORD
 from drorch.domain.catalogue import SeenRecord, Trust, VaultView
 from drorch.domain.errors import Damaged, DrorchError, NotFound
 from drorch.domain.instant import from_compact, from_text, to_text
-from drorch.domain.model import Vault
+from drorch.domain.model import LockMode, ObjectLock, Vault
 from drorch.domain.record import Record, RecordType, parse, parse_at
-from drorch.ports import ObjectInfo, ObjectStore
+from drorch.ports import ObjectStore, ObjectVersion
 
 _LARGEST_SIGNATURE = 16 * 1024
 _MEMO = 20_000
 """Parsed records held in memory; beyond that the oldest are parsed again when they are needed."""
+
+_APPROVALS = 20
+"""As many of the newest approvals are read: each is good for an hour."""
+
+_HEADS = 20
+"""So many heads are tried, the newest first, until one counts."""
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -43,10 +49,36 @@ class Scope:
     resource: str = ""
 
     @property
-    def prefixes(self) -> tuple[str, str]:
-        """The listings that it takes: records and data."""
+    def prefixes(self) -> tuple[str, ...]:
+        """The listings that it takes: records and data; of more than one resource heads and approvals, too."""
         below = "".join(f"{part}/" for part in (self.application, self.resource) if part)
-        return layout.RECORDS + below, layout.DATA + below
+        wider = () if self.resource else (layout.HEADS + below, layout.APPROVALS)
+        return layout.RECORDS + below, layout.DATA + below, *wider
+
+
+@dataclass(slots=True)
+class _Listed:
+    """What a listing of some prefixes showed: every path with its versions (delete markers left out), oldest first."""
+
+    versions: dict[str, list[ObjectVersion]] = field(default_factory=dict)
+    tampered: dict[str, str] = field(default_factory=dict)
+
+    def add(self, store: ObjectStore, prefix: str) -> None:
+        """List it completely; raises what the store raises."""
+        markers: dict[str, ObjectVersion] = {}
+        for found in store.history(prefix):
+            if found.marker:
+                markers[found.path] = found
+            else:
+                self.versions.setdefault(found.path, []).append(found)
+        for path, found in markers.items():
+            if path in self.versions:
+                when = to_text(found.modified)
+                self.tampered[path] = f"somebody deleted it at {when}; its version from before is read"
+        for path, versions in self.versions.items():
+            if len(versions) > 1 and path not in self.tampered:
+                when = to_text(versions[-1].modified)
+                self.tampered[path] = f"somebody wrote over it at {when}; its oldest valid version is read"
 
 
 class VaultReader:
@@ -57,6 +89,7 @@ class VaultReader:
         self._trusted = tuple(trusted)
         self._site = site
         self._memo: OrderedDict[tuple[str, str, str], SeenRecord] = OrderedDict()
+        self._uploads: dict[str, dict[str, datetime]] = {}
 
     def refresh(self, store: ObjectStore, now: datetime, scope: Scope | None = None) -> None:
         """List the vault (or a part of it) completely and fetch what is new: one GET pair for each new record.
@@ -64,51 +97,86 @@ class VaultReader:
         Raises what the store raises; the cache then keeps its last complete picture.
         """
         scope = scope or Scope()
-        records, data = scope.prefixes
         ticket = self._cache.ticket()
-        listed = {info.path: info for info in store.list(records)}
-        objects = {info.path: info.size for info in store.list(data)}
-        known = self._cache.fingerprints(store.vault, records)
-        keep, fetched = [], []
-        for path, info in sorted(listed.items()):
-            if not path.endswith(".json"):
-                continue
-            fingerprint = _fingerprint(info, listed.get(path + layout.SIGNATURE))
+        listed = _Listed()
+        for prefix in scope.prefixes:
+            listed.add(store, prefix)
+        objects = {p: v[0].size for p, v in listed.versions.items() if p.startswith((layout.DATA, layout.HEADS))}
+        known: dict[str, str] = {}
+        for prefix in scope.prefixes:
+            known |= self._cache.fingerprints(store.vault, prefix)
+        keep: list[str] = []
+        fetched: list[CachedRecord] = []
+
+        def read(path: str) -> None:
+            fingerprint = _fingerprint(listed.versions[path], listed.versions.get(path + layout.SIGNATURE, ()))
             if known.get(path) == fingerprint:
                 keep.append(path)
-                continue
-            record = self._fetch(store, info, listed.get(path + layout.SIGNATURE), fingerprint)
-            if record is not None:
+            elif (record := self._fetch(store, path, listed.versions, fingerprint)) is not None:
                 keep.append(path)
                 fetched.append(record)
-        self._cache.replace(store.vault, scope.prefixes, keep, fetched, objects, ticket)
+
+        for path in _to_read(listed.versions):
+            read(path)
+        for heads in _heads(listed.versions):
+            self._newest_head(store.vault, heads, read, fetched)
+        self._cache.replace(store.vault, scope.prefixes, keep, fetched, objects, ticket, listed.tampered)
         if not scope.application:
             self._cache.set_listing(store.vault, to_text(now))
 
+    def _newest_head(
+        self, vault: str, heads: Sequence[str], read: Callable[[str], None], fetched: Sequence[CachedRecord]
+    ) -> None:
+        """The newest head that counts: one that somebody planted under a later name must not hide it."""
+        for path in heads[:_HEADS]:
+            read(path)
+            new = next((record.trust for record in fetched if record.path == path), "")
+            if (new or self._cache.trust(vault, path)) == Trust.SIGNED:
+                return
+
+    def look_for_uploads(self, store: ObjectStore) -> None:
+        """Uploads that were not ended, as they are now; one listing. Raises what the store raises."""
+        found: dict[str, datetime] = {}
+        for upload in store.uploads(layout.DATA):
+            found[upload.path] = min(upload.begun, found.get(upload.path, upload.begun))
+        self._uploads[store.vault] = found
+
     def _fetch(
-        self, store: ObjectStore, info: ObjectInfo, signature: ObjectInfo | None, fingerprint: str
+        self, store: ObjectStore, path: str, listed: Mapping[str, Sequence[ObjectVersion]], fingerprint: str
+    ) -> CachedRecord | None:
+        """The oldest version that a signature vouches for; where there is none, the newest with what is wrong."""
+        verdict: CachedRecord | None = None
+        for version in listed[path]:
+            for signature in listed.get(path + layout.SIGNATURE, ()) or (None,):
+                verdict = self._fetch_one(store, version, signature, fingerprint)
+                if verdict is None or verdict.trust != Trust.UNSIGNED:
+                    return verdict
+        return verdict
+
+    def _fetch_one(
+        self, store: ObjectStore, found: ObjectVersion, signature: ObjectVersion | None, fingerprint: str
     ) -> CachedRecord | None:
         trust, why, data = Trust.UNSIGNED, "", b""
         try:
-            if info.size > LARGEST_RECORD:
+            if found.size > LARGEST_RECORD:
                 raise Damaged("a record is larger than any that drorch writes")
-            data = b"".join(store.read(info.path))
-            trust, why = self._judge(store, info, signature, data)
+            data = b"".join(store.read(found.path, version=found.version))
+            trust, why = self._judge(store, found, signature, data)
         except NotFound:
             return None  # it went between the listing and the reading; the next listing tells
         except (Damaged, BadSignature) as error:
             why = str(error)
-        return CachedRecord(info.path, fingerprint, to_text(info.modified), str(trust), why, data)
+        return CachedRecord(found.path, fingerprint, to_text(found.modified), str(trust), why, data)
 
     def _judge(
-        self, store: ObjectStore, info: ObjectInfo, signature: ObjectInfo | None, data: bytes
+        self, store: ObjectStore, info: ObjectVersion, signature: ObjectVersion | None, data: bytes
     ) -> tuple[Trust, str]:
         """Raises BadSignature or Damaged, with the reason, for everything that must not count."""
         if signature is None:
             raise BadSignature("it has no signature")
         if signature.size > _LARGEST_SIGNATURE:
             raise BadSignature("its signature is larger than any that drorch writes")
-        said = b"".join(store.read(signature.path))
+        said = b"".join(store.read(signature.path, version=signature.version))
         if not said.startswith(FIRST_LINE):
             raise BadSignature("drorch did not write its signature", cause="its untrusted comment was altered")
         verified = verify(data, said, [trusted.key for trusted in self._trusted])
@@ -129,15 +197,36 @@ class VaultReader:
     def view(self, vault: Vault, application: str, *, complete: bool = True, why: str = "") -> VaultView:
         """The cache's picture of one application in one vault."""
         listing = self._cache.listing(vault.name)
-        records = [self._parsed(vault.name, cached) for cached in self._cache.records(vault.name, application)]
+        heads = f"{layout.HEADS}{application}/"
+        cached_records = self._cache.records(vault.name, f"{layout.RECORDS}{application}/")
+        cached_records += self._cache.records(vault.name, heads)
+        records = [self._parsed(vault.name, cached) for cached in cached_records]
         return VaultView(
             vault=vault,
             complete=complete,
             at=None if listing is None else from_text(listing[0]),
             records=tuple(record for record in records if record is not None),
-            objects=self._cache.objects(vault.name, application),
+            objects=self._cache.objects(vault.name, f"{layout.DATA}{application}/"),
             why=why,
+            tampered=self._tampered(vault.name, application),
+            heads=tuple(path for path in self._cache.objects(vault.name, heads) if path.endswith(".json")),
+            uploads=self._uploads.get(vault.name, {}),
+            locks={p: ObjectLock(LockMode(m), from_text(u)) for p, (m, u) in self._cache.locks(vault.name).items()},
         )
+
+    def approvals(self, vaults: Iterable[str]) -> tuple[Record, ...]:
+        """The signed approvals that lie in any of the vaults, each once."""
+        found: dict[str, Record] = {}
+        for vault in vaults:
+            for cached in self._cache.records(vault, layout.APPROVALS):
+                seen = self._parsed(vault, cached)
+                if seen is not None and seen.trust is Trust.SIGNED:
+                    found[seen.digest] = seen.record
+        return tuple(found.values())
+
+    def _tampered(self, vault: str, application: str) -> dict[str, str]:
+        below = (f"{layout.RECORDS}{application}/", f"{layout.DATA}{application}/")
+        return {path: what for prefix in below for path, what in self._cache.tampered(vault, prefix).items()}
 
     def knows(self, vault: str) -> bool:
         """Whether the cache has ever seen anything of drorch's in the vault."""
@@ -186,9 +275,24 @@ def read_vault(
     return reader.view(vault, application)
 
 
-def _fingerprint(record: ObjectInfo, signature: ObjectInfo | None) -> str:
-    parts = [record] if signature is None else [record, signature]
-    return ";".join(f"{info.size}@{info.modified.isoformat()}" for info in parts)
+def _to_read(listed: Mapping[str, object]) -> Iterator[str]:
+    """The records to be read: those of points, and the newest approvals."""
+    records = [path for path in sorted(listed) if path.endswith(".json")]
+    yield from (path for path in records if path.startswith(layout.RECORDS))
+    yield from [path for path in records if path.startswith(layout.APPROVALS)][-_APPROVALS:]
+
+
+def _heads(listed: Iterable[str]) -> Iterable[list[str]]:
+    """The heads of each application, newest first."""
+    heads: dict[str, list[str]] = {}
+    for path in sorted(listed, reverse=True):
+        if path.startswith(layout.HEADS) and path.endswith(".json"):
+            heads.setdefault(path.rpartition("/")[0], []).append(path)
+    return heads.values()
+
+
+def _fingerprint(record: Sequence[ObjectVersion], signature: Sequence[ObjectVersion]) -> str:
+    return ";".join(f"{found.size}@{found.modified.isoformat()}" for found in (*record, *signature))
 
 
 def _content(cached: CachedRecord) -> Record | None:

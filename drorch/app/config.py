@@ -25,8 +25,7 @@ SYSTEM_PLACE = Path("/etc/drorch/drorch.yaml")
 LATER_TYPES = frozenset({"azure", "swift"})
 ENGINES = frozenset({"postgres"})
 LATER_ENGINES = frozenset({"mysql", "mariadb", "files"})
-LATER_KEYS = frozenset({"brake", "grace", "prove_every", "paths"})
-LATER_VAULT_KEYS = frozenset({"lock"})
+LATER_KEYS = frozenset({"prove_every", "paths"})
 
 
 def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
@@ -114,6 +113,7 @@ class _Reading:
             state=self.folder / top["state"],
             encryption=self._encryption(top["encryption"]),
             signing=self._signing(top["signing"]),
+            brake=top["brake"].brake,
             credentials={name: self._credential(entry) for name, entry in top["credentials"].items()},
             drills=self._drills(top["drills"]),
             defaults={name: getattr(defaults, name) for name in defaults.model_fields_set},
@@ -157,14 +157,31 @@ class _Reading:
             return None
         given = {key: raw[key] for key in raw if key != "type"}
         form = self.vault_options[kind]
+        if not self._lockable(loc, given, kind):
+            del given["lock"]
         try:
             return form.model_validate(given)
         except ValidationError as error:
-            self.problems.extend(explain(error, given, loc, form, reserved=LATER_VAULT_KEYS))
-        try:  # what is known, so that an unknown key does not hide an unknown account or region
-            return form.model_validate({key: given[key] for key in given if key in form.model_fields})
+            self.problems.extend(explain(error, given, loc, form, reserved=()))
+        try:  # what is known, so that an unknown key or a wrong lock does not hide an unknown account or region
+            known = form.model_fields.keys() - {"lock"}
+            return form.model_validate({key: given[key] for key in given if key in known})
         except ValidationError:
             return None
+
+    def _lockable(self, loc: Loc, given: Mapping[str, Any], kind: str) -> bool:
+        """Whether `lock`, if it stands there, may: a lock that is asked for and not put would be a promise broken."""
+        if "lock" not in given:
+            return True
+        if "lock" not in self.vault_options[kind].model_fields:
+            others = [name for name, form in self.vault_options.items() if "lock" in form.model_fields]
+            hint = f"a vault of type {' or '.join(sorted(others))} can have one" if others else ""
+            self._wrong((*loc, "lock"), f"a {kind} has no locks", hint, True)
+            return False
+        if given["lock"] is None:
+            self._wrong((*loc, "lock"), "must be a mapping, not nothing", "such as {for: 35d}")
+            return False
+        return True
 
     def _known_types(self) -> str:
         return f"this version knows {', '.join(sorted(self.vault_options))}"

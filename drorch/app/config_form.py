@@ -8,7 +8,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, InstanceOf, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
 from drorch.app.reading import TrustedKey
 from drorch.app.secret import FORMS, HINT, SecretRef
@@ -18,7 +28,7 @@ from drorch.domain.duration import Duration
 from drorch.domain.errors import DrorchError, NotInThisVersion
 from drorch.domain.explain import fault
 from drorch.domain.model import FailureDomain
-from drorch.domain.policy import Count, Frozen, Name, Text
+from drorch.domain.policy import BrakeRule, Count, Frozen, Name, Percent, Text
 from drorch.domain.policy_form import DefaultsForm, readable_version
 
 
@@ -148,6 +158,27 @@ class Limits(Frozen):
     dumps_per_server: Count = 1
 
 
+def _with_sign(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise fault(
+            "must be a percentage, not a bare number", f"such as {value}%" if 1 <= value <= 100 else "such as 20%"
+        )
+    return value
+
+
+class BrakeForm(Frozen):
+    """``{share: 20%, count: 10, per: 1d}``; what is left out is as in `BrakeRule`."""
+
+    share: Annotated[Percent, BeforeValidator(_with_sign)] = BrakeRule().share
+    count: Count = BrakeRule().count
+    per: Duration = BrakeRule().per
+
+    @property
+    def brake(self) -> BrakeRule:
+        """What is meant."""
+        return BrakeRule(share=self.share, count=self.count, per=self.per)
+
+
 class ScratchConnection(Frozen):
     """A database server that drills may create and drop databases on."""
 
@@ -225,6 +256,8 @@ class ConfigForm(Frozen):
     credentials: dict[Name, Credential] = Field(default_factory=dict)
     tools: dict[Name, tuple[AbsolutePath, ...]] = Field(default_factory=dict)
     limits: Limits = Limits()
+    brake: BrakeForm = BrakeForm()
+    grace: Duration = timedelta(days=3)
     drills: Drills = Drills()
     defaults: DefaultsForm = DefaultsForm()
     http: Http = Http()
@@ -246,6 +279,9 @@ class Config(Frozen):
     credentials: dict[str, Credential]
     tools: dict[str, tuple[str, ...]]
     limits: Limits
+    brake: BrakeRule = BrakeRule()
+    grace: timedelta = timedelta(days=3)
+    """From the expiring mark to the deletion, at the least."""
     drills: Drills
     defaults: dict[str, object]
     """What policies leave out: `keep`, `drill` and `objectives`, as far as they are given."""

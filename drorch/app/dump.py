@@ -21,7 +21,7 @@ from drorch.crypto.age import check_recipient
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
 from drorch.domain.canonical import canonical_bytes
-from drorch.domain.errors import InvalidInput
+from drorch.domain.errors import InvalidInput, Refused
 from drorch.domain.instant import floor_second, from_text, to_text
 from drorch.domain.native import Inventory
 from drorch.domain.record import Record, RecordType, compose, parse
@@ -46,6 +46,8 @@ class DumpOrder:
     policy: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     inventory: str = "exact"
+    identities: tuple[str, ...] = ()
+    """What the last points' source said of itself (a PostgreSQL system identifier); another one is not dumped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def dump(
     with VaultWriters(stores, cut.part_bytes, stall=limits.stall, cancel=cancel, monotonic=monotonic) as writers:
         with engine.dump(options, secrets, order.inventory) as session:
             cut_at, facts = floor_second(session.cut_at), dict(session.facts)
+            _require_same_source(order, facts)
             folder = layout.data_folder(order.application, order.resource, cut_at, order.point)
             streams, inventory = _stream(order, session, writers, folder, cut, progress)
         seconds = round(monotonic() - began)
@@ -138,6 +141,19 @@ def dump(
             bytes=sum(stream.artefact.bytes for stream in streams),
             seconds=seconds,
             manifest=manifest,
+        )
+
+
+def _require_same_source(order: DumpOrder, facts: Mapping[str, object]) -> None:
+    """A reused name is no continuation: what answers under it now would push the history of another out."""
+    identity = facts.get("identity")
+    if order.identities and isinstance(identity, str) and identity and identity not in order.identities:
+        raise Refused(
+            "another server answers under this name",
+            operation="dump",
+            resource=f"{order.application}/{order.resource}",
+            cause=f"it says that it is {identity}, the last points are of {', '.join(order.identities)}",
+            hint=f"rename the resource, or let its history go on: formerly: [{order.resource}]",
         )
 
 

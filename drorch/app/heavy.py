@@ -1,4 +1,4 @@
-"""Heavy actions: dumps, ships and drills, each in a worker that inherits its resource's lock."""
+"""Heavy actions (dumps, ships, drills, reading, repairs), each in a worker that inherits its resource's lock."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import structlog
 
 from drorch.app.carry import Scene
+from drorch.app.damage import damage_error
 from drorch.app.failpoint import reach
 from drorch.app.jobs import Job
 from drorch.app.locks import Lock
-from drorch.app.reconcile import Finished
+from drorch.app.passing import Finished
 from drorch.app.runner import Handle as WorkerHandle
 from drorch.app.runner import LocalRunner
 from drorch.domain.action import Action
@@ -49,7 +50,10 @@ class HeavyHandle:
         return self._worker.progress
 
     def poll(self) -> Finished | None:
-        """How it ended, or None while it runs. A drill that failed is Damaged: its proof is written all the same."""
+        """How it ended, or None while it runs.
+
+        A drill that failed and a turn that found damage are Damaged: their proofs are written all the same.
+        """
         outcome = self._worker.poll()
         if outcome is None:
             return None
@@ -66,6 +70,9 @@ class HeavyHandle:
                 cause=str(result.get("why") or ""),
             )
             return Finished(self._action, "", error, result)
+        if self._action.name == "verify" and result.get("damaged"):
+            damaged = damage_error(self._action.vault, self._action.resource, result["damaged"])
+            return Finished(self._action, "", damaged, result)
         return Finished(self._action, _words(self._action, result), None, result)
 
     def cancel(self) -> None:
@@ -80,4 +87,9 @@ def _words(action: Action, result: Mapping[str, Any]) -> str:
         return f"dumped as of {result['cut_at']} into {', '.join(result['vaults'])}{missed}"
     if action.name == "ship":
         return f"shipped {result['sent']} bytes into {result['vault']}"
+    if action.name == "verify":
+        return f"{result['points']} points read, {result['leaves']} leaves, {result['bytes']} bytes, nothing damaged"
+    if action.name == "repair":
+        objects = ", ".join(result["objects"])
+        return f"{objects or 'nothing'} written again in {result['vault']}, {result['bytes']} bytes read back"
     return f"drill passed in {result['seconds'].get('total')} s"

@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar, Protocol
 
+from drorch.app.damage import VerifyOrder
 from drorch.app.dump import DumpOrder
 from drorch.app.reading import TrustedKey
+from drorch.app.repair import RepairOrder
 from drorch.app.ship import ShipOrder
 from drorch.crypto.minisign import PublicKey
 from drorch.domain.instant import from_text, to_text
@@ -88,7 +90,8 @@ class DumpJob:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> DumpJob:
         """The inverse of `to_json`."""
-        order = {**body["order"], "recipients": tuple(body["order"]["recipients"])}
+        order = {**body["order"]}
+        order |= {key: tuple(body["order"][key]) for key in ("recipients", "identities")}
         return cls(
             order=DumpOrder(**order),
             vaults=_vaults(body["vaults"]),
@@ -181,6 +184,68 @@ class DrillJob:
             secrets=body["secrets"],
             host=HostSpec(**body["host"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyJob:
+    """Read one turn of a resource in a vault. All `vaults`, that of the order among them, get the proofs of damage."""
+
+    name: ClassVar[str] = "verify"
+    order: VerifyOrder
+    vaults: tuple[VaultSpec, ...]
+    trusted: tuple[TrustedKey, ...]
+    signing_key: str = field(repr=False)
+    host: HostSpec = HostSpec()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object for the pipe."""
+        return _signing_body(self)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> VerifyJob:
+        """The inverse of `to_json`."""
+        return cls(order=VerifyOrder.from_json(body["order"]), **_signing_fields(body))
+
+
+@dataclass(frozen=True, slots=True)
+class RepairJob:
+    """Repair one copy. All `vaults` get the mark and the proof; source and target of the order are among them."""
+
+    name: ClassVar[str] = "repair"
+    order: RepairOrder
+    vaults: tuple[VaultSpec, ...]
+    trusted: tuple[TrustedKey, ...]
+    signing_key: str = field(repr=False)
+    host: HostSpec = HostSpec()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object for the pipe."""
+        return _signing_body(self)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> RepairJob:
+        """The inverse of `to_json`."""
+        return cls(order=RepairOrder.from_json(body["order"]), **_signing_fields(body))
+
+
+def _signing_body(job: VerifyJob | RepairJob) -> dict[str, Any]:
+    return {
+        "job": job.name,
+        "order": job.order.to_json(),
+        "vaults": [asdict(vault) for vault in job.vaults],
+        "trusted": _keys_body(job.trusted),
+        "signing_key": job.signing_key,
+        "host": asdict(job.host),
+    }
+
+
+def _signing_fields(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "vaults": _vaults(body["vaults"]),
+        "trusted": _keys(body["trusted"]),
+        "signing_key": body["signing_key"],
+        "host": HostSpec(**body["host"]),
+    }
 
 
 def _vaults(bodies: Sequence[Mapping[str, Any]]) -> tuple[VaultSpec, ...]:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from queue import Empty, Queue
 from typing import cast
 
+from drorch.app.versions import (
+    ObjectDamaged,
+    Shadowed,
+    nobody,
+    older_versions,
+    read_at_most,
+    read_valid,
+    sized,
+)
 from drorch.domain import layout
 from drorch.domain.errors import Damaged, NotFound, Unavailable
-from drorch.domain.record import Record, StoredArtefact
+from drorch.domain.record import Record, StoredArtefact, StoredVolume
 from drorch.ports import Clock, ObjectStore
+
+__all__ = ["check_sizes", "folder_of", "leaf_digests", "read_at_most", "runs", "verified_leaves"]
 
 LARGEST_LEAF = 16 * 1024 * 1024
 """Bytes; drorch writes leaves of 1 MiB."""
@@ -32,8 +43,13 @@ def folder_of(manifest: Record) -> str:
     return layout.data_folder(manifest.application, manifest.resource, manifest.cut_at, manifest.point)
 
 
-def check_sizes(store: ObjectStore, folder: str, artefact: StoredArtefact) -> None:
-    """Every object of the artefact is there with its signed size. Raises Damaged, before a byte of it is read."""
+def check_sizes(
+    store: ObjectStore, folder: str, artefact: StoredArtefact, shadowed: Shadowed = nobody
+) -> dict[str, str]:
+    """Every object of the artefact is there with its signed size. Raises Damaged, before a byte of it is read.
+
+    Returns which version of each object has that size: "" where it is the current one.
+    """
     if not 0 < artefact.leaf_bytes <= LARGEST_LEAF:
         raise Damaged(
             f"the manifest gives {artefact.name} leaves of {artefact.leaf_bytes} bytes",
@@ -43,32 +59,19 @@ def check_sizes(store: ObjectStore, folder: str, artefact: StoredArtefact) -> No
         )
     signed = [(volume.object, volume.bytes) for volume in artefact.volumes]
     signed.append((artefact.name + layout.LEAVES, artefact.leaves_bytes))
-    for name, size in signed:
-        try:
-            found = store.stat(folder + name).size
-        except NotFound as error:
-            raise _damaged(store, folder + name, "it is missing") from error
-        if found != size:
-            raise _damaged(store, folder + name, f"it has {found} bytes, signed are {size}")
+    return {name: sized(store, folder + name, size, shadowed) for name, size in signed}
 
 
-def leaf_digests(store: ObjectStore, folder: str, artefact: StoredArtefact) -> bytes:
+def leaf_digests(store: ObjectStore, folder: str, artefact: StoredArtefact, shadowed: Shadowed = nobody) -> bytes:
     """The artefact's leaf digests, 32 bytes each, as signed. Raises Damaged when they are others."""
     path, size = folder + artefact.name + layout.LEAVES, artefact.leaves_bytes
-    data = read_at_most(store, path, size)
-    if len(data) != size or hashlib.sha256(data).hexdigest() != artefact.leaves_sha256:
-        raise _damaged(store, path, "these are not the digests that were signed")
-    return data
 
+    def check(data: bytes, _written: object) -> bytes:
+        if len(data) != size or hashlib.sha256(data).hexdigest() != artefact.leaves_sha256:
+            raise ObjectDamaged(path, "these are not the digests that were signed", vault=store.vault)
+        return data
 
-def read_at_most(store: ObjectStore, path: str, most: int) -> bytes:
-    """A small object. Raises Damaged when it has more than `most` bytes."""
-    data = bytearray()
-    for chunk in store.read(path, 0, most + 1):
-        data += chunk
-        if len(data) > most:
-            raise _damaged(store, path, f"it has more than {most} bytes")
-    return bytes(data)
+    return read_valid(store, path, size, check, shadowed)
 
 
 def verified_leaves(
@@ -77,14 +80,20 @@ def verified_leaves(
     artefact: StoredArtefact,
     clock: Clock,
     cancel: threading.Event | None = None,
+    *,
+    chosen: Sequence[int] | None = None,
+    shadowed: Shadowed = nobody,
 ) -> Generator[memoryview, None, None]:
-    """Every leaf in its order; each piece is valid only until the next is asked for.
+    """Every leaf in its order (only the `chosen` ones, rising from 0); each is valid only until the next is asked for.
 
     Raises Damaged (with the leaf's number), Unavailable when a stream stays cut after several tries or `cancel` is set.
-    Close the generator to stop reading before the end.
+    Where the store keeps versions, a leaf that the current object does not have is taken from the oldest version that
+    has it. Close the generator to stop reading before the end.
     """
-    check_sizes(store, folder, artefact)
-    reader = _Reader(store, folder, artefact, leaf_digests(store, folder, artefact), clock)
+    versions = check_sizes(store, folder, artefact, shadowed)
+    digests = leaf_digests(store, folder, artefact, shadowed)
+    numbers = range(len(digests) // 32) if chosen is None else chosen
+    reader = _Reader(store, folder, artefact, digests, clock, versions, numbers, shadowed)
     thread = threading.Thread(target=reader.run, name=f"read {artefact.name}", daemon=True)
     thread.start()
     try:
@@ -95,6 +104,19 @@ def verified_leaves(
             reader.recycle(item)
     finally:
         reader.stop()
+
+
+def runs(numbers: Sequence[int]) -> Iterator[range]:
+    """Rising numbers as runs of neighbours: each is read in one stream."""
+    start = stop = None
+    for number in numbers:
+        if start is None or number != stop:
+            if start is not None and stop is not None:
+                yield range(start, stop)
+            start = number
+        stop = number + 1
+    if start is not None and stop is not None:
+        yield range(start, stop)
 
 
 def _wait(ready: Queue[memoryview | Exception | None], cancel: threading.Event | None) -> memoryview | Exception | None:
@@ -112,16 +134,28 @@ def _wait(ready: Queue[memoryview | Exception | None], cancel: threading.Event |
 class _Reader:
     """Fills buffers from `free`, hands them over in `ready`; ends with None or with the error that ended it."""
 
-    def __init__(self, store: ObjectStore, folder: str, artefact: StoredArtefact, digests: bytes, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        folder: str,
+        artefact: StoredArtefact,
+        digests: bytes,
+        clock: Clock,
+        versions: dict[str, str],
+        numbers: Sequence[int],
+        shadowed: Shadowed,
+    ) -> None:
         self._store, self._folder, self._artefact = store, folder, artefact
         self._digests, self._clock = digests, clock
-        self._chunks: Iterator[bytes] = self._stream(0)
+        self._versions, self._numbers, self._shadowed = versions, numbers, shadowed
+        self._chunks: Iterator[bytes] = iter(())
+        self._end = artefact.bytes
         self._rest = memoryview(b"")
         self._stopped = False
         self.ready: Queue[memoryview | Exception | None] = Queue()
         self.free: Queue[bytearray | None] = Queue()
         size = min(artefact.leaf_bytes, artefact.bytes)
-        for _ in range(min(_AHEAD, len(digests) // 32)):
+        for _ in range(min(_AHEAD, len(numbers))):
             self.free.put(bytearray(size))
 
     def stop(self) -> None:
@@ -135,11 +169,15 @@ class _Reader:
 
     def run(self) -> None:
         try:
-            for number in range(len(self._digests) // 32):
-                buffer = self.free.get()
-                if buffer is None or self._stopped:
-                    return
-                self.ready.put(self._leaf(number, buffer))
+            for run in runs(self._numbers):
+                self._drop()
+                self._end = min(run.stop * self._artefact.leaf_bytes, self._artefact.bytes)
+                self._chunks = self._stream(run.start * self._artefact.leaf_bytes)
+                for number in run:
+                    buffer = self.free.get()
+                    if buffer is None or self._stopped:
+                        return
+                    self.ready.put(self._leaf(number, buffer))
             self.ready.put(None)
         except Exception as error:  # noqa: BLE001  # whatever it is, the other thread raises it
             self.ready.put(error)
@@ -151,7 +189,7 @@ class _Reader:
         start = number * self._artefact.leaf_bytes
         leaf = memoryview(buffer)[: min(self._artefact.leaf_bytes, self._artefact.bytes - start)]
         digest = self._digests[32 * number : 32 * number + 32]
-        mismatched = False
+        mismatched = missing = False
         for attempt in range(_ATTEMPTS):
             try:
                 self._fill(leaf)
@@ -160,6 +198,9 @@ class _Reader:
                 if self._stopped or attempt == _ATTEMPTS - 1:
                     raise
                 self._clock.sleep(_FIRST_PAUSE * 2**attempt)
+            except NotFound:
+                missing = True
+                break
             else:
                 if hashlib.sha256(leaf).digest() == digest:
                     return leaf
@@ -168,7 +209,25 @@ class _Reader:
                     break
                 mismatched = True
             self._chunks = self._stream(start)
-        raise self._mismatch(number, start)
+        if self._older(leaf, digest, start):
+            return leaf
+        raise self._mismatch(number, start, missing)
+
+    def _older(self, leaf: memoryview, digest: bytes, start: int) -> bool:
+        """Whether an older version of the leaf's object has it; that one is read from here on."""
+        volume, _ = self._place(start)
+        path = self._folder + volume.object
+        for found in older_versions(self._store, path):
+            if found.size != volume.bytes or found.version == self._versions[volume.object]:
+                continue
+            self._drop()
+            self._versions[volume.object] = found.version
+            self._chunks = self._stream(start)
+            self._fill(leaf)
+            if hashlib.sha256(leaf).digest() == digest:
+                self._shadowed(path)
+                return True
+        return False
 
     def _fill(self, leaf: memoryview) -> None:
         filled = 0
@@ -184,18 +243,24 @@ class _Reader:
             filled += step
 
     def _stream(self, start: int) -> Iterator[bytes]:
-        """The artefact's bytes from `start`, volume after volume."""
+        """The artefact's bytes from `start` to the end of the run, volume after volume."""
+        begin = 0
         for volume in self._artefact.volumes:
-            if start >= volume.bytes:
-                start -= volume.bytes
-                continue
-            missing = volume.bytes - start
-            for chunk in self._store.read(self._folder + volume.object, start, missing):
-                missing -= len(chunk)
-                yield chunk
-            if missing:
-                raise Unavailable(f"{volume.object} ended early", operation="read", vault=self._store.vault)
-            start = 0
+            first, last = max(start, begin), min(self._end, begin + volume.bytes)
+            if first < last:
+                missing = last - first
+                for chunk in self._open(volume, first - begin, missing):
+                    missing -= len(chunk)
+                    yield chunk
+                if missing:
+                    raise Unavailable(f"{volume.object} ended early", operation="read", vault=self._store.vault)
+            begin += volume.bytes
+
+    def _open(self, volume: StoredVolume, start: int, length: int) -> Iterator[bytes]:
+        path, version = self._folder + volume.object, self._versions[volume.object]
+        if version:
+            return self._store.read(path, start, length, version=version)
+        return self._store.read(path, start, length)
 
     def _drop(self) -> None:
         self._rest = memoryview(b"")
@@ -203,24 +268,18 @@ class _Reader:
         if close is not None:
             close()
 
-    def _mismatch(self, number: int, start: int) -> Damaged:
+    def _place(self, start: int) -> tuple[StoredVolume, int]:
+        """The object that a byte of the artefact lies in, and where in it."""
         offset = start
         for volume in self._artefact.volumes:
             if offset < volume.bytes:
                 break
             offset -= volume.bytes
-        return _damaged(
-            self._store,
-            self._folder + volume.object,
-            f"leaf {number + 1} of {len(self._digests) // 32} (at byte {offset} of this object) is not what was signed",
-        )
+        return volume, offset
 
-
-def _damaged(store: ObjectStore, path: str, cause: str) -> Damaged:
-    return Damaged(
-        f"{path} is damaged",
-        operation="verify",
-        vault=store.vault,
-        cause=cause,
-        hint="another vault may hold a good copy: --from VAULT; an older point: --at TIME or --point ID",
-    )
+    def _mismatch(self, number: int, start: int, missing: bool) -> ObjectDamaged:
+        volume, offset = self._place(start)
+        leaf = f"leaf {number + 1} of {len(self._digests) // 32} (at byte {offset} of this object)"
+        cause = "it is missing" if missing else f"{leaf} is not what was signed"
+        path = self._folder + volume.object
+        return ObjectDamaged(path, cause, vault=self._store.vault, leaf=number + 1, offset=offset, missing=missing)

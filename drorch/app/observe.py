@@ -6,8 +6,9 @@ A listing that fails keeps the last complete picture and says that it is not of 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from threading import Lock
@@ -18,17 +19,23 @@ from drorch.app.catalogue import Scope, VaultReader
 from drorch.app.vaults import VaultMarks
 from drorch.domain import layout
 from drorch.domain.catalogue import Catalogue, fold
+from drorch.domain.catalogue_former import carried_on, former_names
 from drorch.domain.catalogue_native import TAG_APPLICATION, NativeView, ValidId
+from drorch.domain.duration import duration_text
 from drorch.domain.errors import DrorchError, Refused
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.model import FailureDomain, Vault, native_vault_name
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.domain.plan import SourcesSeen
 from drorch.domain.policy import Policy, ResourcePolicy
+from drorch.domain.record import Record
 from drorch.ports import ObjectStore, SnapshotKind
 
 LISTING_EVERY = timedelta(minutes=15)
 """How often an object vault is listed as a whole; what drorch itself writes is read back at once."""
+
+SKEW = timedelta(minutes=5)
+UPLOADS_EVERY = timedelta(days=1)
 
 Place = tuple[str, str, str]
 """(kind, account, region)."""
@@ -42,6 +49,8 @@ class World:
     natives: tuple[NativeView, ...] = ()
     sources: Mapping[Place, tuple[Source, ...] | str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
+    skewed: str = ""
+    """Which clocks differ by more than `SKEW`, in words; while any do nothing is deleted and nothing locked."""
     _lock: Lock = field(default_factory=Lock, compare=False, repr=False)
     _by_id: dict[tuple[str, str], NativeSnapshot] = field(default_factory=dict, compare=False, repr=False)
     _by_application: dict[str, dict[int, list[NativeSnapshot]]] = field(default_factory=dict, compare=False, repr=False)
@@ -66,6 +75,14 @@ class World:
         return tuple(replace(view, snapshots=tuple(own.get(n, ()))) for n, view in enumerate(self.natives))
 
 
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """How far another clock is ahead of this host's, and when it was asked."""
+
+    ahead: timedelta
+    at: datetime
+
+
 class Observer:
     """Lists providers and vaults. `store_of` opens a vault's store; it may raise like any store."""
 
@@ -80,8 +97,11 @@ class Observer:
         cache: Cache,
         valid_id: ValidId,
         marks: VaultMarks | None = None,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         self.vaults = vaults
+        self._clock = clock
+        self._clocks: dict[str, _Clock] = {}
         self._site = site
         self._store_of = store_of
         self._kinds = kinds
@@ -90,27 +110,36 @@ class Observer:
         self._is_ours = valid_id
         self._ours: set[tuple[str, str, str, str]] = set()
         self._asked: dict[str, datetime] = {}
+        self._uploads_asked: dict[str, datetime] = {}
         self._why: dict[str, str] = {}
         self._marks = marks
         self._new: set[str] = set()
 
-    def observe(self, policies: Iterable[Policy], now: datetime, *, fresh: bool = False) -> World:
-        """One pass over everything that the policies name. `fresh` lists every vault whatever its turn."""
+    def observe(
+        self, policies: Iterable[Policy], now: datetime, *, fresh: bool = False, only: Collection[str] = ()
+    ) -> World:
+        """One pass over everything that the policies name.
+
+        `fresh` lists every vault whatever its turn, or those of `only`.
+        """
         resources = [resource for policy in policies for resource in policy.resources if resource.native]
         homes, places = _places(resources)
         # All at once: what does not answer must not make the rest of the pass wait in line behind it.
         with ThreadPoolExecutor(max_workers=16, thread_name_prefix="observe") as pool:
-            vaults = [pool.submit(self._vault, name, now, fresh) for name in self.vaults]
+            due = {name: fresh and (not only or name in only) for name in self.vaults}
+            vaults = [pool.submit(self._vault, name, now, due[name]) for name in self.vaults]
+            clocks = [pool.submit(self._provider_clock, *where, now, fresh) for where in sorted(_one_kind_each(places))]
             seen = pool.map(lambda place: self._native(place, now), sorted(places))
             listed = pool.map(lambda place: self._sources(place, homes[place]), sorted(homes))
             views, sources = list(seen), list(listed)
-            for future in vaults:
+            for future in (*vaults, *clocks):
                 future.result()
         unread = dict(self._why)
         for view in views:
             if not view.complete:
                 unread[view.vault.name] = view.why
-        return World(now, tuple(views), dict(zip(sorted(homes), sources, strict=True)), unread)
+        seen_sources = dict(zip(sorted(homes), sources, strict=True))
+        return World(now, tuple(views), seen_sources, unread, self._skewed(unread))
 
     def refresh(self, vault: str, application: str, resource: str, now: datetime) -> None:
         """Read back what drorch has just written; a failure leaves that to the next listing."""
@@ -120,8 +149,21 @@ class Observer:
             self._why[vault] = str(error)
             self._asked.pop(vault, None)
 
-    def catalogue(self, application: str, world: World) -> Catalogue:
-        """One application's catalogue from what this pass saw."""
+    def refresh_application(self, vault: str, policy: Policy, now: datetime) -> None:
+        """As `refresh`, of everything that an application's catalogue is made of."""
+        for name in (policy.application, *former_names(policy)):
+            self.refresh(vault, name, "", now)
+
+    def catalogue(self, policy: Policy, world: World) -> Catalogue:
+        """One application's catalogue from what this pass saw, with the histories that it carries on."""
+        own, *former = (self._fold(name, world) for name in (policy.application, *former_names(policy)))
+        return carried_on(policy, own, former)
+
+    def approvals(self) -> tuple[Record, ...]:
+        """The signed approvals that lie in any vault."""
+        return self._reader.approvals(self.vaults)
+
+    def _fold(self, application: str, world: World) -> Catalogue:
         views = [
             self._reader.view(vault, application, complete=name not in world.unread, why=world.unread.get(name, ""))
             for name, vault in self.vaults.items()
@@ -162,6 +204,8 @@ class Observer:
             store = self._store_of(name)
             self._require_marker(store, now)
             self._reader.refresh(store, now)
+            self._note_clock(name, store.now, now)
+            self._look_for_uploads(store, now)
             if name in self._new and self._reader.knows(name):
                 raise _unmarked(name, "it holds records, but no marker")
         except DrorchError as error:
@@ -169,6 +213,47 @@ class Observer:
         else:
             self._why.pop(name, None)
             self._asked[name] = now
+
+    def refresh_uploads(self, vault: str, now: datetime) -> None:
+        """Look at a vault's uploads anew, after some were given up; a failure leaves that to the next listing."""
+        self._uploads_asked.pop(vault, None)
+        with suppress(DrorchError):
+            self._look_for_uploads(self._store_of(vault), now)
+
+    def _look_for_uploads(self, store: ObjectStore, now: datetime) -> None:
+        asked = self._uploads_asked.get(store.vault)
+        if asked is None or not asked <= now < asked + UPLOADS_EVERY:
+            self._reader.look_for_uploads(store)
+            self._uploads_asked[store.vault] = now
+
+    def _provider_clock(self, kind: str, account: str, region: str, now: datetime, fresh: bool) -> None:
+        """Ask a region for its time as often as a vault is listed."""
+        name = native_vault_name(account, region)
+        known = self._clocks.get(name)
+        if not fresh and known is not None and known.at <= now < known.at + LISTING_EVERY:
+            return
+        try:
+            self._note_clock(name, lambda: self._kinds[kind].now(account, region), now)
+        except DrorchError:
+            self._clocks.pop(name, None)  # what does not answer is unread anyway; it says nothing about clocks
+
+    def _note_clock(self, name: str, ask: Callable[[], datetime], now: datetime) -> None:
+        """How far a clock is ahead of ours, whatever the request took: within its time there is no difference."""
+        before = self._clock() if self._clock else now
+        theirs = ask()
+        after = self._clock() if self._clock else now
+        ahead = theirs - after if theirs > after else min(theirs - before, timedelta())
+        self._clocks[name] = _Clock(ahead, now)
+
+    def _skewed(self, unread: Collection[str]) -> str:
+        off = {n: c.ahead for n, c in self._clocks.items() if abs(c.ahead) > SKEW and n not in unread}
+        if not off:
+            return ""
+        told = (
+            f"{name} is {duration_text(abs(ahead))} {'ahead of' if ahead > timedelta() else 'behind'} this host"
+            for name, ahead in sorted(off.items())
+        )
+        return f"clocks differ: {'; '.join(told)}"
 
     def _require_marker(self, store: ObjectStore, now: datetime) -> None:
         """An unmounted folder or a wrong bucket looks like an empty vault: the marker tells them apart."""
@@ -243,6 +328,14 @@ def _places(resources: Iterable[ResourcePolicy]) -> tuple[dict[Place, list[objec
             account, _, region = rule.vault.partition(".")
             places.add((resource.kind, account, region))
     return homes, places
+
+
+def _one_kind_each(places: Iterable[Place]) -> set[Place]:
+    """One place for each account and region: their clock is the same for every service."""
+    first: dict[tuple[str, str], Place] = {}
+    for place in sorted(places):
+        first.setdefault(place[1:], place)
+    return set(first.values())
 
 
 _FIELDS = tuple(item.name for item in fields(NativeSnapshot))

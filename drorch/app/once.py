@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from drorch.app.clock import Gate
-from drorch.app.reconcile import Finished, Pass
+from drorch.app.passing import Finished, Pass
 from drorch.domain.action import EXECUTABLE, Action, Copy, Cut, Settling
 from drorch.domain.admit import is_heavy
 from drorch.domain.errors import InvalidInput
@@ -30,7 +30,7 @@ GRACE = timedelta(seconds=20)
 _STEP = 0.05
 _WORST_FIRST = (6, 1, 4, 3, 5)
 """Contract, section 4; a fault in drorch itself is not hidden behind something that trying again may cure."""
-_ALARM_CODES = {"vault-unread": 4, "sources-unread": 4, "empty-selection": 3}
+_ALARM_CODES = {"vault-unread": 4, "sources-unread": 4, "empty-selection": 3, "another-source": 3, "other-host": 4}
 """Holds that kept this run from doing what was due; other alarms are told and leave the exit code alone."""
 
 

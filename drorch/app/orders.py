@@ -1,4 +1,4 @@
-"""What a person orders: a point now, a drill now, a pin. The same hands and locks as the daemon's."""
+"""What a person orders: a point now, a drill now, a pin, a deletion that may pass. The daemon's hands and locks."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from drorch.app.approval import Approved, to_release
 from drorch.app.carry import LightHands, Scene
 from drorch.app.intents import Intents
 from drorch.app.locks import Locks, resource_lock
-from drorch.app.reconcile import ApplicationPlan, Finished, Handle, HeavyHands, Pass, Reconciler
+from drorch.app.passing import ApplicationPlan, Finished, Handle, HeavyHands, Pass
+from drorch.app.reconcile import Reconciler
 from drorch.app.signing import write_somewhere
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.action import Action, Cut, Drill, WriteRecord
+from drorch.domain.brake import APPROVED_FOR
 from drorch.domain.errors import DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
-from drorch.domain.instant import from_text, manual_slot, to_text
+from drorch.domain.instant import floor_second, from_text, manual_slot, to_text
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.plan import PointId, newest_usable
 from drorch.domain.policy import ResourcePolicy
-from drorch.domain.record import MarkType, RecordType, compose
+from drorch.domain.record import MarkType, Record, RecordType, compose
 from drorch.ports import Clock, ObjectStore
 
 _LOOK_EVERY = 2.0
@@ -173,7 +176,7 @@ class Orders:
             raise NotFound(f"{vault} has no usable point of {resource.name}", hint="drorch points shows what there is")
         action = Drill(plan.policy.application, resource.name, vault, point.id, "ordered")
         finished = self._in_worker(action, Scene(resource, plan.catalogue, seen.world, ()), fail=False)
-        self._read_back(vaults, plan.policy.application, resource.name)
+        self._read_back(vaults, *point.filed_under)
         return finished
 
     def _in_worker(self, action: Action, scene: Scene, *, fail: bool = True) -> Finished:
@@ -190,43 +193,42 @@ class Orders:
             raise finished.error
         return finished
 
-    # --- pins ---
+    # --- pins, and what was suspect ---
 
     def require_a_vault(self) -> None:
-        """Refused when there is no object vault that a pin could be written into."""
+        """Refused when there is no object vault that a pin (a mark, an approval) could be written into."""
         if not self._reconciler.observer.vaults:
-            raise Refused("a pin is a record, and this host has no object vault to keep it in", hint="vaults: ...")
+            raise Refused("orders are kept as records, and this host has no object vault for them", hint="vaults: ...")
 
-    def pin(
-        self, plan: ApplicationPlan, point: RecoveryPoint, reason: str, until: datetime | None
-    ) -> Mapping[str, DrorchError]:
+    def pin(self, point: RecoveryPoint, reason: str, until: datetime | None) -> Mapping[str, DrorchError]:
         """Sign a pin into every vault that can be reached; the errors of the others. Unavailable when none can be."""
-        return self._mark(plan, point, MarkType.PIN, reason, until)
+        return self._mark(point, MarkType.PIN, reason, until)
 
-    def unpin(self, plan: ApplicationPlan, point: RecoveryPoint, reason: str) -> Mapping[str, DrorchError]:
+    def unpin(self, point: RecoveryPoint, reason: str) -> Mapping[str, DrorchError]:
         """End the pin. As `pin`."""
         # Records carry whole seconds, and on a tie the mark that keeps wins: this one must be later than any pin.
         self._clock.sleep(_TICK_OF_RECORDS)
-        return self._mark(plan, point, MarkType.UNPIN, reason, None)
+        return self._mark(point, MarkType.UNPIN, reason, None)
+
+    def clear(self, point: RecoveryPoint, reason: str) -> Mapping[str, DrorchError]:
+        """Say that a suspect point is what it should be. As `pin`; Refused for a point that is not suspect."""
+        if not point.suspect:
+            raise Refused(f"point {point.id} is not suspect", resource=point.resource, hint="nothing has to be cleared")
+        self._clock.sleep(_TICK_OF_RECORDS)  # as for `unpin`: on a tie it would stay suspect
+        return self._mark(point, MarkType.CLEARED, reason, None)
 
     def _mark(
-        self, plan: ApplicationPlan, point: RecoveryPoint, mark: MarkType, reason: str, until: datetime | None
+        self, point: RecoveryPoint, mark: MarkType, reason: str, until: datetime | None
     ) -> Mapping[str, DrorchError]:
-        self.require_a_vault()
-        self._reconciler.observer.mark_new(self._clock.now())
-        unread = self._reconciler.observer.unread_vaults()
-        vaults = tuple(vault for vault in self._reconciler.observer.vaults if vault not in unread)
-        lost: dict[str, DrorchError] = {vault: Unavailable(why, vault=vault) for vault, why in unread.items()}
-        if not vaults:
-            raise Unavailable(f"no vault can take the {mark}", cause="; ".join(str(error) for error in lost.values()))
         if point.cut_at is None:
             raise Refused(f"point {point.id} has no instant yet", hint="wait until it is usable")
+        application, resource = point.filed_under
         record = compose(
             RecordType.MARK,
             site=self._site,
             at=self._clock.now(),
-            application=plan.policy.application,
-            resource=point.resource,
+            application=application,
+            resource=resource,
             point=point.id,
             cut_at=point.cut_at,
             mark=str(mark),
@@ -234,8 +236,41 @@ class Orders:
             by=self._by or None,
             until=None if until is None else to_text(until),
         )
+        return self._write(record, str(mark))
+
+    # --- approvals ---
+
+    def approve(self, seen: Pass, digest: str, reason: str) -> Approved:
+        """Sign that exactly the deletions of the plan with this digest may pass the brake, for `APPROVED_FOR`.
+
+        Raises as `to_release`; Unavailable when no vault takes the approval.
+        """
+        whole, releases = to_release(seen, digest)
+        at = floor_second(self._clock.now())
+        record = compose(
+            RecordType.APPROVAL,
+            site=self._site,
+            at=at,
+            digest=whole,
+            deletions=[list(pair) for pair in sorted({(r.vault, r.point) for r in releases})],
+            reason=reason or None,
+            by=self._by or None,
+        )
+        return Approved(whole, at + APPROVED_FOR, releases, self._write(record, "approval"))
+
+    # --- writing and reading back ---
+
+    def _write(self, record: Record, what: str) -> Mapping[str, DrorchError]:
+        """Sign the record into every vault that can be reached; the errors of the others."""
+        self.require_a_vault()
+        self._reconciler.observer.mark_new(self._clock.now())
+        unread = self._reconciler.observer.unread_vaults()
+        vaults = tuple(vault for vault in self._reconciler.observer.vaults if vault not in unread)
+        lost: dict[str, DrorchError] = {vault: Unavailable(why, vault=vault) for vault, why in unread.items()}
+        if not vaults:
+            raise Unavailable(f"no vault can take the {what}", cause="; ".join(str(error) for error in lost.values()))
         lost |= write_somewhere(record, self._signing(), vaults, self._store_of)
-        self._read_back(vaults, plan.policy.application, point.resource)
+        self._read_back(vaults, record.application, record.resource)
         return lost
 
     def _read_back(self, vaults: Iterable[str], application: str, resource: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from drorch.app.git_commit import commit_of
@@ -55,6 +55,9 @@ class PolicySet:
     invalid: tuple[InvalidPolicy, ...] = ()
     missing: tuple[str, ...] = ()
     commit: str = ""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """The last valid text of an application whose file has become another's, under a name that no file has: to be
+    remembered beside the files' own texts, so that it stays missed."""
 
     def get(self, application: str) -> LoadedPolicy | None:
         """The application's policy, if it has one."""
@@ -71,6 +74,8 @@ class _Read:
     policy: Policy | None
     findings: tuple[Finding, ...]
     name_place: tuple[int, int] = (1, 1)
+    formerly: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """The names that the application had before, each with its place."""
 
 
 class PolicyFolder:
@@ -90,12 +95,18 @@ class PolicyFolder:
         read = [self._parse(name, text, seen) for name, text in sorted(texts.items())]
         read.extend(_Read(name, "", "", None, tuple(found)) for name, found in findings.items())
         read = _without_doubles(self.folder, read)
+        mute = [r.file for r in read if not r.application and r.file in last_valid]
+        told = {name: self._parse(name, last_valid[name], seen).application for name in mute}
+        read = _without_contested(self.folder, read, told)
         valid = [LoadedPolicy(r.policy, r.file, r.text, _digest(r.text), commit) for r in read if r.policy is not None]
         invalid = sorted((r for r in read if r.policy is None), key=lambda r: r.file)
+        renamed = self._renamed(read, last_valid, seen)
+        last_valid = {**last_valid, **renamed}
         in_question = {r.file for r in invalid} | (last_valid.keys() - texts.keys())
         before = {name: self._parse(name, last_valid[name], seen) for name in sorted(in_question & last_valid.keys())}
         valid.extend(_stale(invalid, before, {loaded.policy.application for loaded in valid}))
         named = {loaded.policy.application for loaded in valid} | {_about(r, before) for r in invalid}
+        named.update(name for loaded in valid for name in loaded.policy.formerly)
         gone = {r.application for name, r in before.items() if name not in texts and name not in findings}
         return PolicySet(
             valid=tuple(sorted(valid, key=lambda loaded: loaded.policy.application)),
@@ -103,7 +114,21 @@ class PolicyFolder:
             invalid=tuple(InvalidPolicy(_about(r, before), r.file) for r in invalid),
             missing=tuple(sorted(gone - named - {""})),
             commit=commit,
+            renamed=renamed,
         )
+
+    def _renamed(
+        self, read: Sequence[_Read], last_valid: Mapping[str, str], seen: Mapping[tuple[str, str], _Read]
+    ) -> dict[str, str]:
+        """Files that were another application's when they were last valid: that one is as gone as with its file."""
+        found = {}
+        for r in read:
+            old = last_valid.get(r.file)
+            if r.policy is not None and old is not None and old != r.text:
+                application = self._parse(r.file, old, seen).application
+                if application and application != r.application:
+                    found[f"{r.file}@{application}"] = old
+        return found
 
     def _parse(self, name: str, text: str, seen: Mapping[tuple[str, str], _Read]) -> _Read:
         key = (name, text)
@@ -130,7 +155,7 @@ def check_file(path: Path, vocabulary: Vocabulary) -> tuple[Policy | None, tuple
 
 
 def check_files(paths: Sequence[Path], vocabulary: Vocabulary) -> tuple[tuple[Policy, ...], tuple[Finding, ...]]:
-    """As `check_file`, for several: two of one application are an error in both."""
+    """As `check_file`, for several: two of one application are an error in both, as are two of one history."""
     read = []
     for path in dict.fromkeys(paths):
         text, findings = read_text(path, str(path))
@@ -138,7 +163,7 @@ def check_files(paths: Sequence[Path], vocabulary: Vocabulary) -> tuple[tuple[Po
             read.append(_Read(str(path), "", "", None, tuple(findings)))
         else:
             read.append(_parse(Path(), str(path), text, vocabulary))
-    read = _without_doubles(Path(), read)
+    read = _without_contested(Path(), _without_doubles(Path(), read), {})
     policies = tuple(r.policy for r in read if r.policy is not None)
     return policies, tuple(sorted({finding for r in read for finding in r.findings}))
 
@@ -200,12 +225,19 @@ def _parse(folder: Path, name: str, text: str, vocabulary: Vocabulary) -> _Read:
     policy, problems = parse_policy(source.data, vocabulary)
     place = source.place(("application",))
     found = tuple(sorted({source.finding(problem) for problem in problems}))
-    return _Read(name, text, _application(source), policy, found, place)
+    return _Read(name, text, _application(source), policy, found, place, _formerly(source))
 
 
 def _application(source: YamlSource) -> str:
     name = source.data.get("application")
     return name if isinstance(name, str) else ""
+
+
+def _formerly(source: YamlSource) -> dict[str, tuple[int, int]]:
+    """What a file says that its application was called, right otherwise or not."""
+    names = source.data.get("formerly")
+    entries = names if isinstance(names, list) else ()
+    return {name: source.place(("formerly", i)) for i, name in enumerate(entries) if isinstance(name, str)}
 
 
 def _digest(text: str) -> str:
@@ -228,6 +260,36 @@ def _without_doubles(folder: Path, read: list[_Read]) -> list[_Read]:
             message = f"application {r.application} is also in {', '.join(others)}"
             double = Finding(str(folder / r.file), *r.name_place, message, "one application, one file")
             r = replace(r, policy=None, findings=(*r.findings, double))
+        result.append(r)
+    return result
+
+
+def _without_contested(folder: Path, read: list[_Read], told: Mapping[str, str]) -> list[_Read]:
+    """The same files; those that claim the history of an application that there still is are refused, and so is that.
+
+    So are two that claim one history. `told` has the applications of the last valid texts of files that name none now:
+    they are still about them.
+    """
+    present = [(r.file, r.application or told.get(r.file, "")) for r in read]
+    result = []
+    for r, (_, application) in zip(read, present, strict=True):
+        found = []
+        for name, place in r.formerly.items():
+            still = [file for file, other in present if other == name and file != r.file]
+            if still:
+                message = f"formerly names application {name}, which is still in {', '.join(still)}"
+                found.append(Finding(str(folder / r.file), *place, message, "remove that file, or the name from here"))
+            rivals = [other.file for other in read if name in other.formerly and other.file != r.file]
+            if rivals:
+                message = f"the history of application {name} is claimed by {', '.join(rivals)} too"
+                found.append(Finding(str(folder / r.file), *place, message, "one history, one application"))
+        heirs = [other.file for other in read if application in other.formerly and other.file != r.file]
+        if application and heirs:
+            message = f"application {application} is formerly of {', '.join(heirs)}"
+            hint = "remove this file, or the name from there"
+            found.append(Finding(str(folder / r.file), *r.name_place, message, hint))
+        if found:
+            r = replace(r, policy=None, findings=(*r.findings, *found))
         result.append(r)
     return result
 

@@ -12,8 +12,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
-from drorch.app.leaves import folder_of, read_at_most, verified_leaves
+from drorch.app.leaves import folder_of, verified_leaves
 from drorch.app.unzstd import decompressed
+from drorch.app.versions import Found, ObjectDamaged, Shadowed, nobody, read_at_most, read_valid
 from drorch.crypto.age import Decryptor, NoMatchingIdentity
 from drorch.crypto.minisign import BadSignature, PublicKey, verify
 from drorch.domain import layout
@@ -47,17 +48,31 @@ class TrustedKey:
     until: datetime | None = None
 
 
-def read_signed(store: ObjectStore, path: str, keys: Sequence[TrustedKey]) -> Record:
+def read_signed(store: ObjectStore, path: str, keys: Sequence[TrustedKey], shadowed: Shadowed = nobody) -> Record:
     """The record at `path`. Raises NotFound, BadSignature (absent, altered, foreign, too late) or Damaged."""
-    data = read_at_most(store, path, LARGEST_RECORD)
-    comment = check_signature(store, path, data, keys)
-    record = parse_at(path, data)
-    if not record.supported:
-        raise NotInThisVersion(
-            f"{path} is a record of a later version", operation="verify", vault=store.vault, cause=record.type
-        )
-    _same_comment(store, path, comment, record.comment)
-    return record
+
+    def judge(data: bytes, _signature: bytes, comment: str) -> Record:
+        record = parse_at(path, data)
+        if not record.supported:
+            raise NotInThisVersion(
+                f"{path} is a record of a later version", operation="verify", vault=store.vault, cause=record.type
+            )
+        _same_comment(store, path, comment, record.comment)
+        return record
+
+    return _verified(store, path, keys, judge, shadowed)
+
+
+def read_pair(
+    store: ObjectStore, path: str, comment: str, keys: Sequence[TrustedKey], shadowed: Shadowed = nobody
+) -> tuple[bytes, bytes]:
+    """The object at `path` and its signature, the very bytes that were verified. Raises as `read_signed`."""
+
+    def judge(data: bytes, signature: bytes, found: str) -> tuple[bytes, bytes]:
+        _same_comment(store, path, found, comment)
+        return data, signature
+
+    return _verified(store, path, keys, judge, shadowed)
 
 
 def read_unsigned(store: ObjectStore, path: str) -> Record:
@@ -67,10 +82,78 @@ def read_unsigned(store: ObjectStore, path: str) -> Record:
 
 def check_signature(store: ObjectStore, path: str, data: bytes, keys: Sequence[TrustedKey]) -> str:
     """The trusted comment of the signature beside `path`. Raises BadSignature unless a trusted key made it in time."""
+    return _signed(
+        store, path, data, lambda: store.stat(path).modified, keys, lambda _data, _signature, comment: comment, nobody
+    )
+
+
+def check_sums(store: ObjectStore, manifest: Record, keys: Sequence[TrustedKey], shadowed: Shadowed = nobody) -> None:
+    """SHA256SUMS, which the tool-free way goes by, is signed and says what the manifest says.
+
+    Raises BadSignature or Damaged. A restore goes by the manifest; a vault where the two differ was tampered with.
+    """
+    path = folder_of(manifest) + layout.SUMS
+    signed = {artefact.name + layout.LEAVES: artefact.leaves_sha256 for artefact in artefacts_of(manifest)}
+    signed |= {volume.object: volume.sha256 for artefact in artefacts_of(manifest) for volume in artefact.volumes}
+
+    def judge(data: bytes, _signature: bytes, comment: str) -> None:
+        _same_comment(store, path, comment, layout.trusted_comment("sums", path))
+        listed = sorted(data.decode("utf-8", "replace").splitlines())
+        if listed != sorted(f"{digest}  {name}" for name, digest in signed.items()):
+            raise Damaged(f"{path} lists other objects than the manifest", operation="verify", vault=store.vault)
+
     try:
-        signature = read_at_most(store, path + layout.SIGNATURE, _LARGEST_SIGNATURE)
+        _verified(store, path, keys, judge, shadowed)
+    except NotFound as error:
+        raise ObjectDamaged(path, "it is missing", vault=store.vault, missing=True) from error
+
+
+def _verified(
+    store: ObjectStore,
+    path: str,
+    keys: Sequence[TrustedKey],
+    judge: Callable[[bytes, bytes, str], Found],
+    shadowed: Shadowed,
+) -> Found:
+    """What `judge` makes of the object's bytes, of its signature and of what a trusted key says in it.
+
+    Where the store keeps versions, the first pair that holds counts.
+    """
+
+    def check(data: bytes, written: Callable[[], datetime]) -> Found:
+        return _signed(store, path, data, written, keys, judge, shadowed)
+
+    return read_valid(store, path, LARGEST_RECORD, check, shadowed)
+
+
+def _signed(
+    store: ObjectStore,
+    path: str,
+    data: bytes,
+    written: Callable[[], datetime],
+    keys: Sequence[TrustedKey],
+    judge: Callable[[bytes, bytes, str], Found],
+    shadowed: Shadowed,
+) -> Found:
+    def check(signature: bytes, signed: Callable[[], datetime]) -> Found:
+        comment = _vouched(store, path, data, signature, keys, lambda: max(written(), signed()))
+        return judge(data, signature, comment)
+
+    try:
+        return read_valid(store, path + layout.SIGNATURE, _LARGEST_SIGNATURE, check, shadowed)
     except NotFound as error:
         raise BadSignature(f"{path} is not signed", operation="verify", vault=store.vault) from error
+
+
+def _vouched(
+    store: ObjectStore,
+    path: str,
+    data: bytes,
+    signature: bytes,
+    keys: Sequence[TrustedKey],
+    written: Callable[[], datetime],
+) -> str:
+    """The trusted comment. Raises BadSignature unless a trusted key signed `data`, and before it ceased to count."""
     if not signature.startswith(FIRST_LINE):
         raise BadSignature(
             f"{path}: drorch did not write this signature",
@@ -86,35 +169,16 @@ def check_signature(store: ObjectStore, path: str, data: bytes, keys: Sequence[T
         ) from error
     ends = [trusted.until for trusted in keys if trusted.key == verified.key]
     if None not in ends:
-        written = max(store.stat(name).modified for name in (path, path + layout.SIGNATURE))
+        at = written()
         end = max(until for until in ends if until is not None)
-        if written >= end:
+        if at >= end:
             raise BadSignature(
                 f"{path} is signed by key {verified.key.name}, which is trusted only until {to_text(end)}",
                 operation="verify",
                 vault=store.vault,
-                cause=f"the store says it was written at {to_text(written)}",
+                cause=f"the store says it was written at {to_text(at)}",
             )
     return verified.trusted_comment
-
-
-def check_sums(store: ObjectStore, manifest: Record, keys: Sequence[TrustedKey]) -> None:
-    """SHA256SUMS, which the tool-free way goes by, is signed and says what the manifest says.
-
-    Raises BadSignature or Damaged. A restore goes by the manifest; a vault where the two differ was tampered with.
-    """
-    folder = folder_of(manifest)
-    path = folder + layout.SUMS
-    signed = {artefact.name + layout.LEAVES: artefact.leaves_sha256 for artefact in artefacts_of(manifest)}
-    signed |= {volume.object: volume.sha256 for artefact in artefacts_of(manifest) for volume in artefact.volumes}
-    try:
-        data = read_at_most(store, path, LARGEST_RECORD)
-    except NotFound as error:
-        raise Damaged(f"{path} is missing", operation="verify", vault=store.vault) from error
-    _same_comment(store, path, check_signature(store, path, data, keys), layout.trusted_comment("sums", path))
-    listed = sorted(data.decode("utf-8", "replace").splitlines())
-    if listed != sorted(f"{digest}  {name}" for name, digest in signed.items()):
-        raise Damaged(f"{path} lists other objects than the manifest", operation="verify", vault=store.vault)
 
 
 def open_artefact(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
 
 import structlog
 
@@ -16,83 +16,25 @@ from drorch.app.failpoint import reach
 from drorch.app.intents import Intents, copy_intent
 from drorch.app.locks import Lock, Locks, resource_lock
 from drorch.app.observe import Observer, World
+from drorch.app.passing import ApplicationPlan, Finished, Guards, Handle, HeavyHands, Pass
 from drorch.app.policies import PolicySet
-from drorch.domain.action import Action, Copy, Cut, Hold
-from drorch.domain.admit import Admitted, Limits, Running, Waiting, admit, is_heavy
-from drorch.domain.catalogue import Catalogue
+from drorch.domain.action import Action, Copy, Cut, Drill, Expire, Repair, Sweep, Verify
+from drorch.domain.admit import Limits, Running, admit, is_heavy
+from drorch.domain.brake import approved_pairs
+from drorch.domain.catalogue_former import carries_on
 from drorch.domain.errors import Busy, DrorchError
 from drorch.domain.model import CopyState, FailureDomain
-from drorch.domain.objective import ApplicationStatus, Places, status
+from drorch.domain.objective import Places, status
 from drorch.domain.plan import Failure, Observed, PointId, plan
 from drorch.domain.policy import Policy
 
 log = structlog.get_logger()
 
+_DELETE_AT_ONCE = 200
+"""Resources of which something is deleted in one pass; the next pass takes the others."""
+
 _FORGOTTEN = timedelta(days=2)
 """After so long neither a failure nor an intent says anything about the next try."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """One action that ended. `error` is None when it was done; `result` is what a worker reported."""
-
-    action: Action
-    text: str
-    error: DrorchError | None = None
-    result: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def outcome(self) -> str:
-        """`done`, or the kind of the error in lower case."""
-        return "done" if self.error is None else type(self.error).__name__.lower()
-
-
-class Handle(Protocol):
-    """A heavy action under way in its own process."""
-
-    def poll(self) -> Finished | None:
-        """How it ended, or None while it runs."""
-
-    def cancel(self) -> None:
-        """Abandon it safely: nothing half-written is committed."""
-
-
-class HeavyHands(Protocol):
-    """Starts dumps, ships and drills in workers."""
-
-    def start(self, action: Action, scene: Scene, lock: Lock) -> Handle:
-        """Start it; the worker inherits the resource's lock."""
-
-
-@dataclass(frozen=True, slots=True)
-class ApplicationPlan:
-    """One application in one pass."""
-
-    policy: Policy
-    catalogue: Catalogue
-    observed: Observed
-    actions: tuple[Action, ...]
-    status: ApplicationStatus
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """What one pass saw, decided, started and finished."""
-
-    at: datetime
-    policies: PolicySet
-    world: World
-    plans: Mapping[str, ApplicationPlan] = field(default_factory=dict)
-    waiting: tuple[Waiting, ...] = ()
-    started: tuple[Action, ...] = ()
-    finished: tuple[Finished, ...] = ()
-    running: int = 0
-    faults: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def holds(self) -> tuple[Hold, ...]:
-        """Every hold of every application."""
-        return tuple(action for p in self.plans.values() for action in p.actions if isinstance(action, Hold))
 
 
 class Reconciler:
@@ -111,9 +53,11 @@ class Reconciler:
         limits: Limits,
         now: Callable[[], datetime],
         drills: bool = True,
+        guards: Guards | None = None,
     ) -> None:
         self._load = load
         self._drills = drills
+        self._guards = guards or Guards()
         self.observer = observer
         self._point_id = point_id
         self._light = light
@@ -126,6 +70,7 @@ class Reconciler:
         self._futures: dict[tuple[str, str], tuple[tuple[Action, ...], Future[list[Finished]]]] = {}
         self._handles: dict[str, tuple[Action, Handle, Lock]] = {}
         self._failures: dict[str, Failure] = {}
+        self._policies = PolicySet(())
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.attempts: dict[tuple[str, str, str], datetime] = {}
 
@@ -134,7 +79,7 @@ class Reconciler:
     def look(self, *, fresh: bool = False) -> Pass:
         """Observe and plan; change nothing."""
         now = self._now()
-        policies = self._load()
+        policies = self._policies = self._load()
         world = self.observer.observe([loaded.policy for loaded in policies.valid], now, fresh=fresh)
         plans: dict[str, ApplicationPlan] = {}
         faults: dict[str, str] = {}
@@ -147,24 +92,35 @@ class Reconciler:
                 log.error("application not planned", application=name, exc_info=error)
         return Pass(now, policies, world, plans, faults=faults)
 
-    def _plan(self, policy: Policy, world: World, now: datetime, *, valid: bool, held: str = "") -> ApplicationPlan:
-        """`held` names the resource whose lock is this process's own, for the action that is being planned."""
-        catalogue = self.observer.catalogue(policy.application, world)
+    def _plan(
+        self, policy: Policy, world: World, now: datetime, *, valid: bool, held: Container[str] = ()
+    ) -> ApplicationPlan:
+        """`held` are the resources whose locks are this process's own, for the actions that are being planned."""
+        catalogue = self.observer.catalogue(policy, world)
+        guards = self._guards
         observed = Observed(
             catalogue=catalogue,
             object_vaults=tuple(self.observer.vaults),
             unread=world.unread,
             sources={r.name: self.observer.sources_of(r, world) for r in policy.resources if r.native},
-            running={name: holder for name, holder in self._held_locks(policy).items() if name != held},
+            running={name: holder for name, holder in self._held_locks(policy).items() if name not in held},
             intents=self._intents.standing(),
             failures=self._failures,
             state_since=self._intents.since,
             servers={r.name: str(getattr(r.options, "server", "")) for r in policy.resources},
             stale=not valid,
             drills=self._drills,
+            never_read=self.observer.never_read(world) & self.observer.vaults.keys(),
+            skewed=world.skewed,
+            host=guards.host,
+            grace=guards.grace,
+            brake=guards.brake,
+            approved=approved_pairs(self.observer.approvals(), now),
+            locks=guards.locks,
+            turns=None if guards.turns is None else guards.turns(policy.application),
         )
         actions = plan(policy, observed, now, self._point_id)
-        places = Places(self.domains(policy), self.observer.never_read(world))
+        places = Places(self.domains(policy), self.observer.never_read(world), frozenset(guards.locks))
         empty = frozenset(name for name, seen in observed.sources.items() if not seen.why and not seen.sources)
         standing = status(policy, catalogue, places, now, policy_valid=valid, empty=empty)
         return ApplicationPlan(policy, catalogue, observed, actions, standing)
@@ -193,7 +149,9 @@ class Reconciler:
         started: tuple[Action, ...] = ()
         if admitted.start and start:
             self.observer.mark_new(self._now())
-            started = self._start(admitted, seen)
+            deleting = [action for action in admitted.start if isinstance(action, Expire | Sweep)]
+            started = self._start([action for action in admitted.start if action not in deleting], seen)
+            started += self._start_deleting(deleting, seen)
         finished += self.harvest()
         return replace(seen, waiting=admitted.wait, started=started, finished=finished, running=self.running_count())
 
@@ -209,10 +167,10 @@ class Reconciler:
             resources=frozenset((action.application, action.resource) for action in heavy + light),
         )
 
-    def _start(self, admitted: Admitted, seen: Pass) -> tuple[Action, ...]:
+    def _start(self, actions: Iterable[Action], seen: Pass) -> tuple[Action, ...]:
         started: list[Action] = []
         light: dict[tuple[str, str], list[Action]] = {}
-        for action in admitted.start:
+        for action in actions:
             if is_heavy(action):
                 if self._start_heavy(action, seen):
                     started.append(action)
@@ -224,6 +182,59 @@ class Reconciler:
             self._futures[where] = (tuple(actions), future)
             started.extend(actions)
         return tuple(started)
+
+    def _start_deleting(self, actions: Sequence[Action], seen: Pass) -> tuple[Action, ...]:
+        """What deletes is planned twice: the second time under its resource's lock, on a fresh and complete view."""
+        locks: dict[tuple[str, str], Lock] = {}
+        for where in dict.fromkeys((action.application, action.resource) for action in actions):
+            if where not in self._futures and len(locks) < _DELETE_AT_ONCE:
+                with suppress(DrorchError):
+                    locks[where] = self._locks.take(resource_lock(*where), "expire")
+        try:
+            again = self._look_again(actions, locks, seen)
+        except DrorchError as error:
+            for lock in locks.values():
+                lock.release()
+            log.warning("nothing deleted", error=str(error))
+            return ()
+        started: list[Action] = []
+        for where, lock in locks.items():
+            confirmed = [a for a in actions if (a.application, a.resource) == where and _confirmed(a, again)]
+            if not confirmed:
+                lock.release()
+                continue
+            future = self._pool.submit(self._carry_out_under, lock, tuple(confirmed), _scene(again, confirmed[0]))
+            self._futures[where] = (tuple(confirmed), future)
+            started.extend(confirmed)
+        return tuple(started)
+
+    def _look_again(self, actions: Sequence[Action], locks: Container[tuple[str, str]], seen: Pass) -> Pass:
+        """The applications concerned, observed anew: the vaults in question listed as a whole, every other vault as far
+        as it may hold a pin, a mark or a proof of them.
+        """
+        names = {action.application for action in actions if (action.application, action.resource) in locks}
+        if not names:
+            return replace(seen, plans={})
+        now, policies = self._now(), [seen.plans[name].policy for name in sorted(names)]
+        whole = {action.vault for action in actions} & self.observer.vaults.keys()
+        for policy in policies:
+            for vault in self.observer.vaults.keys() - whole:
+                self.observer.refresh_application(vault, policy, now)
+        world = self.observer.observe(policies, now, fresh=bool(whole), only=whole)
+        plans = {}
+        for policy in policies:
+            held = {
+                resource for resource in [r.name for r in policy.resources] if (policy.application, resource) in locks
+            }
+            valid = seen.plans[policy.application].status.policy_valid
+            plans[policy.application] = self._plan(policy, world, now, valid=valid, held=held)
+        return Pass(now, seen.policies, world, plans)
+
+    def _carry_out_under(self, lock: Lock, actions: tuple[Action, ...], scene: Scene) -> list[Finished]:
+        try:
+            return [self._carry_out_one(action, scene) for action in actions]
+        finally:
+            lock.release()
 
     def _start_heavy(self, action: Action, seen: Pass) -> bool:
         try:
@@ -250,9 +261,11 @@ class Reconciler:
         """Look again under the lock, at this resource alone: another process may just have done it."""
         for vault in self._vaults_of(action):
             self.observer.refresh(vault, action.application, action.resource, self._now())
+        if isinstance(action, Verify):
+            return True  # it reads, and whatever lies there is worth reading
         before = seen.plans[action.application]
         valid = before.status.policy_valid
-        again = self._plan(before.policy, seen.world, seen.at, valid=valid, held=action.resource)
+        again = self._plan(before.policy, seen.world, seen.at, valid=valid, held=(action.resource,))
         return any(a.key == action.key and a.point == action.point for a in again.actions)
 
     def _carry_out(self, actions: tuple[Action, ...], scene: Scene) -> list[Finished]:
@@ -301,6 +314,8 @@ class Reconciler:
         action, error, now = finished.action, finished.error, self._now()
         self.outcomes[(action.name, finished.outcome)] += 1
         self.attempts[(action.application, action.resource, finished.outcome)] = now
+        if isinstance(action, Verify) and finished.result:
+            self._guards.turn_read(action, now)
         if error is None:
             self._failures.pop(action.key, None)
             log.info("action done", action=action.name, **_where(action), result=finished.text)
@@ -311,19 +326,28 @@ class Reconciler:
             self._failures[action.key] = Failure(now, before.count + 1 if before else 1, str(error))
         log.warning("action failed", action=action.name, **_where(action), outcome=finished.outcome, error=str(error))
 
-    def _read_back(self, ended: Iterable[Finished]) -> None:
+    def _read_back(self, ended: Sequence[Finished]) -> None:
+        for vault in {f.action.vault for f in ended if isinstance(f.action, Sweep) and f.action.what == "uploads"}:
+            self.observer.refresh_uploads(vault, self._now())
         touched = {
             (vault, finished.action.application, finished.action.resource)
             for finished in ended
             for vault in self._vaults_of(finished.action)
         }
+        policies = {loaded.policy.application: loaded.policy for loaded in self._policies.valid}
         for vault, application, resource in sorted(touched):
-            self.observer.refresh(vault, application, resource, self._now())
+            policy = policies.get(application)
+            if policy is not None and carries_on(policy):
+                self.observer.refresh_application(vault, policy, self._now())
+            else:
+                self.observer.refresh(vault, application, resource, self._now())
 
     def _vaults_of(self, action: Action) -> Iterable[str]:
+        if isinstance(action, Drill | Verify | Repair):
+            return self.observer.vaults
         into = getattr(action, "into", ())
-        named = into or ((action.vault,) if action.name in ("ship", "replicate") else ())
-        return self.observer.vaults if action.name == "drill" else named
+        deleted = (action.vault,) if isinstance(action, Expire | Sweep) and action.vault in self.observer.vaults else ()
+        return {*into, *deleted} or ((action.vault,) if action.name in ("ship", "replicate", "lock") else ())
 
     def _settle_intents(self, seen: Pass) -> None:
         """An intent ends when what it was about shows, whole and not failed, and when it is of no use any more.
@@ -366,9 +390,16 @@ class Reconciler:
             lock.release()
 
 
+def _confirmed(action: Action, again: Pass) -> bool:
+    """Whether the second plan wants the very same deletion."""
+    p = again.plans.get(action.application)
+    return p is not None and any(a.key == action.key and type(a) is type(action) for a in p.actions)
+
+
 def _scene(seen: Pass, action: Action) -> Scene:
+    """What concerns the whole application (a head) is carried out beside its first resource."""
     p = seen.plans[action.application]
-    resource = next(r for r in p.policy.resources if r.name == action.resource)
+    resource = next((r for r in p.policy.resources if r.name == action.resource), p.policy.resources[0])
     sources = p.observed.sources.get(action.resource)
     return Scene(resource, p.catalogue, seen.world, sources.sources if sources else ())
 

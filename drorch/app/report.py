@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from drorch.app.reconcile import ApplicationPlan
+from drorch.app.passing import ApplicationPlan
 from drorch.domain.action import deletions_digest
 from drorch.domain.instant import to_text
 from drorch.domain.model import Copy, FailureDomain, FailureLevel, RecoveryPoint
@@ -105,6 +105,7 @@ def _point(point: RecoveryPoint, domains: Mapping[str, FailureDomain]) -> Json:
         "cut_at": _time(point.cut_at),
         "pinned": point.pinned,
         "note": point.note or None,
+        "suspect": point.suspect or None,
         "copies": [_copy(copy, domains.get(copy.vault)) for copy in point.copies],
     }
 

@@ -16,14 +16,12 @@ from datetime import datetime
 from typing import Any
 
 from drorch.app.failpoint import reach
-from drorch.app.leaves import check_sizes, folder_of, leaf_digests, read_at_most, verified_leaves
+from drorch.app.leaves import check_sizes, folder_of, leaf_digests, verified_leaves
 from drorch.app.progress import Meter, ProgressSink, ignore
-from drorch.app.reading import TrustedKey, check_signature, check_sums, read_signed
+from drorch.app.reading import TrustedKey, check_sums, read_pair, read_signed
 from drorch.app.signing import replicate
 from drorch.app.vault_writers import put_once
-from drorch.crypto.minisign import BadSignature, verify
 from drorch.domain import layout
-from drorch.domain.canonical import LARGEST_RECORD
 from drorch.domain.errors import (
     AlreadyExists,
     Damaged,
@@ -121,14 +119,14 @@ def ship(
         _check_fits(target, artefact)
     total = sum(artefact.bytes for artefact in artefacts)
     meter = Meter("ship", order.resource, total, clock.now())
-    carrier = _Carrier(source, target, folder, clock, cancel, lambda count: progress(meter.advance(count, clock.now())))
+    carrier = Carrier(source, target, folder, clock, cancel, lambda count: progress(meter.advance(count, clock.now())))
     for artefact in artefacts:
         carrier.carry(artefact)
     reach("ship.data-written")
     for artefact in artefacts:
         put_new(target, folder + artefact.name + layout.LEAVES, leaf_digests(source, folder, artefact))
     sums_path = folder + layout.SUMS
-    sums, sums_signature = _signed_pair(source, sums_path, layout.trusted_comment("sums", sums_path), keys)
+    sums, sums_signature = read_pair(source, sums_path, layout.trusted_comment("sums", sums_path), keys)
     put_new(target, sums_path, sums)
     put_new(target, sums_path + layout.SIGNATURE, sums_signature)
     left_out = _carry_records(order, source, target, keys)
@@ -147,7 +145,7 @@ def _manifest(order: ShipOrder, source: ObjectStore, keys: Sequence[TrustedKey])
         raise Refused(
             "the point belongs to another site", vault=source.vault, resource=order.resource, cause=manifest.site
         )
-    data, signature = _signed_pair(source, order.manifest_path, manifest.comment, keys)
+    data, signature = read_pair(source, order.manifest_path, manifest.comment, keys)
     if parse_at(order.manifest_path, data) != manifest:
         raise Damaged(f"{order.manifest_path} changes while it is read", operation="ship", vault=source.vault)
     return manifest, data, signature
@@ -172,16 +170,6 @@ def _check_fits(target: ObjectStore, artefact: StoredArtefact) -> None:
         )
 
 
-def _signed_pair(store: ObjectStore, path: str, comment: str, keys: Sequence[TrustedKey]) -> tuple[bytes, bytes]:
-    """An object and its signature, the very bytes that were verified. Raises BadSignature."""
-    data = read_at_most(store, path, LARGEST_RECORD)
-    signature = read_at_most(store, path + layout.SIGNATURE, LARGEST_RECORD)
-    check_signature(store, path, data, keys)
-    if verify(data, signature, [trusted.key for trusted in keys]).trusted_comment != comment:
-        raise BadSignature(f"the signature of {path} was made for something else", operation="ship", vault=store.vault)
-    return data, signature
-
-
 def _carry_records(
     order: ShipOrder, source: ObjectStore, target: ObjectStore, keys: Sequence[TrustedKey]
 ) -> dict[str, str]:
@@ -198,7 +186,7 @@ def _carry_records(
     return left_out
 
 
-class _Carrier:
+class Carrier:
     """Copies the data objects of one point, leaf by verified leaf."""
 
     def __init__(
@@ -229,6 +217,10 @@ class _Carrier:
         with closing(leaves):
             for volume in artefact.volumes:
                 self._volume(volume, leaves, send=volume.object not in there)
+
+    def send(self, volume: StoredVolume, leaves: Generator[memoryview, None, None]) -> None:
+        """One volume whose path is free; `leaves` begin with its first."""
+        self._volume(volume, leaves, send=True)
 
     def _volume(self, volume: StoredVolume, leaves: Generator[memoryview, None, None], *, send: bool) -> None:
         path = self._folder + volume.object

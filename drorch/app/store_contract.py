@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from drorch.app import store_clauses as clauses
+from drorch.app import store_history_clauses as history_clauses
+from drorch.app import store_lock_clauses as lock_clauses
 from drorch.app.store_clauses import RACERS
 from drorch.app.store_clauses import ContractBroken as ContractBroken
 from drorch.domain.errors import DrorchError, Refused
@@ -37,38 +39,63 @@ class ClauseResult:
 def check_store(store: ObjectStore, prefix: str) -> tuple[ClauseResult, ...]:
     """Every clause against a live store, below `prefix` (unique, ending in ``/``).
 
-    Raises the store's error when it cannot be listed at all: nothing is learned of a store that does not answer.
+    Raises the store's error when it cannot be listed at all: nothing is learned of a store that does not answer. A
+    store that locks by itself is not written to any further.
     """
     if any(True for _ in store.list(prefix)):
         raise Refused("the prefix for the check is not empty", operation="check", vault=store.vault, resource=prefix)
     results = []
     for clause in CLAUSES:
-        detail = ""
-        try:
-            clause.run(store, f"{prefix}{clause.name}/")
-        except DrorchError as error:
-            detail = error.message if isinstance(error, ContractBroken) else str(error)
-        results.append(ClauseResult(clause.name, clause.promise, not detail, detail))
+        result = run_clause(clause, store, prefix)
+        results.append(result)
+        if clause is LOCK_OVERWRITTEN and not result.ok:
+            break
     return (*results, _cleaned(store, prefix))
 
 
+def run_clause(clause: Clause, store: ObjectStore, prefix: str) -> ClauseResult:
+    """One clause, below a folder of its own in `prefix`."""
+    detail = ""
+    try:
+        clause.run(store, f"{prefix}{clause.name}/")
+    except DrorchError as error:
+        detail = error.message if isinstance(error, ContractBroken) else str(error)
+    return ClauseResult(clause.name, clause.promise, not detail, detail)
+
+
 def clean(store: ObjectStore, prefix: str) -> None:
-    """Remove what a check wrote. Raises the store's error, such as where the role may not delete."""
-    for found in list(store.list(prefix)):
-        store.delete(found.path)
+    """Remove what a check wrote. Raises the store's error, such as where the role may not delete, or a lock stands.
+
+    What can be removed is, whatever stands in the way of the rest.
+    """
+    kept: Refused | None = None
+    for path in dict.fromkeys(version.path for version in list(store.history(prefix))):
+        try:
+            store.delete(path)
+        except Refused as error:
+            kept = kept or error
+    if kept is not None:
+        raise kept
 
 
 def _cleaned(store: ObjectStore, prefix: str) -> ClauseResult:
     """A vault whose role may not delete is a good vault: what stays behind is told, and breaks nothing."""
     name, promise = "clean", "what the check wrote is removed again, where that is allowed"
+    later = "; what is locked a later check removes" if store.lock is not None else ""
     try:
         clean(store, prefix)
     except DrorchError as error:
-        return ClauseResult(name, promise, True, f"objects below {prefix} stay: {error}")
+        return ClauseResult(name, promise, True, f"objects below {prefix} stay: {error}{later}")
     return ClauseResult(name, promise, True)
 
 
+LOCK_OVERWRITTEN = Clause(
+    "lock-overwritten", "a vault with a lock does not lock what is written over", lock_clauses.overwritten
+)
+LOCK = Clause("lock", "a lock is read back as asked for, keeps the object, and never gets shorter", lock_clauses.locked)
+
 CLAUSES: tuple[Clause, ...] = (
+    LOCK_OVERWRITTEN,
     Clause("round-trip", "what is put is read back, with its size and time of writing", clauses.round_trip),
     Clause("write-once-put", "a put never replaces an object unless asked to", clauses.write_once_put),
     Clause(
@@ -90,4 +117,12 @@ CLAUSES: tuple[Clause, ...] = (
     Clause("illegal-paths", "a path outside the contract is refused by every call", clauses.illegal),
     Clause("wrong-parts", "parts of wrong size or order are refused", clauses.wrong_parts),
     Clause("next-upload", "a failed upload does not spoil the next", clauses.next_upload),
+    Clause("clock", "the store tells the time by which it dates its objects", history_clauses.clock),
+    Clause("history", "every version is shown, the oldest first, and read by its name", history_clauses.history),
+    Clause(
+        "abandoned", "an upload that nobody ended is shown, where it can be, and dropped", history_clauses.abandoned
+    ),
+    Clause("gone", "what is deleted is gone with all its versions", history_clauses.gone),
+    LOCK,
+    Clause("lock-parts", "an object that was sent in parts is locked like any other", lock_clauses.locked_parts),
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 
 from drorch.app.leaves import read_at_most
 from drorch.app.reading import TrustedKey, read_signed, read_unsigned
 from drorch.app.restore_guide import restore_guide
-from drorch.app.store_contract import ClauseResult, check_store
+from drorch.app.store_contract import LOCK, LOCK_OVERWRITTEN, ClauseResult, check_store, clean, run_clause
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
 from drorch.domain.canonical import LARGEST_RECORD
@@ -19,6 +20,8 @@ from drorch.ports import ObjectStore
 
 CHECKS = f"{layout.ROOT}check/"
 """Below this prefix `vault check` writes, each time in a folder of its own, and removes what it wrote."""
+_LEFT_AFTER = timedelta(hours=1)
+"""When what is below `CHECKS` is no running check's any more, by the store's clock."""
 
 
 class VaultMarks:
@@ -65,10 +68,13 @@ def init_vault(
     recipients: Sequence[str],
     now: datetime,
 ) -> str:
-    """Write the marker, once, and RESTORE.md. Refused when the vault belongs to another site.
+    """Write the marker, once, and RESTORE.md. Refused when the vault belongs to another site, or has not the lock that
+    it claims.
 
     Cut short at any instant, it is finished by the next.
     """
+    if store.lock is not None:
+        _require_lock(store)
     marker = _marker_to_sign(store, site, now)
     if marker is None:
         _own_marker(store, site, trusted)
@@ -112,7 +118,40 @@ def check_vault(store: ObjectStore, *, site: str, trusted: Sequence[TrustedKey])
         marker = ClauseResult("marker", f"the vault is marked as one of site {site}", False, "drorch vault init")
     except Refused as error:
         marker = ClauseResult("marker", f"the vault is marked as one of site {site}", False, str(error))
+    _remove_left(store)
     return (marker, *check_store(store, f"{CHECKS}{secrets.token_hex(8)}/"))
+
+
+def _require_lock(store: ObjectStore) -> None:
+    """Try the lock on an object of its own, for minutes; what stays locked the next check removes."""
+    prefix = f"{CHECKS}{secrets.token_hex(8)}/"
+    for clause in (LOCK_OVERWRITTEN, LOCK):
+        result = run_clause(clause, store, prefix)
+        if not result.ok:
+            with suppress(DrorchError):
+                clean(store, prefix)
+            raise Refused(
+                "the vault does not lock as its `lock:` says",
+                operation="init",
+                vault=store.vault,
+                cause=result.detail,
+                hint="give the bucket Object Lock (S3) or object retention (GCS) and no default retention, or take "
+                "`lock:` from the vault",
+            )
+    with suppress(Refused):
+        clean(store, prefix)
+
+
+def _remove_left(store: ObjectStore) -> None:
+    """What earlier checks had to leave: locked then, or cut short."""
+    newest: dict[str, datetime] = {}
+    for version in store.history(CHECKS):
+        newest[version.path] = max(version.modified, newest.get(version.path, version.modified))
+    now = store.now() if newest else None
+    for path, modified in newest.items():
+        if now is not None and modified + _LEFT_AFTER < now:
+            with suppress(Refused):
+                store.delete(path)
 
 
 def _own_marker(store: ObjectStore, site: str, trusted: Sequence[TrustedKey]) -> None:

@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any, cast
 
 from drorch import __version__
 from drorch.aws.errors import HINT_CREDENTIALS
+from drorch.aws.errors import code_of as code_of
 from drorch.aws.errors import mapped as mapped
-from drorch.domain.errors import DrorchError, Refused
+from drorch.domain.errors import DrorchError, Refused, Unavailable
+from drorch.domain.model import native_vault_name
 
 AMBIENT = "-"
 """The account key for the credentials of the process itself; no name of the host configuration can be spelled so."""
@@ -101,6 +104,17 @@ class AwsAccounts:
                     attempts, read_seconds = self._patience(service, repeatable=repeatable)
                     self._clients[key] = session.client(service, region, attempts, read_seconds, endpoint)
             return self._clients[key]
+
+    def now(self, account: str, region: str) -> datetime:
+        """AWS's own present in the region, aware, UTC, in whole seconds cut off: the Date header of a reply of STS.
+
+        GetCallerIdentity needs no permission and changes nothing. Unavailable when no reply tells the time.
+        """
+        vault, operation = native_vault_name(account, region), "sts GetCallerIdentity"
+        client = self.client("sts", account, region)
+        with mapped(operation, vault=vault):
+            reply = client.get_caller_identity()
+        return told_time(reply, operation, vault)
 
     def _patience(self, service: str, *, repeatable: bool) -> tuple[int, float]:
         """Attempts, and seconds to wait for bytes in each."""
@@ -276,6 +290,14 @@ class _AnyRegionSts:
             finally:
                 client.close()
         raise lost or Refused("no region to assume a role in", operation="sts AssumeRole")
+
+
+def told_time(reply: Mapping[str, Any], operation: str, vault: str) -> datetime:
+    """When a reply was made by its maker's clock (the Date header), aware, UTC. Unavailable when it does not say."""
+    try:
+        return parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
+    except (KeyError, ValueError) as error:
+        raise Unavailable("the reply does not tell the time", operation=operation, vault=vault) from error
 
 
 def regions() -> frozenset[str]:

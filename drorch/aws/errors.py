@@ -26,6 +26,7 @@ _HINT_BUCKET = "create the bucket, or correct its name and account in the config
 _HINT_ARCHIVED = "the object is in an archive class and must be restored before it can be read"
 _HINT_CONDITION = "the store does not know a header that was sent; `drorch vault check` names what it lacks"
 _HINT_KEY = "the KMS key is absent in that region, disabled, or its policy does not let the caller use it"
+_HINT_IMAGE = "an image uses the snapshot, perhaps a disabled one that is not listed: deregister it, and it can go"
 
 
 def _codes(kind: type[DrorchError], hint: str, codes: str) -> dict[str, tuple[type[DrorchError], str]]:
@@ -63,8 +64,8 @@ _CODES: dict[str, tuple[type[DrorchError], str]] = {
         Unavailable,
         "it is busy with something else; it is asked again later",
         """InvalidDBInstanceState InvalidDBInstanceStateFault InvalidDBSnapshotState InvalidDBSnapshotStateFault
-        IncorrectState IncorrectInstanceState IncorrectStateException InvalidSnapshot.InUse OperationAborted
-        KMSInternalException DependencyTimeoutException PendingVerification""",
+        IncorrectState IncorrectInstanceState IncorrectStateException OperationAborted KMSInternalException
+        DependencyTimeoutException PendingVerification""",
     ),
     # S3: a condition lost a race with another request, or the body came too slowly or not whole.
     **_codes(Unavailable, "", "ConditionalRequestConflict RequestTimeout IncompleteBody"),
@@ -84,6 +85,7 @@ _CODES: dict[str, tuple[type[DrorchError], str]] = {
         InvalidToken MissingAuthenticationToken MissingAuthenticationTokenException IncompleteSignature
         InvalidSignatureException NotSignedUp""",
     ),
+    **_codes(Refused, _HINT_IMAGE, "InvalidSnapshot.InUse"),
     **_codes(Refused, _HINT_KEY, "KMSKeyNotAccessibleFault KMSInvalidStateException DisabledException"),
     **_codes(Refused, _HINT_ARCHIVED, "InvalidObjectState"),
     **_codes(Refused, _HINT_CONDITION, "NotImplemented 501"),
@@ -121,6 +123,13 @@ def mapped(operation: str, *, resource: str = "", vault: str = "", mutates: bool
         raise kind(
             _MESSAGES[kind], operation=operation, resource=resource, vault=vault, cause=_short(error), hint=hint
         ) from error
+
+
+def code_of(error: DrorchError) -> str:
+    """The service's own code behind an error that `mapped` raised; "" when it did not answer in such words."""
+    theirs = getattr(error.__cause__, "response", None)
+    detail = theirs.get("Error", {}) if isinstance(theirs, dict) else {}
+    return str(detail.get("Code", ""))
 
 
 _MESSAGES: dict[type[DrorchError], str] = {

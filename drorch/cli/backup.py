@@ -100,7 +100,7 @@ def _pin(
         if point is None:
             continue
         try:
-            host.orders.pin(plan, point, reason, until)
+            host.orders.pin(point, reason, until)
         except DrorchError as error:
             failed.append(error)
             tell(f"{ordered.resource}: point {ordered.point} could not be pinned: {error}", color="red")

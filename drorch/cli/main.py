@@ -30,10 +30,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "restore": ("restore", "Bring a database back from a vault."),
     "pin": ("pin", "Retention never takes this point."),
     "unpin": ("pin", "End a pin."),
+    "approve": ("approve", "Let the deletions that a plan showed pass the brake, for an hour."),
+    "clear": ("pin", "A suspect point is what it should be."),
     "vault": ("vault", "Mark a vault; run the store contract against it."),
     "key": ("key", "Make an age identity or a signing key."),
 }
-LATER = ("simulate", "approve", "doctor", "iam", "evidence", "kit", "unprotected")
+LATER = ("simulate", "doctor", "iam", "evidence", "kit", "unprotected")
 
 
 class LazyGroup(click.Group):

@@ -1,4 +1,4 @@
-"""``drorch pin`` and ``drorch unpin``."""
+"""``drorch pin``, ``drorch unpin`` and ``drorch clear``: what a person says about a point."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def pin(config: str | None, point: str, reason: str, until: str | None) -> int:
     end = instant(until, "--until") if until else None
     if end is not None and end <= host.clock.now():
         raise Usage("--until is over already")
-    plan, found = the_point(host.reconciler.look(), point)
-    missing = host.orders.pin(plan, found, reason, end)
+    _, found = the_point(host.reconciler.look(), point)
+    missing = host.orders.pin(found, reason, end)
     until_when = f" until {when(end)} UTC" if end else ""
     say(f"point {found.id} of {found.application}/{found.resource} is pinned{until_when}")
     _tell_missing(missing)
@@ -50,9 +50,29 @@ def unpin(config: str | None, point: str, reason: str) -> int:
 
     words(reason, "--reason")
     host = the_host(config)
-    plan, found = the_point(host.reconciler.look(), point)
-    missing = host.orders.unpin(plan, found, reason)
+    _, found = the_point(host.reconciler.look(), point)
+    missing = host.orders.unpin(found, reason)
     say(f"point {found.id} of {found.application}/{found.resource} is not pinned any more")
+    _tell_missing(missing)
+    return 0
+
+
+@click.command()
+@click.argument("point")
+@click.option("--reason", required=True, metavar="TEXT", help="Why it is as it should be; in the signed record.")
+@click.pass_obj
+def clear(config: str | None, point: str, reason: str) -> int:
+    """A suspect point is what it should be: what is older may be let go again."""
+    from drorch.cli.opening import the_host
+    from drorch.cli.screen import say
+    from drorch.cli.selection import the_point
+    from drorch.cli.typed import words
+
+    words(reason, "--reason")
+    host = the_host(config)
+    _, found = the_point(host.reconciler.look(), point)
+    missing = host.orders.clear(found, reason)
+    say(f"point {found.id} of {found.application}/{found.resource} is not suspect any more")
     _tell_missing(missing)
     return 0
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from drorch.cli.screen import GREEN, RED, YELLOW, prose, say, table
+from drorch.cli import plan_words as words
+from drorch.cli.screen import RED, YELLOW, prose, say, say_prose, table
 
 if TYPE_CHECKING:
-    from drorch.app.reconcile import ApplicationPlan, Pass
-    from drorch.domain.action import Action
-
-_COLORS = {"expire": RED, "hold": YELLOW, "keep": None}
+    from drorch.app.passing import ApplicationPlan, Pass
 
 
 @click.command()
 @click.argument("applications", nargs=-1, metavar="[APP]...")
-@click.option("--all", "everything", is_flag=True, help="Also every copy that is kept, with its reasons.")
+@click.option("--all", "everything", is_flag=True, help="Also every copy that is kept, and every row of long runs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, everything in it.")
 @click.pass_obj
 def plan(config: str | None, applications: tuple[str, ...], everything: bool, as_json: bool) -> int:
@@ -34,7 +33,8 @@ def plan(config: str | None, applications: tuple[str, ...], everything: bool, as
     if as_json:
         emit_json(plan_json(seen.at, {p.policy.application: p for p in plans}))
     else:
-        told = print_plan(plans, everything=everything, causes=_causes(seen))
+        together = len(plans) in (1, len(seen.plans))
+        told = print_plan(plans, seen.at, everything=everything, causes=_causes(seen), together=together)
     tell_about_policies(seen)
     tell_unread(seen, without=told)
     return 3 if seen.policies.invalid else 0
@@ -63,42 +63,43 @@ class _Footnotes:
 
 
 def print_plan(
-    plans: Iterable[ApplicationPlan], *, everything: bool = False, causes: Iterable[str] = ()
+    plans: Sequence[ApplicationPlan],
+    at: datetime,
+    *,
+    everything: bool = False,
+    causes: Iterable[str] = (),
+    together: bool = True,
 ) -> Collection[str]:
-    """One table per application; what is merely kept is counted unless `everything`.
+    """One table per application, many deletions summed up before it; what is kept is counted unless `everything`.
 
-    Those of `causes` that reasons quote are told once, at the end; they are returned.
+    `together`: the digest is that of all of it, else each application has its own (only those can be approved). Those
+    of `causes` that reasons quote are told once, at the end; they are returned.
     """
-    from drorch.domain.action import deletions_digest
-
-    deletions: list[Action] = []
     notes = _Footnotes(causes)
     for number, p in enumerate(plans):
         if number:
             say()
         say(p.policy.application, bold=True)
-        shown = [a for a in p.actions if everything or a.name != "keep"]
-        rows = [
-            (
-                click.style(action.name, fg=_COLORS.get(action.name, GREEN)),
-                action.resource,
-                action.vault or ", ".join(getattr(action, "into", ())),
-                action.point,
-                notes.shorten(action.reason),
-            )
-            for action in shown
-        ]
-        if rows:
-            table(("ACTION", "RESOURCE", "VAULT", "POINT", "REASON"), rows)
+        for line, held in words.summary(p, at):
+            say_prose(prose(line), color=YELLOW if held else RED, bold=True)
+        shown = words.rows(p, notes.shorten, everything=everything)
+        if shown:
+            table(("ACTION", "RESOURCE", "VAULT", "POINT", "REASON"), shown)
         kept = sum(action.name == "keep" for action in p.actions)
-        say(f"{_copies(kept)} kept" + ("" if everything or not kept else " (--all shows why)"))
-        deletions += [action for action in p.actions if action.name == "expire"]
-    if deletions:
-        say(f"{_copies(len(deletions))} would expire (digest {deletions_digest(deletions)[:16]}); nothing is deleted")
+        say(f"{words.copies(kept)} kept" + ("" if everything or not kept else " (--all shows why)"))
+        if not together:
+            _close([p], at)
+    if together:
+        _close(plans, at)
     for cause, number in notes.numbers.items():
         say(f"[{number}] {prose(cause)}", color=YELLOW)
     return notes.numbers.keys()
 
 
-def _copies(count: int) -> str:
-    return f"{count} {'copy' if count == 1 else 'copies'}"
+def _close(plans: Sequence[ApplicationPlan], at: datetime) -> None:
+    from drorch.domain.action import deletions_digest
+
+    actions = [action for p in plans for action in p.actions]
+    grace = max((p.observed.grace for p in plans), default=timedelta())
+    for line, bold in words.closing(words.going(actions), at + grace, deletions_digest(actions)):
+        say_prose(line, bold=bold)

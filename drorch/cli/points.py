@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ import click
 from drorch.cli.screen import GREEN, RED, YELLOW, prose, say, size, table, when
 
 if TYPE_CHECKING:
+    from drorch.domain.catalogue import Catalogue
     from drorch.domain.model import Copy, RecoveryPoint
 
 _COLORS = {"usable": GREEN, "pending": YELLOW, "expiring": YELLOW}
@@ -47,33 +49,67 @@ def points(config: str | None, application: str, resource: str | None, vault: st
     if as_json:
         emit_json(points_json(found, domains))
     else:
-        print_points(found)
+        print_points(found, plan.observed.grace)
+        for line in unsuspicious(found, plan.catalogue):
+            say(line, color=YELLOW)
     tell_about_policies(seen)
     tell_unread(seen)
     return 0
 
 
-def print_points(found: Sequence[RecoveryPoint]) -> None:
-    """A row per point, and beneath it one per copy."""
+def print_points(found: Sequence[RecoveryPoint], grace: timedelta) -> None:
+    """A row per point, and beneath it one per copy. `grace` is how long a copy is marked before it is deleted."""
     if not found:
         say("no points")
         return
     rows: list[tuple[str, ...]] = []
     for point in found:
-        pinned = click.style("pinned", fg=YELLOW) if point.pinned else ""
-        rows.append((click.style(point.id, bold=True), point.resource, when(point.cut_at), pinned, _about(point)))
-        rows += [(f"  {copy.vault}", _state(copy), *_proved(copy), copy.why) for copy in point.copies]
+        rows.append((click.style(point.id, bold=True), point.resource, when(point.cut_at), _said(point), _about(point)))
+        rows += [(f"  {copy.vault}", _state(copy), *_proved(copy), _fate(copy, grace)) for copy in point.copies]
     table(("POINT\n  VAULT", "RESOURCE\nSTATE", "DATA AS OF\nVERIFIED", "\nSIZE", "SLOT\n"), rows)
 
 
+def unsuspicious(found: Sequence[RecoveryPoint], catalogue: Catalogue) -> Iterator[str]:
+    """Of every resource with a suspect point among `found`: which is the last that nobody doubts."""
+    from drorch.domain.suspicion import last_unsuspicious
+
+    for resource in dict.fromkeys(point.resource for point in found if point.suspect):
+        good = last_unsuspicious(catalogue.of(resource))
+        told = f"{good.id} as of {when(good.cut_at)} UTC" if good else "none"
+        yield f"{resource}: last unsuspicious: {told}"
+
+
+def _said(point: RecoveryPoint) -> str:
+    """What marks say about the whole point."""
+    marks = [click.style("suspect", fg=RED, bold=True)] if point.suspect else []
+    marks += [click.style("pinned", fg=YELLOW)] if point.pinned else []
+    return " ".join(marks)
+
+
 def _about(point: RecoveryPoint) -> str:
-    return point.slot + (f": {prose(point.note)}" if point.note else "")
+    note = f": {prose(point.note)}" if point.note else ""
+    until = f"; pinned until {when(point.pin_until)}" if point.pinned and point.pin_until else ""
+    return point.slot + note + until + (f"; {point.suspect}" if point.suspect else "")
 
 
 def _state(copy: Copy) -> str:
-    return click.style(str(copy.state), fg=_COLORS.get(str(copy.state), RED))
+    state = "damaged" if copy.damaged else "gone" if copy.gone else str(copy.state)
+    return click.style(state, fg=_COLORS.get(state, RED))
 
 
 def _proved(copy: Copy) -> tuple[str, str]:
     """When a drill last proved it, and its size: of a native copy that of its members."""
     return when(copy.verified_at), size(copy.bytes or sum(member.bytes for member in copy.members) or None)
+
+
+def _fate(copy: Copy, grace: timedelta) -> str:
+    """What is to become of it, and what keeps it; then why its state is what it is."""
+    told = []
+    if copy.expired_at is not None:
+        told.append(f"its deletion began {when(copy.expired_at)}")
+    elif copy.expiring_since is not None:
+        since, until = when(copy.expiring_since), when(copy.expiring_since + grace)
+        told.append(f"expiring since {since}, deleted no earlier than {until}")
+    if copy.locked_until is not None:
+        told.append(f"locked until {when(copy.locked_until)} ({copy.lock_mode or 'mode not known'})")
+    return "; ".join([*told, *filter(None, [copy.why])])

@@ -32,7 +32,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
     """
     from drorch.cli.screen import emit_json, say, tell
     from drorch.domain.errors import Usage
-    from drorch.domain.feasibility import feasibility
+    from drorch.domain.feasibility import feasibility, unjudged
 
     loaded_config = _configuration(config)
     vocabulary = _vocabulary(loaded_config)
@@ -44,7 +44,10 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
     else:
         places = paths or (loaded_config.policies,)
     policies, findings = _read(places, vocabulary)
-    lines = [(p.application, str(line)) for p in policies for line in feasibility(p, vocabulary.vaults)]
+    for unsure in (policy for policy in policies if unjudged(policy, vocabulary.locks)):
+        tell(f"{unsure.application}: tampering is promised; not checked, the locks of vaults are not known here")
+    judged = ((p, feasibility(p, vocabulary.vaults, locks=vocabulary.locks)) for p in policies)
+    lines = [(p.application, str(line)) for p, found in judged for line in found]
     if as_json:
         emit_json(
             {

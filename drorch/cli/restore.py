@@ -255,7 +255,7 @@ def _tell_step(line: ProgressLine, step: Step) -> None:
 
 def print_plan(planned: RestorePlan) -> None:
     """What a restore would do, for people."""
-    from drorch.cli.screen import say, table, tell, when
+    from drorch.cli.screen import prose, say, table, tell, when
 
     choice = planned.choice
     say(
@@ -266,7 +266,7 @@ def print_plan(planned: RestorePlan) -> None:
     for newer in choice.newer:
         tell(f"newer: {newer.point}, data as of {when(newer.cut_at)}: {newer.why}", color="yellow")
     for note in choice.notes:
-        tell(f"note: {note}", color="yellow")
+        tell(f"note: {prose(note)}", color="yellow")
     rows = [(s.step, "" if s.estimate_s is None else f"about {s.estimate_s} s", s.detail) for s in planned.steps]
     table(("STEP", "TAKES", ""), rows)
     if all(s.estimate_s is None for s in planned.steps):
@@ -277,7 +277,7 @@ def print_report(report: RestoreReport) -> None:
     """What was restored, what is lost, what remains to do by hand."""
     from datetime import timedelta
 
-    from drorch.cli.screen import age, say, size, tell, when
+    from drorch.cli.screen import age, prose, say, size, tell, when
 
     say(f"restored {report.application}/{report.resource} from {report.vault}", color="green", bold=True)
     lost = age(timedelta(seconds=report.data_loss_s))
@@ -285,4 +285,4 @@ def print_report(report: RestoreReport) -> None:
     for newer in report.newer:
         tell(f"a newer point exists: {newer.point}, data as of {when(newer.cut_at)}: {newer.why}", color="yellow")
     for note in report.notes:
-        tell(f"note: {note}", color="yellow")
+        tell(f"note: {prose(note)}", color="yellow")

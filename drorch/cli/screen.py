@@ -36,6 +36,14 @@ def say(text: str = "", *, color: str | None = None, bold: bool = False) -> None
     _answer(click.style(text, fg=color, bold=bold) if color or bold else text)
 
 
+def say_prose(text: str, *, color: str | None = None, bold: bool = False) -> None:
+    """A sentence for people, on stdout: on a terminal whole words only, what follows the first line indented."""
+    limit = columns()
+    lines = [text] if limit is None else _wrapped(text, limit - len(_INDENT))
+    for number, line in enumerate(lines):
+        say(line if number == 0 else _INDENT + line, color=color, bold=bold)
+
+
 def tell(text: str, *, color: str | None = None) -> None:
     """A line beside the answer, on stderr: progress, notes, warnings. Nobody there to read it ends nothing."""
     with suppress(OSError):

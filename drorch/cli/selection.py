@@ -9,7 +9,7 @@ from drorch.cli.screen import YELLOW, tell
 from drorch.domain.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from drorch.app.reconcile import ApplicationPlan, Pass
+    from drorch.app.passing import ApplicationPlan, Pass
     from drorch.domain.model import RecoveryPoint
     from drorch.domain.policy import ResourcePolicy
 

@@ -10,7 +10,7 @@ import click
 from drorch.cli.screen import GREEN, RED, YELLOW, age, say, table
 
 if TYPE_CHECKING:
-    from drorch.app.reconcile import Pass
+    from drorch.app.passing import Pass
     from drorch.domain.objective import ApplicationStatus, Standing
 
 _HEADERS = ("LEVEL", "RPO\nPROMISED", "\nATTAINED", "\nVERIFIED", "RTO\nPROMISED", "\nMEASURED", "", "WHY")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-from drorch.cli.reserved import reserved
-
 
 @click.group()
 def vault() -> None:
@@ -16,7 +14,10 @@ def vault() -> None:
 @click.argument("name", metavar="V")
 @click.pass_obj
 def init(config: str | None, name: str) -> int:
-    """Mark a vault as this site's and write its RESTORE.md. Repeating it is harmless."""
+    """Mark a vault as this site's and write its RESTORE.md. Repeating it is harmless.
+
+    A vault with a lock is asked for it first: refused (exit 3) when it does not lock as it says.
+    """
     from drorch.app.vaults import init_vault
     from drorch.cli.opening import the_host
     from drorch.cli.screen import say
@@ -41,7 +42,8 @@ def init(config: str | None, name: str) -> int:
 def check(config: str | None, name: str, as_json: bool) -> int:
     """Run the store contract against the live vault and name what it lacks (exit 3).
 
-    What it writes, below drorch/v1/check/, it removes again.
+    What it writes, below drorch/v1/check/, it removes again; of a vault with a lock some objects stay locked for two
+    minutes, and a later check removes them.
     """
     from drorch.app.vaults import check_vault
     from drorch.cli.opening import the_host
@@ -68,4 +70,29 @@ def check(config: str | None, name: str, as_json: bool) -> int:
     return 3 if broken else 0
 
 
-vault.add_command(reserved("vault verify"))
+@vault.command(short_help="Compare what lies in a vault with what was signed.")
+@click.argument("name", metavar="V")
+@click.argument("application", metavar="[APP]", required=False)
+@click.argument("resource", metavar="[RESOURCE]", required=False)
+@click.option("--sample", metavar="SHARE", help="So much of every artefact, at least one leaf.  [default: 1%]")
+@click.option("--full", is_flag=True, help="Every byte.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_obj
+def verify(
+    config: str | None,
+    name: str,
+    application: str | None,
+    resource: str | None,
+    sample: str | None,
+    full: bool,
+    as_json: bool,
+) -> int:
+    """Read the points in a vault and compare them with what was signed. No key is needed but the public one.
+
+    Of every point the signatures, sizes and digests, and a random sample of the data (or all). Exit 6 for damage, 4
+    when something could not be read. Where this host has its signing key, damage is signed into the vaults: such a copy
+    counts no more until it is repaired.
+    """
+    from drorch.cli.vault_verify import run_verify
+
+    return run_verify(config, name, application or "", resource or "", sample=sample, full=full, as_json=as_json)

@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from drorch.app.observe import World
-from drorch.app.reconcile import Finished, Pass
+from drorch.app.passing import Finished, Pass
 from drorch.domain.errors import DrorchError
 from drorch.domain.model import Vault
 from drorch.telemetry.alarms import FAILED_PASS, INVALID_POLICY, UNREAD_VAULT, Alarms
@@ -159,7 +159,10 @@ def _facts(seen: Pass, counts: Counts, version: str) -> Facts:
         at=seen.at,
         version=version,
         applications=tuple(
-            ApplicationFacts(plan.policy, plan.catalogue, plan.status, plan.actions) for plan in seen.plans.values()
+            ApplicationFacts(
+                plan.policy, plan.catalogue, plan.status, plan.actions, plan.observed.unread, plan.observed.turns
+            )
+            for plan in seen.plans.values()
         ),
         policies={**gone, **lost, **valid},
         vaults_checked=checked,

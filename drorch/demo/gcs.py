@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
+from gcp_storage_emulator.exceptions import BadRequest, NotFound
 from gcp_storage_emulator.handlers import buckets, objects
 from gcp_storage_emulator.server import HANDLERS, Request, Response, _read_raw_data
 
@@ -70,14 +71,23 @@ class EmbeddedGcs:
             raise Refused("the embedded GCS is stopped", operation="find the address of the embedded GCS")
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def create_bucket(self, name: str, *, retention_seconds: int = 0) -> None:
-        """A bucket without soft delete; `retention_seconds` keeps every object at least that long."""
+    def create_bucket(
+        self, name: str, *, retention_seconds: int = 0, versioned: bool = False, object_retention: bool = False
+    ) -> None:
+        """A bucket without soft delete; `retention_seconds` keeps every object at least that long.
+
+        `object_retention` lets objects have a retention of their own.
+        """
         with self.lock:
             buckets.create_bucket(name, self._storage)
             bucket = self._storage.get_bucket(name)
             bucket["softDeletePolicy"] = {"retentionDurationSeconds": "0"}
             if retention_seconds:
                 bucket["retentionPolicy"] = {"retentionPeriod": str(retention_seconds)}
+            if versioned:
+                bucket["versioning"] = {"enabled": True}
+            if object_retention:
+                bucket["objectRetention"] = {"mode": "Enabled"}
 
     @property
     def calls(self) -> Counter[tuple[str, str, str]]:
@@ -128,6 +138,8 @@ class EmbeddedGcs:
                 _refuse(response, code, "conditionNotMet")
             except HeldObject as error:
                 _refuse(response, HTTPStatus.FORBIDDEN, str(error))
+            except BadRequest as error:
+                _refuse(response, HTTPStatus.BAD_REQUEST, str(error))
             finally:
                 self._storage.conditions = {}
         return fault
@@ -139,11 +151,15 @@ class EmbeddedGcs:
         if handler in (objects.get, objects.download):
             bucket, name = request.params["bucket_name"], request.params["object_id"]
             self._storage.require_generation(bucket, name)
-            live = self._storage.objects.get(bucket, {}).get(name)
-            wanted = request.query.get("generation")
-            if live and wanted and wanted[0] != live["generation"]:
-                _refuse(response, HTTPStatus.NOT_FOUND, "No such object at this generation")
+            if wanted := request.query.get("generation"):
+                try:
+                    with self._storage.showing(bucket, name, wanted[0]):
+                        handler(request, response, self._storage)
+                except NotFound:
+                    _refuse(response, HTTPStatus.NOT_FOUND, "No such object at this generation")
                 return
+        if handler is objects.patch:
+            self._storage.require_patchable(request.params["bucket_name"], request.params["object_id"], request.data)
         handler(request, response, self._storage)
 
     def _list(self, request: Any, response: Any) -> None:
@@ -153,6 +169,9 @@ class EmbeddedGcs:
             return
         reply = json.loads(response._content)
         items = reply["items"]
+        if (request.query.get("versions") or [""])[0].lower() == "true":
+            items += self._storage.versions(request.params["bucket_name"], (request.query.get("prefix") or [""])[0])
+            items.sort(key=lambda item: (item["name"], int(item["generation"])))
         start = int((request.query.get("pageToken") or ["0"])[0])
         size = int((request.query.get("maxResults") or [str(_DEFAULT_PAGE)])[0])
         end = start + min(value for value in (size, self.page_cap, _DEFAULT_PAGE) if value is not None)

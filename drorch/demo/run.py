@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from drorch.app.catalogue import read_vault
-from drorch.app.reconcile import Finished, Pass
+from drorch.app.passing import Finished, Pass
 from drorch.demo import lifetime, site
 from drorch.demo.break_glass import Tables, break_glass
+from drorch.demo.letting_go import let_go, rob
 from drorch.demo.postgres import wheel_binaries
 from drorch.demo.story import Stage, Story, Watch
 from drorch.demo.world import World, open_world
@@ -75,11 +76,14 @@ def run_demo(stage: Stage, keep: Path | None = None) -> Outcome:
             native = _normal_day(world, watch, story)
         with story.act("the drill", "2. The drill: is what lies outside AWS any good?"):
             _drill(watch, story)
-        with story.act("region lost", f"3. The home region {site.HOME} is lost"):
+        with story.act("letting go", "3. Letting go: a careless change, taken back; the grace; a thief"):
+            let_go(host, watch, story, installation.policy)
+            rob(watch, story, installation.vault)
+        with story.act("region lost", f"4. The home region {site.HOME} is lost"):
             _lose_region(world, host, story)
-        with story.act("AWS gone", "4. AWS is gone, all of it"):
+        with story.act("AWS gone", "5. AWS is gone, all of it"):
             _lose_aws(world, host, story, native)
-        with story.act("back", "5. Back: break glass, with a vault's address and two keys"):
+        with story.act("back", "6. Back: break glass, with a vault's address and two keys"):
             tables = break_glass(world, installation, folder, story)
         if keep is not None:
             installation.keep(keep, wheel_binaries())

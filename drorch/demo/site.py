@@ -31,6 +31,7 @@ site: {site}
 policies: policies/
 state: state
 tick: 60s
+grace: 3s                        # so that the demo need not wait for three days
 vaults:
 {clouds}
   {directory}: {{type: directory, path: {vault}, provider: onprem, region: office}}
@@ -153,6 +154,11 @@ class Installation:
         self._write(folder, self.vault, programs, gone=False)
 
     @property
+    def policy(self) -> Path:
+        """The shop's policy."""
+        return self.folder / "policies" / f"{APPLICATION}.yaml"
+
+    @property
     def config(self) -> Path:
         """The host configuration."""
         return self.folder / "drorch.yaml"
@@ -196,7 +202,7 @@ class Installation:
             drilled=DIRECTORY if gone else GCS,
         )
         (folder / "drorch.yaml").write_text(config, encoding="utf-8")
-        (folder / "policies" / f"{APPLICATION}.yaml").write_text(policy, encoding="utf-8")
+        (folder / "policies" / self.policy.name).write_text(policy, encoding="utf-8")
 
 
 def require_empty(folder: Path) -> None:

@@ -13,7 +13,8 @@ from datetime import datetime
 from functools import partial
 from typing import Literal, Protocol
 
-from drorch.app.reconcile import Finished, Pass, Reconciler
+from drorch.app.passing import Finished, Pass
+from drorch.app.reconcile import Reconciler
 from drorch.domain.action import EXECUTABLE, Action, Cut
 from drorch.domain.errors import Unavailable
 from drorch.domain.model import CopyState
@@ -118,6 +119,10 @@ class Watch:
                     f"drorch did not come to rest in {PATIENCE:.0f} s", operation="demo", cause=waiting or "it waits"
                 )
             time.sleep(_TICK)
+
+    def look(self) -> Pass:
+        """What is there now, every vault listed afresh; changes nothing."""
+        return self._reconciler.look(fresh=True)
 
     def _rests(self, seen: Pass, but: tuple[type[Action], ...]) -> bool:
         """Whether nothing runs, nothing could be started and nothing is pending.

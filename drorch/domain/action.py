@@ -14,7 +14,10 @@ class Urgency(IntEnum):
     CUT = 0
     COPY = 1
     RECORD = 2
-    DRILL = 3
+    LOCK = 3
+    DRILL = 4
+    MARK = 5
+    EXPIRE = 6
     NEVER = 9
 
 
@@ -120,17 +123,103 @@ class Drill(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class Keep(Action):
-    """Retention keeps this copy; the reasons, joined."""
+class Verify(Action):
+    """Read the `turn`-th hundredth of the leaves of every point in `vault` and compare them with what was signed."""
 
-    name = "keep"
+    turn: int
+
+    @property
+    def key(self) -> str:
+        """Each turn is another action."""
+        return f"{self.name}:{self.application}:{self.resource}:{self.vault}:{self.turn}"
+
+    urgency = Urgency.DRILL
+    name = "verify"
+
+
+@dataclass(frozen=True, slots=True)
+class Repair(Action):
+    """Write the damaged or missing objects of a dump in `vault` again, from the good copy in vault `source`."""
+
+    source: str
+
+    urgency = Urgency.COPY
+    name = "repair"
+
+
+@dataclass(frozen=True, slots=True)
+class Lock(Action):
+    """Read the locks of the copy's objects in `vault` back; with `extend`, after locking them for the whole length."""
+
+    extend: bool = False
+
+    urgency = Urgency.LOCK
+    name = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark(Action):
+    """Sign a mark about the point (about its copy in `vault`, if one is named) and write it into the vaults `into`."""
+
+    mark: str
+    into: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """One copy may get several marks."""
+        return f"{self.name}:{self.mark}:{self.application}:{self.resource}:{self.vault}:{self.point}"
+
+    @property
+    def lets_go(self) -> bool:
+        """Whether it begins a deletion."""
+        return self.mark == "expiring"
+
+    urgency = Urgency.MARK
+    name = "mark"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteHead(Action):
+    """Sign what is live of the application and write it into the vaults `into`."""
+
+    seq: int
+    into: tuple[str, ...] = ()
+
+    urgency = Urgency.RECORD
+    name = "head"
 
 
 @dataclass(frozen=True, slots=True)
 class Expire(Action):
-    """Retention would let this copy go. This version shows it and deletes nothing."""
+    """Delete the copy in `vault`: its mark `expiring` stood for the whole grace. `into` takes the mark `expired`."""
 
+    into: tuple[str, ...] = ()
+
+    urgency = Urgency.EXPIRE
     name = "expire"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep(Action):
+    """Remove what nobody can need from `vault`: `what` is `uploads`, `data`, `heads` or `records`, `paths` names it."""
+
+    what: str
+    paths: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """By what is swept, too."""
+        return f"{self.name}:{self.what}:{self.application}:{self.resource}:{self.vault}:{self.point}"
+
+    urgency = Urgency.EXPIRE
+    name = "sweep"
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(Action):
+    """Retention keeps this copy; the reasons, joined."""
+
+    name = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +236,49 @@ class Settling(Hold):
     """Due, and held because something is under way: another process at the resource, or a call that may still show."""
 
 
-EXECUTABLE: tuple[type[Action], ...] = (Cut, Copy, Ship, WriteRecord, Replicate, Drill)
+@dataclass(frozen=True, slots=True)
+class Braked(Hold):
+    """A deletion (or the mark that begins one, as `wanted` says) that the brake holds until a person approves it."""
+
+    wanted: str = ""
+
+
+EXECUTABLE: tuple[type[Action], ...] = (
+    Cut,
+    Copy,
+    Ship,
+    WriteRecord,
+    Replicate,
+    Drill,
+    Verify,
+    Repair,
+    Lock,
+    Mark,
+    WriteHead,
+    Expire,
+    Sweep,
+)
 """Every action that touches the world: each has its row in the failpoint and fault tests."""
+
+DELETING: tuple[type[Action], ...] = (Expire, Sweep, Repair)
+"""Those that remove something that was committed, or may have been: never on an incomplete view."""
+
+
+def deletions(actions: Iterable[Action]) -> frozenset[tuple[str, str]]:
+    """The (vault, point) pairs that a plan deletes, begins to delete, or would if the brake let it."""
+    return frozenset(
+        (action.vault, action.point)
+        for action in actions
+        if isinstance(action, Expire | Braked) or (isinstance(action, Mark) and action.lets_go)
+    )
+
+
+def digest_of(pairs: Iterable[tuple[str, str]]) -> str:
+    """Hex SHA-256 over the sorted (vault, point) pairs."""
+    text = "".join(f"{vault}\0{point}\n" for vault, point in sorted(set(pairs)))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def deletions_digest(actions: Iterable[Action]) -> str:
-    """Hex SHA-256 over the sorted (vault, point) pairs that retention would delete."""
-    pairs = sorted({(action.vault, action.point) for action in actions if isinstance(action, Expire)})
-    return hashlib.sha256("".join(f"{vault}\0{point}\n" for vault, point in pairs).encode()).hexdigest()
+    """The digest of what `deletions` finds: what a person approves by name."""
+    return digest_of(deletions(actions))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
-from drorch.domain.action import EXECUTABLE, Action, Cut, Drill, Ship
+from drorch.domain.action import EXECUTABLE, Action, Cut, Drill, Repair, Ship, Verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Admitted:
 
 def is_heavy(action: Action) -> bool:
     """Whether it moves a dump's bytes: a worker process of its own."""
-    return isinstance(action, Ship | Drill) or (isinstance(action, Cut) and bool(action.into))
+    return isinstance(action, Ship | Drill | Verify | Repair) or (isinstance(action, Cut) and bool(action.into))
 
 
 def admit(actions: Iterable[Action], limits: Limits, running: Running) -> Admitted:

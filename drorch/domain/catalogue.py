@@ -9,46 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 
 from drorch.domain import layout
+from drorch.domain.catalogue_marks import DAMAGED, INTACT, LetGo, let_go, with_marks
 from drorch.domain.catalogue_native import NativeView, PointSeen, ValidId, fold_native
+from drorch.domain.catalogue_seen import SeenRecord, Trust, VaultView
+from drorch.domain.catalogue_upkeep import (
+    Bygone,
+    Head,
+    Leftover,
+    bygone,
+    digests,
+    leftovers,
+    newest_head,
+    own_uploads,
+    tampered,
+    told_ids,
+)
 from drorch.domain.instant import from_text
-from drorch.domain.model import Copy, CopyState, Oddity, RecoveryPoint, Vault
-from drorch.domain.record import MarkType, Record, RecordType, artefacts_of
+from drorch.domain.model import Copy, CopyState, Oddity, RecoveryPoint
+from drorch.domain.record import Record, RecordType, artefacts_of
 
-
-class Trust(StrEnum):
-    """What checking a record's signature gave. Only `signed` counts for anything that releases or promises."""
-
-    SIGNED = "signed"
-    UNSIGNED = "unsigned"
-    UNSUPPORTED = "unsupported"
-
-
-@dataclass(frozen=True, slots=True)
-class SeenRecord:
-    """A record as it lies in one vault: its content, what its signature is worth, the store's own time of writing."""
-
-    vault: str
-    path: str
-    record: Record
-    trust: Trust
-    written: datetime
-    digest: str
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class VaultView:
-    """One object vault as last listed. `objects` maps data paths to sizes; `at` is when it was last read completely."""
-
-    vault: Vault
-    complete: bool
-    at: datetime | None = None
-    records: tuple[SeenRecord, ...] = ()
-    objects: Mapping[str, int] = field(default_factory=dict)
-    why: str = ""
+__all__ = ["Catalogue", "Drilled", "Head", "Leftover", "Scattered", "SeenRecord", "Trust", "VaultView", "fold"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +59,10 @@ class Scattered:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All that is known of one application: points newest first, drills newest first, oddities, ids in use."""
+    """All that is known of one application: points newest first, drills newest first, oddities, ids in use.
+
+    `let_go` are the copies whose deletion began, `leftovers` data without a manifest, `head` the newest signed head.
+    """
 
     application: str
     points: tuple[RecoveryPoint, ...] = ()
@@ -85,6 +70,14 @@ class Catalogue:
     oddities: tuple[Oddity, ...] = ()
     taken: frozenset[str] = frozenset()
     scattered: tuple[Scattered, ...] = ()
+    let_go: tuple[LetGo, ...] = ()
+    leftovers: tuple[Leftover, ...] = ()
+    head: Head | None = None
+    digests: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(vault, point) -> digest of the signed record by which the copy counts: what a head says is live."""
+    bygone: tuple[Bygone, ...] = ()
+    heads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    uploads: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
 
     def of(self, resource: str) -> tuple[RecoveryPoint, ...]:
         """The points of one resource, newest first."""
@@ -108,8 +101,11 @@ def fold(
     """
     seen = [record for view in vaults for record in view.records if record.record.application == application]
     records = _by_point(seen)
-    native_points, oddities, taken = fold_native(application, natives, _native_records(records), valid_id)
-    taken |= {point for _, point in records} | _data_ids(application, vaults)
+    going = tuple(entry for group in records.values() for entry in let_go(group))
+    expired = {(entry.vault, entry.point): entry.ended for entry in going if entry.gone}
+    native_points, oddities, taken = fold_native(application, natives, _native_records(records), valid_id, expired)
+    head = newest_head(seen)
+    taken |= {point for _, point in records} | _data_ids(application, vaults) | told_ids(head)
     points: list[RecoveryPoint] = []
     for (resource, point), group in sorted(records.items()):
         manifests = [r for r in group if r.record.type == RecordType.MANIFEST]
@@ -118,11 +114,33 @@ def fold(
             points.append(made)
             oddities.extend(odd)
     points.extend(_recovery_point(application, native) for native in native_points)
-    marked = [_with_marks(point, records.get((point.resource, point.id), ()), now) for point in points]
+    marked = [with_marks(point, records.get((point.resource, point.id), ()), now) for point in points]
+    marked = [replaced for point in marked if (replaced := _without_gone(point)).copies]
     marked.sort(key=_newest_first, reverse=True)
     drills = sorted(_drills(seen), key=lambda drill: drill.at, reverse=True)
     oddities.extend(_not_believed(seen))
-    return Catalogue(application, tuple(marked), tuple(drills), tuple(oddities), frozenset(taken), _scattered(seen))
+    oddities.extend(tampered(application, vaults))
+    return Catalogue(
+        application=application,
+        points=tuple(marked),
+        drills=tuple(drills),
+        oddities=tuple(oddities),
+        taken=frozenset(taken),
+        scattered=_scattered(seen),
+        let_go=going,
+        leftovers=tuple(leftovers(application, vaults, seen, going)),
+        head=head,
+        digests=digests(seen, marked),
+        bygone=tuple(bygone(records, {point.id for point in marked}, going)),
+        heads={view.vault.name: view.heads for view in vaults if view.heads},
+        uploads={view.vault.name: own_uploads(application, view.uploads) for view in vaults if view.uploads},
+    )
+
+
+def _without_gone(point: RecoveryPoint) -> RecoveryPoint:
+    """Without native copies that were let go and of which nothing is left: only their records speak of them."""
+    left = tuple(copy for copy in point.copies if not (copy.gone and copy.expired_at is not None))
+    return point if len(left) == len(point.copies) else replace(point, copies=left)
 
 
 def _by_point(seen: Iterable[SeenRecord]) -> dict[tuple[str, str], list[SeenRecord]]:
@@ -207,6 +225,9 @@ def _dump_point(
             cut_at=chosen.record.cut_at,
             copies=tuple(copies[name] for name in sorted(copies)),
             note=chosen.record.text("note"),
+            identities=frozenset({chosen.record.text("identity")} - {""})
+            if chosen.trust is Trust.SIGNED
+            else frozenset(),
             facts=dict(body) if chosen.trust is Trust.SIGNED else {},
         ),
         odd,
@@ -229,8 +250,11 @@ def _dump_copy(manifest: SeenRecord, view: VaultView) -> Copy:
         for name, expected in sorted(signed.items())
         if (size := view.objects.get(folder + name)) != expected
     ]
+    lock = view.locks.get(record.point)
     return Copy(
         vault=manifest.vault,
+        locked_until=lock.until if lock and lock.until > manifest.written else None,  # else there never was one
+        lock_mode=lock.mode if lock else None,
         state=CopyState.FAILED if wrong else CopyState.USABLE,
         path=folder,
         bytes=sum(artefact.bytes for artefact in artefacts),
@@ -253,60 +277,8 @@ def _recovery_point(application: str, native: PointSeen) -> RecoveryPoint:
         cut_at=native.cut_at,
         copies=native.copies,
         note=native.note,
+        identities=native.identities,
     )
-
-
-def _with_marks(point: RecoveryPoint, records: Sequence[SeenRecord], now: datetime) -> RecoveryPoint:
-    if not any(record.record.type in (RecordType.MARK, RecordType.PROOF) for record in records):
-        return point
-    marks = [record for record in records if record.record.type == RecordType.MARK]
-    pinned, until = _pin(marks, now)
-    verified = _verified(records)
-    copies = tuple(
-        replace(copy, verified_at=verified.get(copy.vault), state=_state(copy, marks)) for copy in point.copies
-    )
-    return replace(point, pinned=pinned, pin_until=until, copies=copies)
-
-
-def _verified(records: Sequence[SeenRecord]) -> dict[str, datetime]:
-    """When the copy in each vault was proved. The newest proof decides: what failed since is not known to restore."""
-    newest: dict[str, tuple[datetime, bool]] = {}
-    for seen in records:
-        proof = seen.record
-        if proof.type == RecordType.PROOF and seen.trust is Trust.SIGNED:
-            vault, found = proof.text("vault"), (proof.at, proof.text("outcome") == "passed")
-            known = newest.get(vault, found)
-            # On a tie the failure counts.
-            newest[vault] = max(known, found, key=lambda entry: (entry[0], not entry[1]))
-    return {vault: at for vault, (at, passed) in newest.items() if passed}
-
-
-def _pin(marks: Sequence[SeenRecord], now: datetime) -> tuple[bool, datetime | None]:
-    """The latest mark wins; on a tie the one that keeps. An unsigned pin keeps, an unsigned unpin releases nothing."""
-    votes = []
-    for seen in marks:
-        mark = seen.record.text("mark")
-        if mark == MarkType.PIN and seen.trust is not Trust.UNSUPPORTED:
-            votes.append((seen.record.at, 1, seen.record.time("until")))
-        elif mark == MarkType.UNPIN and seen.trust is Trust.SIGNED:
-            votes.append((seen.record.at, 0, None))
-    if not votes:
-        return False, None
-    _, keeps, until = max(votes, key=lambda vote: (vote[0], vote[1]))
-    return bool(keeps) and (until is None or now < until), until
-
-
-def _state(copy: Copy, marks: Sequence[SeenRecord]) -> CopyState:
-    votes = []
-    for seen in marks:
-        mark, keeps = seen.record.text("mark"), seen.record.text("mark") == MarkType.KEPT
-        if seen.record.text("vault") == copy.vault and (
-            keeps or (mark == MarkType.EXPIRING and seen.trust is Trust.SIGNED)
-        ):
-            votes.append((seen.record.at, keeps))
-    if copy.state is CopyState.USABLE and votes and not max(votes)[1]:
-        return CopyState.EXPIRING
-    return copy.state
 
 
 def _drills(seen: Iterable[SeenRecord]) -> list[Drilled]:
@@ -315,6 +287,8 @@ def _drills(seen: Iterable[SeenRecord]) -> list[Drilled]:
         record = entry.record
         if record.type != RecordType.PROOF or entry.trust is not Trust.SIGNED or record.cut_at is None:
             continue
+        if record.text("outcome") in (DAMAGED, INTACT):
+            continue  # bytes were read, nothing was restored
         seconds = record.body.get("seconds")
         size = record.body.get("bytes")
         drills[entry.path] = Drilled(

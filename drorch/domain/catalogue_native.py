@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from drorch.domain.instant import slot_start
 from drorch.domain.model import Copy, CopyState, Member, Oddity, Vault
@@ -44,6 +45,7 @@ class PointSeen:
     cut_at: datetime | None
     copies: tuple[Copy, ...]
     note: str = ""
+    identities: frozenset[str] = frozenset()
 
 
 RecordsOf = Mapping[tuple[str, str], Sequence[tuple[str, Record]]]
@@ -54,9 +56,16 @@ ValidId = Callable[[str, str, str, str], bool]
 
 
 def fold_native(
-    application: str, natives: Sequence[NativeView], records: RecordsOf, valid_id: ValidId
+    application: str,
+    natives: Sequence[NativeView],
+    records: RecordsOf,
+    valid_id: ValidId,
+    expired: Mapping[tuple[str, str], datetime] = MappingProxyType({}),
 ) -> tuple[list[PointSeen], list[Oddity], set[str]]:
-    """Points of the application's native snapshots, what does not fit, and every id borne by anything seen."""
+    """Points of the application's native snapshots, what does not fit, and every id borne by anything seen.
+
+    `expired` maps (vault, point) to when the deletion of that copy was begun.
+    """
     groups: dict[tuple[str, str, str], dict[str, list[NativeSnapshot]]] = {}
     oddities: list[Oddity] = []
     taken: set[str] = set()
@@ -82,14 +91,49 @@ def fold_native(
     points = []
     for (resource, point, slot), by_vault in sorted(groups.items()):
         of_point = records.get((resource, point), ())
-        copies, odd = _copies(by_vault, of_point, listed)
+        ours, strays = _without_strays(point, by_vault, of_point, expired)
+        copies, odd = _copies(ours, of_point, listed)
+        odd += strays
         oddities.extend(replace(entry, resource=resource, point=point) for entry in odd)
         if copies:
             seen = [s for snapshots in by_vault.values() for s in snapshots]
             kind = next((r.text("kind") for _, r in of_point), "") or kinds.get(point, "")
             note = next((r.text("note") for _, r in of_point), "")
-            points.append(PointSeen(resource, point, kind, slot, _cut_at(seen, of_point, slot), copies, note))
+            cut_at, who = _cut_at(seen, of_point, slot), _identities(of_point)
+            points.append(PointSeen(resource, point, kind, slot, cut_at, copies, note, who))
     return points, oddities, taken
+
+
+def _without_strays(
+    point: str,
+    by_vault: Mapping[str, Sequence[NativeSnapshot]],
+    records: Sequence[tuple[str, Record]],
+    expired: Mapping[tuple[str, str], datetime],
+) -> tuple[dict[str, Sequence[NativeSnapshot]], list[Oddity]]:
+    """Of a copy that was let go, what its records do not list is no part of it: it takes its place neither as a copy
+    nor in a deletion. What was begun later may be the copy made again.
+    """
+    ours: dict[str, Sequence[NativeSnapshot]] = {}
+    strays: list[Oddity] = []
+    for vault, snapshots in by_vault.items():
+        at = expired.get((vault, point))
+        of_vault = [record for _, record in records if record.text("vault") == vault]
+        listed = {m["native_id"] for record in of_vault for m in record.body["members"]}
+        if at is None or not listed:
+            ours[vault] = snapshots
+            continue
+        own = [s for s in snapshots if s.native_id in listed or (s.started is not None and s.started > at)]
+        what = "bears the tags of a point whose signed record does not list it"
+        strays += [Oddity(vault, f"{s.native_id} {what}") for s in snapshots if s not in own]
+        if own:
+            ours[vault] = own
+    return ours, strays
+
+
+def _identities(records: Sequence[tuple[str, Record]]) -> frozenset[str]:
+    """What the sources of the point's members said of themselves when their records were signed."""
+    found = (member.get("identity") for _, record in records for member in record.body["members"])
+    return frozenset(identity for identity in found if isinstance(identity, str) and identity)
 
 
 def _cut_at(seen: Sequence[NativeSnapshot], records: Sequence[tuple[str, Record]], slot: str) -> datetime | None:
@@ -162,6 +206,8 @@ def _copy(
             usable_at=usable_at,
             recorded_in=frozenset(where for where, _ in matching),
             partial=state is CopyState.PENDING and bool(missing_calls(tuple(chosen.values()))),
+            kms_key=next((s.kms_key for s in chosen.values() if s.kms_key), ""),
+            listed=frozenset(str(m["native_id"]) for _, record in recorded for m in record.body["members"]),
             why=why,
             failed_at=max(failed, default=None),
         ),
@@ -291,4 +337,5 @@ def _recorded_copy(vault: str, recorded: Sequence[tuple[str, Record]], *, gone: 
         usable_at=latest.time("usable_at"),
         recorded_in=frozenset(where for where, record in recorded if record.at == latest.at),
         why="its records say it was usable, but its snapshots are gone" if gone else "as last recorded",
+        gone=gone,
     )

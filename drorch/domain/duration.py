@@ -11,11 +11,13 @@ from pydantic_core import PydanticCustomError
 
 _SHORT = re.compile(r"(?:(\d{1,9})w)?(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
 _ISO = re.compile(r"P(?:(\d{1,9})W)?(?:(\d{1,9})D)?(?:T(?=\d)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})S)?)?", re.ASCII)
+_LONGEST = timedelta(days=36525)
+"""A hundred years. Nobody means more, and sums of longer ones leave the calendar: an OverflowError far from here."""
 _EXAMPLES = "write 90m, 1h30m, 7d, 2w or PT1H30M"
 
 
 def parse_duration(text: str) -> timedelta:
-    """The duration that `text` names, always longer than zero.
+    """The duration that `text` names, always longer than zero and at most a hundred years.
 
     Raises ValueError whose text ends in ``(hint: ...)`` on a bare number, a colon, a sign, a fraction, zero, or a unit
     without a fixed length (months, years).
@@ -28,6 +30,8 @@ def parse_duration(text: str) -> timedelta:
         length = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
     except OverflowError as error:
         raise ValueError(f"{text!r} is longer than any calendar (hint: {_EXAMPLES})") from error
+    if length > _LONGEST:
+        raise ValueError(f"{text!r} is longer than a hundred years (hint: {_EXAMPLES})")
     if not length:
         raise ValueError(f"{text!r} is no time at all (hint: a duration is longer than zero: {_EXAMPLES})")
     return length

@@ -21,13 +21,10 @@ RESERVED = frozenset(
     {
         "audits",
         "auth",
-        "formerly",
         "ignore",
         "lock",
         "max_duration",
-        "reach_back",
         "recovery",
-        "retired",
         "streams",
         "window",
     }

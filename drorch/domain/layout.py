@@ -9,6 +9,8 @@ from drorch.domain.instant import to_compact
 ROOT = "drorch/v1/"
 RECORDS = f"{ROOT}records/"
 DATA = f"{ROOT}data/"
+HEADS = f"{ROOT}heads/"
+APPROVALS = f"{ROOT}approvals/"
 VAULT_MARKER = f"{ROOT}vault.json"
 RESTORE_GUIDE = f"{ROOT}RESTORE.md"
 SIGNATURE = ".minisig"
@@ -16,6 +18,11 @@ LEAVES = ".leaves"
 SUMS = "SHA256SUMS"
 ENCRYPTED = ".zst.age"
 INVENTORY = "inventory.json"
+
+
+def lockable(path: str) -> bool:
+    """Whether a vault with a lock locks the object at its creation: records and data, nothing that is changed."""
+    return path.startswith((RECORDS, DATA))
 
 
 def point_folder(cut_at: datetime, point: str) -> str:
@@ -36,6 +43,16 @@ def records_folder(application: str, resource: str, cut_at: datetime, point: str
 def manifest_path(application: str, resource: str, cut_at: datetime, point: str) -> str:
     """The record whose presence commits a dump point."""
     return records_folder(application, resource, cut_at, point) + "manifest.json"
+
+
+def head_path(application: str, at: datetime) -> str:
+    """What was live of an application at an instant."""
+    return f"{HEADS}{application}/{to_compact(at)}.json"
+
+
+def approval_path(at: datetime, digest: str) -> str:
+    """A person's approval of the deletions of a plan, named by the first 16 characters of its digest."""
+    return f"{APPROVALS}{to_compact(at)}-{digest[:16]}.json"
 
 
 def trusted_comment(record_type: str, path: str) -> str:

@@ -59,6 +59,23 @@ def survives(level: FailureLevel, home: FailureDomain, copy: FailureDomain, *, l
     return locked
 
 
+class LockMode(StrEnum):
+    """How a store keeps an object from being deleted. `compliance`: nobody may shorten it; `governance`: who has the
+    right to bypass it may (S3 Object Lock modes; GCS object retention `Locked` and `Unlocked`).
+    """
+
+    COMPLIANCE = "compliance"
+    GOVERNANCE = "governance"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectLock:
+    """A lock as it was read back from the store; `until` is by the store's own clock."""
+
+    mode: LockMode
+    until: datetime
+
+
 class CopyState(StrEnum):
     """The states that people and scripts see (contract, section 4)."""
 
@@ -88,6 +105,9 @@ class Copy:
 
     `recorded_in` names the object vaults that hold a valid native record (or manifest) of this copy; `partial` says
     that not every creating call of it has been made, `failed_at` when the newest try that failed was begun.
+    `marked_at` is when the mark `expiring` in force was signed, `expiring_since` the instant from which the grace runs,
+    `expired_at` when a deletion was begun that is not at its end. `damaged` says that a check of its bytes failed,
+    `gone` that only its records are left of it.
     """
 
     vault: str
@@ -98,6 +118,15 @@ class Copy:
     usable_at: datetime | None = None
     verified_at: datetime | None = None
     locked_until: datetime | None = None
+    lock_mode: LockMode | None = None
+    marked_at: datetime | None = None
+    expiring_since: datetime | None = None
+    expired_at: datetime | None = None
+    damaged: bool = False
+    gone: bool = False
+    kms_key: str = ""
+    listed: frozenset[str] = frozenset()
+    """Native ids that signed records of the point list for this vault: what drorch may delete."""
     recorded_in: frozenset[str] = frozenset()
     partial: bool = False
     why: str = ""
@@ -123,12 +152,25 @@ class RecoveryPoint:
     pinned: bool = False
     pin_until: datetime | None = None
     note: str = ""
+    suspect: str = ""
+    """Why what is in it is not believed to be everything; "" when it is, or when a person has cleared it."""
+    judged: bool = False
+    """Whether a mark has said already that it is suspect or clear."""
+    filed: tuple[str, str] | None = None
+    """Under which application and resource its records and data lie, where a policy carries another's history on."""
+    identities: frozenset[str] = frozenset()
+    """What the sources that it was cut from cannot share with others (DbiResourceId, system identifier, volume ids)."""
     facts: dict[str, object] = field(default_factory=dict, hash=False, compare=False)
 
     @property
     def manual(self) -> bool:
         """Whether a person ordered it (`drorch backup`)."""
         return self.slot.startswith("manual:")
+
+    @property
+    def filed_under(self) -> tuple[str, str]:
+        """The application and resource in the paths of its records and data."""
+        return self.filed or (self.application, self.resource)
 
     def copy_in(self, vault: str) -> Copy | None:
         """The copy in `vault`, if there is one in any state."""
@@ -148,3 +190,5 @@ class Oddity:
     what: str
     resource: str = ""
     point: str = ""
+    alarm: str = "oddity"
+    """`oddity`, `removed` (somebody deleted it) or `tampering` (somebody wrote or deleted over a committed object)."""

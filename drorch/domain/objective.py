@@ -2,17 +2,21 @@
 
 Attained RPO at a level is now minus `cut_at` of the newest usable copy that survives the level; verified RPO counts
 only copies that a drill has proved. A dataset is as good as the best of its resources, an application as bad as the
-worst of its datasets.
+worst of its datasets. A copy that is expiring counts while it is there; one that is damaged, gone or unsigned never.
+
+What survives tampering is decided copy by copy: its lock was read back, holds still, and is of a mode that nobody can
+end early.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from drorch.domain.catalogue import Catalogue, Drilled
-from drorch.domain.model import FailureDomain, FailureLevel, RecoveryPoint, survives
+from drorch.domain.instant import to_text
+from drorch.domain.model import Copy, FailureDomain, FailureLevel, LockMode, RecoveryPoint, survives
 from drorch.domain.policy import Objective, Policy, ResourcePolicy
 from drorch.domain.retention import FUTURE
 
@@ -95,10 +99,11 @@ class ApplicationStatus:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where vaults lie, and which of them were never read (so that nothing is known of them)."""
+    """Where vaults lie, which of them were never read (so that nothing is known of them), and which have a lock."""
 
     domains: Mapping[str, FailureDomain]
     never_read: frozenset[str] = field(default_factory=frozenset)
+    locking: frozenset[str] = field(default_factory=frozenset)
 
 
 def status(
@@ -129,7 +134,7 @@ def _resource(
     resource: ResourcePolicy, catalogue: Catalogue, places: Places, now: datetime, *, empty: bool
 ) -> ResourceStatus:
     points = [p for p in catalogue.of(resource.name) if p.cut_at is not None and p.cut_at <= now + FUTURE]
-    usable = [p.cut_at for p in points if p.usable and p.cut_at is not None]
+    usable = [p.cut_at for p in points if p.cut_at is not None and any(_counts(copy) for copy in p.copies)]
     levels = {level: _standing(level, resource, points, catalogue.drills, places, now) for level in FailureLevel}
     if empty:
         levels = {level: _of_nothing(standing) for level, standing in levels.items()}
@@ -151,31 +156,62 @@ def _of_nothing(standing: Standing) -> Standing:
 def _standing(
     level: FailureLevel,
     resource: ResourcePolicy,
-    points: Iterable[RecoveryPoint],
+    points: Sequence[RecoveryPoint],
     drills: Iterable[Drilled],
     places: Places,
     now: datetime,
 ) -> Standing:
-    surviving = {vault for vault, domain in places.domains.items() if survives(level, resource.home, domain)}
     usable: dict[str, datetime] = {}
     verified: list[datetime] = []
     for point in points:
         for copy in point.copies:
-            if copy.vault not in surviving or not copy.usable or point.cut_at is None:
+            if point.cut_at is None or not _counts(copy) or not _left(level, resource, copy, places, now):
                 continue
             usable[copy.vault] = max(point.cut_at, usable.get(copy.vault, point.cut_at))
             if copy.verified_at is not None:
                 verified.append(point.cut_at)
     newest = max(usable.values(), default=None)
     age = None if newest is None else max(now - newest, timedelta())
-    targets = {rule.vault for rule in resource.targets} & surviving
+    surviving = set(usable) if level is FailureLevel.TAMPERING else _places_left(level, resource, places)
+    targets = {rule.vault for rule in resource.targets} & _places_left(level, resource, places)
+    why = _why(level, newest, usable, targets, places)
+    if level is FailureLevel.TAMPERING:
+        why = _why_locked(newest, usable, points, targets, places, now)
     return Standing(
         rpo_attained=age,
         rpo_verified=max(now - max(verified), timedelta()) if verified else None,
         rto_attained=_measured_rto(resource.name, surviving, drills),
         known=newest is not None or not targets & places.never_read,
-        why=_why(level, newest, usable, targets, places),
+        why=why,
     )
+
+
+def _counts(copy: Copy) -> bool:
+    """Whether a restore could start from it: an expiring copy is there still, a damaged or vanished one is not."""
+    return copy.usable and not copy.damaged and not copy.gone
+
+
+def _left(level: FailureLevel, resource: ResourcePolicy, copy: Copy, places: Places, now: datetime) -> bool:
+    """Whether this copy is left when the level is lost."""
+    domain = places.domains.get(copy.vault)
+    return domain is not None and survives(level, resource.home, domain, locked=_locked(copy, now))
+
+
+def _locked(copy: Copy, now: datetime) -> bool:
+    return _locked_still(copy, now) and copy.lock_mode is LockMode.COMPLIANCE
+
+
+def _locked_still(copy: Copy, now: datetime) -> bool:
+    return copy.locked_until is not None and now < copy.locked_until
+
+
+def _places_left(level: FailureLevel, resource: ResourcePolicy, places: Places) -> set[str]:
+    """The vaults where copies may be left: for tampering those that lock what is written into them."""
+    return {
+        vault
+        for vault, domain in places.domains.items()
+        if survives(level, resource.home, domain, locked=vault in places.locking)
+    }
 
 
 def _measured_rto(resource: str, surviving: set[str], drills: Iterable[Drilled]) -> timedelta | None:
@@ -194,13 +230,43 @@ def _why(
     level: FailureLevel, newest: datetime | None, usable: Mapping[str, datetime], targets: set[str], places: Places
 ) -> str:
     if newest is not None:
-        return "newest usable copy in " + ", ".join(sorted(v for v, cut_at in usable.items() if cut_at == newest))
+        what = "locked" if level is FailureLevel.TAMPERING else "usable"
+        return f"newest {what} copy in " + ", ".join(sorted(v for v, cut_at in usable.items() if cut_at == newest))
     if not targets:
-        return "no vault with a lock: not in this version" if level is FailureLevel.TAMPERING else "no vault survives"
+        return "no vault that it uses has a lock" if level is FailureLevel.TAMPERING else "no vault survives"
     unread = sorted(targets & places.never_read)
     if unread:
         return f"{', '.join(unread)} could not be read yet"
     return f"no usable copy yet in {', '.join(sorted(targets))}"
+
+
+def _why_locked(
+    newest: datetime | None,
+    usable: Mapping[str, datetime],
+    points: Iterable[RecoveryPoint],
+    targets: set[str],
+    places: Places,
+    now: datetime,
+) -> str:
+    """For level tampering: until when the newest locked copy is locked, or what is wrong with the locks there are."""
+    why = _why(FailureLevel.TAMPERING, newest, usable, targets, places)
+    copies = [(point, copy) for point in points for copy in point.copies if _counts(copy)]
+    if newest is not None:
+        ends = [c.locked_until for p, c in copies if p.cut_at == newest and _locked(c, now) and c.locked_until]
+        return f"{why}, locked until {to_text(max(ends))}" if ends else why
+    bypassed = {c.vault for _, c in copies if _locked_still(c, now) and c.lock_mode is LockMode.GOVERNANCE}
+    if bypassed:
+        return f"locks in {', '.join(sorted(bypassed))} are of governance mode: an administrator can bypass them"
+    over = {c.vault for _, c in copies if c.locked_until is not None and c.locked_until <= now}
+    if over:
+        return f"the locks in {', '.join(sorted(over))} have run out"
+    without = {c.vault for _, c in copies if c.lock_mode is not None and c.locked_until is None}
+    if without:
+        return f"the copies in {', '.join(sorted(without))} have no lock"
+    there = {c.vault for _, c in copies} & targets
+    if there and not targets & places.never_read:
+        return f"no lock of a copy in {', '.join(sorted(there))} was read back yet"
+    return why
 
 
 # --- datasets and the application ----------------------------------------------------------------------------------

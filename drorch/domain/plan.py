@@ -6,19 +6,25 @@ It is level-triggered: the same world gives the same plan, whatever happened bef
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from drorch.domain.action import Action, Cut, Drill, Expire, Hold, Keep, Settling
+from drorch.domain.action import EXECUTABLE, Action, Cut, Drill, Hold, Settling
+from drorch.domain.brake import brake
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.duration import duration_text
+from drorch.domain.head import other_host, plan_head
 from drorch.domain.instant import to_slot, to_text
-from drorch.domain.model import Copy, CopyState, RecoveryPoint
+from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.native import Source
-from drorch.domain.plan_copies import SETTLING, fillers, owed, plan_copies, plan_records
-from drorch.domain.policy import Policy, ResourcePolicy, VaultRule
-from drorch.domain.retention import FUTURE, Candidate, keep
+from drorch.domain.plan_care import plan_care
+from drorch.domain.plan_copies import SETTLING, plan_copies, plan_records
+from drorch.domain.plan_expiry import in_force, plan_expiry
+from drorch.domain.plan_sweep import plan_old_heads, plan_sweep
+from drorch.domain.policy import BrakeRule, LockRule, Policy, ResourcePolicy, VaultRule
+from drorch.domain.retention import FUTURE
 from drorch.domain.schedule import Every
+from drorch.domain.suspicion import plan_suspicion
 
 PointId = Callable[[str, str, str, int], str]
 """(application, resource, slot, attempt) -> the id that this site gives the point."""
@@ -58,6 +64,10 @@ class Observed:
     resources whose lock is held to what holds it; `intents` maps points whose creating call may be under way to when
     it was begun; `state_since` is when the state folder was made, if it is young enough to have lost intents; `stale`
     says that the policy is the last valid text of a file that is invalid now; without `drills` this host runs none.
+
+    For what deletes: `never_read` names object vaults of which nothing is known, `skewed` says why clocks differ,
+    `other_host` names a host whose head is fresh, `host` is this one's name in heads ("" writes none), `locks` are the
+    rules of vaults that lock, `turns` maps (resource, vault) to when each turn of its bytes was read (None: none is).
     """
 
     catalogue: Catalogue
@@ -71,20 +81,75 @@ class Observed:
     servers: Mapping[str, str] = field(default_factory=dict)
     stale: bool = False
     drills: bool = True
+    never_read: frozenset[str] = frozenset()
+    skewed: str = ""
+    host: str = ""
+    grace: timedelta = timedelta(days=3)
+    brake: BrakeRule = field(default_factory=BrakeRule)
+    approved: frozenset[tuple[str, str]] = frozenset()
+    locks: Mapping[str, LockRule] = field(default_factory=dict)
+    turns: Mapping[tuple[str, str], Mapping[int, datetime]] | None = None
+
+    @property
+    def writable(self) -> tuple[str, ...]:
+        """The object vaults that can take records now."""
+        return tuple(vault for vault in self.object_vaults if vault not in self.unread)
 
 
 def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -> tuple[Action, ...]:
     """Every decision for one application, in the order of its resources."""
+    application, retired = policy.application, policy.retired is not None and now >= policy.retired.since
     actions: list[Action] = []
-    for resource in policy.resources:
-        actions.extend(_selection(policy, resource, observed))
-        actions.extend(_cuts(policy, resource, observed, now, point_id))
-        actions.extend(plan_copies(policy.application, resource, observed, now))
-        actions.extend(plan_records(policy.application, resource, observed))
-        actions.extend(_drills(policy, resource, observed, now))
-        actions.extend(_retention(policy, resource, observed, now))
+    for resource in (in_force(policy, resource, now) for resource in policy.resources):
+        another = _another_source(policy, resource, observed)
+        if another is not None:
+            actions.append(another)
+        elif not retired:
+            actions.extend(_selection(policy, resource, observed))
+            actions.extend(_cuts(policy, resource, observed, now, point_id))
+        actions.extend(plan_copies(application, resource, observed, now))
+        actions.extend(plan_records(application, resource, observed))
+        actions.extend(plan_suspicion(application, resource, observed, now))
+        if not retired:
+            actions.extend(_drills(policy, resource, observed, now))
+        actions.extend(plan_care(application, resource, observed, now))
+        if another is None:
+            actions.extend(plan_expiry(policy, resource, observed, now))
+            actions.extend(plan_sweep(application, resource, observed, now))
+    actions.extend(plan_head(application, observed, now))
+    actions.extend(plan_old_heads(application, observed, now))
     actions.extend(_left_behind(policy, observed))
-    return tuple(_backed_off(action, observed, now) for action in actions)
+    decided = tuple(_backed_off(action, observed, now) for action in actions)
+    braked = brake(policy, decided, observed.catalogue, observed.brake, observed.approved, now)
+    other = other_host(observed.catalogue, observed.host, now)
+    return tuple(_stood_still(action, other) for action in braked) if other else braked
+
+
+def _stood_still(action: Action, why: str) -> Action:
+    """Two hosts that both act would each undo what the other does: this one looks on."""
+    if not isinstance(action, EXECUTABLE):
+        return action
+    reason = f"{why} ({action.name}: {action.reason})"
+    return Hold(action.application, action.resource, action.vault, action.point, reason, "other-host")
+
+
+def _another_source(policy: Policy, resource: ResourcePolicy, observed: Observed) -> Hold | None:
+    """A reused name: what it names now is not what its points were cut from, and would push their history out.
+
+    Only what is known is compared: nothing is said while the sources could not be seen, or of points without records.
+    """
+    seen = observed.sources.get(resource.name, _NOT_SEEN)
+    last = next((p for p in observed.catalogue.of(resource.name) if p.usable and p.identities), None)
+    present = {source.identity or source.source_id for source in seen.sources}
+    own = resource.name in resource.formerly
+    if not resource.native or seen.why or not present or last is None or own or last.identities & present:
+        return None
+    were, are = ", ".join(sorted(last.identities)), ", ".join(sorted(present))
+    reason = (
+        f"it names {are} now, its last points are of {were}: a reused name is no continuation. Rename the resource, or "
+        f"say that its history goes on with formerly: [{resource.name}]"
+    )
+    return Hold(policy.application, resource.name, resource.targets[0].vault, last.id, reason, "another-source")
 
 
 def _backed_off(action: Action, observed: Observed, now: datetime) -> Action:
@@ -251,71 +316,7 @@ def newest_usable(points: tuple[RecoveryPoint, ...], vault: str, until: datetime
     return next((p for p in there if until is None or p.cut_at is None or p.cut_at <= until), None)
 
 
-_CADENCE = "the first of its slot in this vault's own cadence"
-
-
-# --- retention -----------------------------------------------------------------------------------------------------
-
-
-def _retention(policy: Policy, resource: ResourcePolicy, observed: Observed, now: datetime) -> Iterator[Action]:
-    points = observed.catalogue.of(resource.name)
-    for rule in resource.targets:
-        if rule.vault in observed.unread:
-            reason = f"not read completely, so nothing there would be let go: {observed.unread[rule.vault]}"
-            yield Hold(policy.application, resource.name, rule.vault, "", reason)
-            continue
-        if observed.stale:
-            reason = "its policy file is invalid, so nothing there would be let go"
-            yield Hold(policy.application, resource.name, rule.vault, "", reason)
-            continue
-        candidates = candidates_in(points, rule.vault, resource)
-        if rule.every is not None:
-            wanted = {point.id for point in owed(points, resource, rule, observed.unread, now)}
-            candidates = tuple(replace(c, held=c.held or _CADENCE) if c.point in wanted else c for c in candidates)
-        verdicts = keep(
-            rule.keep,
-            candidates,
-            zone=resource.schedule.zone,
-            floor=resource.floor,
-            keep_manual=resource.keep_manual,
-            now=now,
-        )
-        for verdict in verdicts:
-            decision = Keep if verdict.kept else Expire
-            point, reason = verdict.candidate.point, "; ".join(verdict.reasons)
-            yield decision(policy.application, resource.name, rule.vault, point, reason)
-
-
-def candidates_in(points: tuple[RecoveryPoint, ...], vault: str, resource: ResourcePolicy) -> tuple[Candidate, ...]:
-    """The usable points of one vault as retention sees them: one per slot, the rest are duplicates.
-
-    What fills a slot elsewhere makes nothing here a duplicate: that vault may be the one that is lost.
-    """
-    there = [(p, copy) for p in points if (copy := p.copy_in(vault)) is not None and copy.usable]
-    filled = fillers([point for point, _ in there])
-    candidates = []
-    for point, copy in there:
-        if point.cut_at is None:
-            continue
-        candidates.append(
-            Candidate(
-                point=point.id,
-                cut_at=point.cut_at,
-                pinned=point.pinned,
-                manual=point.manual,
-                verified=copy.verified_at is not None,
-                duplicate=not point.manual and point.id not in filled,
-                held=_held(point, copy, resource),
-            )
-        )
-    return tuple(candidates)
-
-
-def _held(point: RecoveryPoint, copy: Copy, resource: ResourcePolicy) -> str:
-    waiting = [c.vault for c in point.copies if c.state is CopyState.PENDING and c.vault != copy.vault]
-    wanted = {rule.vault for rule in resource.targets}
-    missing = sorted(wanted.intersection(waiting))
-    return f"source of the pending copy to {', '.join(missing)}" if missing else ""
+# --- what does not fit ----------------------------------------------------------------------------------------------
 
 
 def _left_behind(policy: Policy, observed: Observed) -> Iterator[Action]:
@@ -324,4 +325,4 @@ def _left_behind(policy: Policy, observed: Observed) -> Iterator[Action]:
     for gone in sorted({point.resource for point in observed.catalogue.points} - named):
         yield Hold(policy.application, gone, "", "", "not in the policy any more: its points are kept", "left-behind")
     for oddity in observed.catalogue.oddities:
-        yield Hold(policy.application, oddity.resource, oddity.vault, oddity.point, oddity.what, "oddity")
+        yield Hold(policy.application, oddity.resource, oddity.vault, oddity.point, oddity.what, oddity.alarm)

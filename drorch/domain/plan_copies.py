@@ -79,8 +79,7 @@ def _bring(
             return Hold(application, resource.name, rule.vault, point.id, reason, "copy-failed")
         return Copy(application, resource.name, rule.vault, point.id, reason, source.vault, rule.kms_key or "")
     if there is not None:
-        reason += "; a damaged copy is repaired from a good one in a later version, never written over"
-        return Hold(application, resource.name, rule.vault, point.id, reason, "copy-damaged")
+        return None  # a damaged copy of a dump is repaired, not shipped again (plan_care)
     if resource.name in observed.running:
         reason = f"{rule.vault} lacks it, but {observed.running[resource.name]} is running"
         return Settling(application, resource.name, rule.vault, point.id, reason)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     InstanceOf,
@@ -28,8 +29,8 @@ from pydantic import (
 )
 
 from drorch.domain.duration import Duration, duration_text
-from drorch.domain.explain import fault
-from drorch.domain.model import FailureDomain, FailureLevel
+from drorch.domain.explain import fault, type_name
+from drorch.domain.model import FailureDomain, FailureLevel, LockMode
 from drorch.domain.schedule import Schedule
 
 AWS = "aws"
@@ -63,6 +64,16 @@ Text = Annotated[StrictStr, AfterValidator(_check_text)]
 """Text that is not empty."""
 
 Count = Annotated[StrictInt, Field(gt=0)]
+
+
+def _something(value: object) -> object:
+    if value is None:
+        raise fault("must not be empty", "give it a value, or leave the key out")
+    return value
+
+
+Something = BeforeValidator(_something)
+"""On a key that may be left out: where it stands, it says something. ``keep:`` alone is a slip, not a wish."""
 
 
 class Frozen(BaseModel):
@@ -135,13 +146,76 @@ class Keep(Frozen):
     weekly: Count = 0
     monthly: Count = 0
     yearly: Count = 0
-    within: Duration | None = None
+    within: Annotated[Duration | None, Something] = None
 
     @model_validator(mode="after")
     def _keeps_something(self) -> Self:
         if not self.model_fields_set:
             raise fault("keeps nothing", "at least one of last, hourly, daily, weekly, monthly, yearly, within")
         return self
+
+
+KEEP_NOTHING = Keep.model_construct()
+"""What decides when an application's time is over: no rule keeps anything. No policy can say it."""
+
+
+class LockRule(Frozen):
+    """``{for: 35d}``, with `mode` if wanted: what every record and data object of a vault gets at its creation."""
+
+    mode: LockMode = LockMode.COMPLIANCE
+    for_: Duration = Field(alias="for")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_mapping(cls, value: object) -> object:
+        if isinstance(value, LockRule | Mapping):
+            return value
+        raise fault(f"must be a mapping, not {type_name(value)}", "such as {for: 35d}")
+
+    @property
+    def holds(self) -> bool:
+        """Whether nobody can end it early, an administrator of the vault's account included: compliance mode."""
+        return self.mode is LockMode.COMPLIANCE
+
+
+class Retired(Frozen):
+    """An application that has left: from `since` on nothing is cut and `keep` (None: its resources' own) decides.
+
+    After `until` (None: never) no rule keeps a point of it any more. Both are aware, UTC.
+    """
+
+    since: datetime
+    keep: Keep | None = None
+    until: datetime | None = None
+    reason: str
+
+
+def _percent(value: object) -> object:
+    if isinstance(value, str):
+        if not re.fullmatch(r"\d{1,3}%", value, re.ASCII):
+            raise fault(f"{value[:40]!r} is not a share", "a whole percentage, such as 20%")
+        return int(value[:-1])
+    return value
+
+
+Percent = Annotated[
+    StrictInt,
+    Field(ge=1, le=100),
+    BeforeValidator(_percent),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{1,3}%$", "examples": ["20%"]}),
+]
+"""A share from 1 to 100 in percent, as text ``20%``."""
+
+
+class BrakeRule(Frozen):
+    """How much may be deleted `per` span, per application and vault: `share` percent or `count` points, the smaller.
+
+    Beyond that, as many as were added there in the same span.
+    """
+
+    share: Percent = 20
+    count: Count = 10
+    per: Duration = timedelta(days=1)
 
 
 # --- drills --------------------------------------------------------------------------------------------------------
@@ -259,7 +333,8 @@ class ResourcePolicy(Frozen):
     """One resource of an application. `objectives` and `exempt` are those of its dataset, the application's merged in.
 
     `native` says that the provider's own snapshots are its points; `targets[0]` is then their home vault. `options` is
-    the model of the kind. `objectives` may name levels that `exempt` takes the dataset out of.
+    the model of the kind. `objectives` may name levels that `exempt` takes the dataset out of. `formerly` are the names
+    whose history it carries on; its own name there says that its source was replaced.
     """
 
     name: Name
@@ -276,10 +351,14 @@ class ResourcePolicy(Frozen):
     objectives: dict[FailureLevel, Objective] = Field(default_factory=dict)
     exempt: dict[FailureLevel, str] = Field(default_factory=dict)
     inventory: Literal["exact", "estimate", "off"] = "off"
+    formerly: tuple[str, ...] = ()
 
 
 class Policy(Frozen):
-    """One application. `objectives` and `exempt` are the application's own, without those of its resources."""
+    """One application. `objectives` and `exempt` are the application's own, without those of its resources.
+
+    `formerly` are names that it had before; `reach_back` is how far back a restore after tampering must reach.
+    """
 
     version: int = 1
     application: Name
@@ -288,6 +367,9 @@ class Policy(Frozen):
     objectives: dict[FailureLevel, Objective] = Field(default_factory=dict)
     exempt: dict[FailureLevel, str] = Field(default_factory=dict)
     resources: tuple[ResourcePolicy, ...]
+    retired: Retired | None = None
+    formerly: tuple[str, ...] = ()
+    reach_back: timedelta | None = None
 
 
 # --- what a policy may name ----------------------------------------------------------------------------------------
@@ -307,6 +389,7 @@ class Vocabulary:
     """What policies may name. None: not known on this host, names of this sort go unchecked.
 
     `credentials` maps a name to the applications that it is granted to; `defaults` has `keep`, `drill`, `objectives`.
+    `locks` has the lock of every vault that has one; `grace` is the host's time between the mark and the deletion.
     """
 
     kinds: Mapping[str, KindWords]
@@ -316,3 +399,5 @@ class Vocabulary:
     accounts: frozenset[str] | None = None
     credentials: Mapping[str, frozenset[str]] | None = None
     defaults: Mapping[str, object] = field(default_factory=dict)
+    locks: Mapping[str, LockRule] | None = None
+    grace: timedelta = timedelta(days=3)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
 
 from drorch.domain.duration import duration_text
 from drorch.domain.explain import Loc, Problem, read_fields, unknown_keys
-from drorch.domain.feasibility import Arithmetic, judge
+from drorch.domain.feasibility import Arithmetic, LockOutlasts, judge, outlasting
 from drorch.domain.model import FailureLevel
 from drorch.domain.policy import Policy, ResourcePolicy, Vocabulary
 from drorch.domain.policy_datasets import Said, contradictions, merged
 from drorch.domain.policy_form import DefaultsForm, PolicyForm
+from drorch.domain.policy_names import former_names
 from drorch.domain.policy_resource import Around, Draft, check_home, finish, read_resource
 
 
@@ -31,10 +34,12 @@ def parse_policy(data: object, vocabulary: Vocabulary) -> tuple[Policy | None, t
     said = Said((), "the application", top.get("objectives", {}), top.get("exempt", {}))
     problems.extend(contradictions("", [said]))
     problems.extend(_same_names(drafts))
+    problems.extend(former_names(top, drafts))
     by_default = Said((), "the default", defaults.objectives)
     promises, _ = merged(by_default, [said])
     said = Said((), said.name, promises, said.exempt)
-    resources = list(_resources(drafts, said, problems, data, vocabulary))
+    problems.extend(_reaches_for_nothing(top, said, drafts))
+    resources = list(_resources(drafts, said, problems, data, vocabulary, top.get("reach_back")))
     problems.extend(problem for draft in drafts for problem in draft.problems)
     if problems:
         return None, tuple(dict.fromkeys(problems))
@@ -46,6 +51,9 @@ def parse_policy(data: object, vocabulary: Vocabulary) -> tuple[Policy | None, t
         objectives=dict(said.objectives),
         exempt=dict(said.exempt),
         resources=tuple(resources),
+        retired=None if top["retired"] is None else top["retired"].retired,
+        formerly=top["formerly"],
+        reach_back=top["reach_back"],
     )
     return policy, ()
 
@@ -60,8 +68,21 @@ def _same_names(drafts: Sequence[Draft]) -> Iterator[Problem]:
             seen.add(name)
 
 
+def _reaches_for_nothing(top: Mapping[str, Any], said: Said, drafts: Sequence[Draft]) -> Iterator[Problem]:
+    if top.get("reach_back") is None:
+        return
+    if not any(FailureLevel.TAMPERING in place.objectives for place in (said, *(draft.said for draft in drafts))):
+        hint = "promise it, such as objectives: {tampering: {rpo: 2d}}"
+        yield Problem(("reach_back",), "reach_back is for level tampering, which nothing here promises", hint, True)
+
+
 def _resources(
-    drafts: Sequence[Draft], top: Said, problems: list[Problem], data: object, vocabulary: Vocabulary
+    drafts: Sequence[Draft],
+    top: Said,
+    problems: list[Problem],
+    data: object,
+    vocabulary: Vocabulary,
+    reach_back: timedelta | None,
 ) -> Iterator[ResourcePolicy]:
     """The resolved resources of every dataset that is whole; contradictions and promises that cannot be kept."""
     by_dataset: dict[str, list[Draft]] = {}
@@ -78,8 +99,13 @@ def _resources(
         whole = [finish(draft, objectives, exempt) for draft in members]
         problems.extend(
             _infeasible(arithmetic, said, data)
-            for arithmetic in judge(whole, vocabulary.vaults)
+            for arithmetic in judge(whole, vocabulary.vaults, locks=vocabulary.locks, reach_back=reach_back)
             if not arithmetic.feasible
+        )
+        problems.extend(
+            _locked_too_long(draft, found)
+            for draft, resource in zip(members, whole, strict=True)
+            for found in outlasting(resource, vocabulary.locks, vocabulary.grace)
         )
         resolved.update(zip((draft.loc for draft in members), whole, strict=True))
     for draft in drafts:
@@ -96,9 +122,21 @@ def _infeasible(arithmetic: Arithmetic, said: Sequence[Said], data: object) -> P
             return Problem(loc, message, "leave the level out, or exempt: {tampering: REASON}")
         return Problem(loc, message, f"let one copy go where it does, or exempt: {{{level}: REASON}}")
     rpo = duration_text(arithmetic.rpo) if arithmetic.rpo is not None else ""
+    if not arithmetic.late:
+        longest = duration_text(arithmetic.lock_needed or timedelta())
+        message = f"dataset {arithmetic.dataset} cannot keep its promise at {level}: {arithmetic.sum}"
+        return Problem(loc, message, f"lock: {{for: {longest}}} at the least for vault {arithmetic.vault}")
     message = f"dataset {arithmetic.dataset} cannot keep rpo {rpo} at {level}: {arithmetic.sum}"
     total = duration_text(arithmetic.total)
     return Problem(loc, message, f"interval + allowance: cut or copy more often, or promise {total}")
+
+
+def _locked_too_long(draft: Draft, found: LockOutlasts) -> Problem:
+    within = duration_text(found.lock - found.grace)
+    message = f"vault {found.vault} locks points for longer than they are kept: {found.sum}"
+    return Problem(
+        (*draft.loc, "vaults", found.index), message, f"keep: {{within: {within}}} keeps every point so long"
+    )
 
 
 def _place_of(level: FailureLevel, said: Sequence[Said], data: object) -> Loc:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -11,6 +11,7 @@ from pydantic import (
     Field,
     StrictInt,
     StrictStr,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -20,7 +21,8 @@ from drorch.domain.cron import parse_cron
 from drorch.domain.duration import Duration
 from drorch.domain.explain import fault, near
 from drorch.domain.model import FailureLevel
-from drorch.domain.policy import Count, DrillRule, Frozen, Home, Keep, Name, Objective, Text
+from drorch.domain.moment import Moment
+from drorch.domain.policy import Count, DrillRule, Frozen, Home, Keep, Name, Objective, Retired, Something, Text
 from drorch.domain.schedule import Cron, Every, Schedule, zone_named, zone_names
 
 VERSION = 1
@@ -100,16 +102,16 @@ class CopyForm(Frozen):
     region: Text
     kms_key: Text | None = None
     account: Later = None
-    every: Cadence | None = None
-    keep: Keep | None = None
+    every: Annotated[Cadence | None, Something] = None
+    keep: Annotated[Keep | None, Something] = None
 
 
 class TargetForm(Frozen):
     """One entry of `vaults`: a name, or a mapping with rules of its own."""
 
     vault: Name
-    every: Cadence | None = None
-    keep: Keep | None = None
+    every: Annotated[Cadence | None, Something] = None
+    keep: Annotated[Keep | None, Something] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -125,22 +127,45 @@ Objectives = dict[FailureLevel, Objective]
 Exempt = dict[FailureLevel, Text]
 
 
+class RetiredForm(Frozen):
+    """``{since: 2026-11-01, reason: TEXT}``, with `keep` and `until` if wanted."""
+
+    since: Moment
+    keep: Annotated[Keep | None, Something] = None
+    until: Annotated[Moment | None, Something] = None
+    reason: Text
+
+    @field_validator("until")
+    @classmethod
+    def _after_since(cls, until: datetime | None, info: ValidationInfo) -> datetime | None:
+        since = info.data.get("since")
+        if until is not None and since is not None and until <= since:
+            raise fault("until is not after since", "until is when its last points may go")
+        return until
+
+    @property
+    def retired(self) -> Retired:
+        """What is meant."""
+        return Retired(since=self.since, keep=self.keep, until=self.until, reason=self.reason)
+
+
 class ResourceForm(Frozen):
     """The keys that resources of every kind may have; those of the kind itself stand beside them."""
 
     name: Name
     kind: StrictStr
-    dataset: Name | None = None
-    home: Home | None = None
+    dataset: Annotated[Name | None, Something] = None
+    formerly: tuple[Name, ...] = ()
+    home: Annotated[Home | None, Something] = None
     schedule: ScheduleForm = Field(description="such as {every: 1h}")
-    keep: Keep | None = None
+    keep: Annotated[Keep | None, Something] = None
     floor: Count = 2
     keep_manual: Duration = timedelta(days=14)
     objectives: Objectives = Field(default_factory=dict)
     exempt: Exempt = Field(default_factory=dict)
     copies: tuple[CopyForm, ...] = ()
     vaults: tuple[TargetForm, ...] = ()
-    drill: DrillRule | None = None
+    drill: Annotated[DrillRule | None, Something] = None
     inventory: Literal["exact", "estimate", "off"] = "exact"
 
 
@@ -160,12 +185,15 @@ class PolicyForm(Frozen):
     home: Home = Field(description="such as {account: prod, region: us-east-1}")
     objectives: Objectives = Field(default_factory=dict)
     exempt: Exempt = Field(default_factory=dict)
+    retired: Annotated[RetiredForm | None, Something] = None
+    formerly: tuple[Name, ...] = ()
+    reach_back: Annotated[Duration | None, Something] = None
     resources: Annotated[list[Any], Field(min_length=1)]
 
 
 class DefaultsForm(Frozen):
     """What policies leave out, from the host configuration."""
 
-    keep: Keep | None = None
-    drill: DrillRule | None = None
+    keep: Annotated[Keep | None, Something] = None
+    drill: Annotated[DrillRule | None, Something] = None
     objectives: Objectives = Field(default_factory=dict)

@@ -22,9 +22,18 @@ from drorch.domain.policy import (
     Vocabulary,
 )
 from drorch.domain.policy_datasets import Said
-from drorch.domain.policy_form import DUMP_ONLY, NATIVE_ONLY, CopyForm, DefaultsForm, ResourceForm, TargetForm
+from drorch.domain.policy_form import (
+    DUMP_ONLY,
+    NATIVE_ONLY,
+    CopyForm,
+    DefaultsForm,
+    PolicyForm,
+    ResourceForm,
+    TargetForm,
+)
 
 _COMMON = frozenset(field.alias or name for name, field in ResourceForm.model_fields.items())
+_TOP_ONLY = PolicyForm.model_fields.keys() - ResourceForm.model_fields.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,7 @@ def finish(draft: Draft, objectives: dict[Any, Any], exempt: dict[Any, Any]) -> 
         objectives=objectives,
         exempt=exempt,
         inventory="off" if words.native else values["inventory"],
+        formerly=values["formerly"],
     )
 
 
@@ -139,7 +149,11 @@ def _options(draft: Draft, words: KindWords) -> None:
     own = {item.alias or name for name, item in words.options.model_fields.items()}
     belongs = _COMMON - set(DUMP_ONLY if words.native else NATIVE_ONLY)
     known = own | belongs
-    draft.problems.extend(unknown_keys({key: raw[key] for key in raw if key not in _COMMON}, known, draft.loc))
+    foreign = {key: raw[key] for key in raw if key not in _COMMON}
+    for key in _TOP_ONLY & foreign.keys() - own:
+        draft.wrong(key, message=f"{key} is not for a resource", hint="it stands at the top of the file", at_key=True)
+        del foreign[key]
+    draft.problems.extend(unknown_keys(foreign, known, draft.loc))
     given = {key: raw[key] for key in raw if key in own}
     try:
         draft.options = words.options.model_validate(given)

@@ -7,6 +7,7 @@ where it concerns one. The reader rebuilds the path from the content and refuses
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,10 +30,12 @@ class RecordType(StrEnum):
     MARK = "mark"
     PROOF = "proof"
     VAULT = "vault"
+    HEAD = "head"
+    APPROVAL = "approval"
 
 
 class MarkType(StrEnum):
-    """What a mark says. This version writes pin and unpin."""
+    """What a mark says; `expiring`, `kept`, `expired` and `repaired` of one vault, the others of the point."""
 
     PIN = "pin"
     UNPIN = "unpin"
@@ -104,6 +107,8 @@ def compose(
         if cut_at is None:
             raise TypeError("a record of a point needs its cut_at")
         body |= {"application": application, "resource": resource, "point": point, "cut_at": to_text(cut_at)}
+    elif application:
+        body["application"] = application
     body |= {key: value for key, value in content.items() if value is not None}
     return parse(canonical_bytes(body))
 
@@ -153,6 +158,10 @@ def parse_at(path: str, data: bytes) -> Record:
 def _path(record: Record) -> str:
     if record.type == RecordType.VAULT:
         return layout.VAULT_MARKER
+    if record.type == RecordType.HEAD:
+        return layout.head_path(record.application, record.at)
+    if record.type == RecordType.APPROVAL:
+        return layout.approval_path(record.at, record.text("digest"))
     if record.cut_at is None:
         raise Damaged("a record names no point")
     folder = layout.records_folder(record.application, record.resource, record.cut_at, record.point)
@@ -174,15 +183,20 @@ def _check(record: Record) -> None:
     if record.type == RecordType.VAULT:
         _field(body, "vault")
         return
+    if record.type == RecordType.HEAD:
+        _check_head(record)
+        return
+    if record.type == RecordType.APPROVAL:
+        _check_approval(body)
+        return
     if not (record.application and record.resource and record.point and record.cut_at):
         raise Damaged(f"a {record.type} names no point")
-    for part in (record.application, record.resource, record.point):
-        if "/" in part or part in (".", ".."):
-            raise Damaged(f"a {record.type} has a name that no point has", cause=repr(part))
+    for key in ("application", "resource", "point"):
+        _name(body, key)
     if record.type == RecordType.MANIFEST:
         _check_manifest(body)
     elif record.type == RecordType.MARK:
-        mark = _field(body, "mark")
+        mark = _name(body, "mark")
         if mark in OF_ONE_VAULT and not record.text("vault"):
             raise Damaged(f"a mark {mark} names no vault")
         record.time("until")
@@ -196,6 +210,28 @@ def _check(record: Record) -> None:
             _field(body, "outcome")
     if "/" in record.text("vault"):
         raise Damaged(f"a {record.type} has a vault name that no vault has")
+
+
+def _check_head(record: Record) -> None:
+    _name(record.body, "application")
+    _field(record.body, "host")
+    _count(record.body, "seq")
+    for key in ("live", "lost"):
+        vaults = record.body.get(key, {})
+        of_text = isinstance(vaults, Mapping) and all(
+            isinstance(points, Mapping) and all(isinstance(digest, str) for digest in points.values())
+            for points in vaults.values()
+        )
+        if not of_text:
+            raise Damaged(f"a head's {key} does not map vaults to points to digests")
+
+
+def _check_approval(body: Mapping[str, Any]) -> None:
+    if not re.fullmatch("[0-9a-f]{64}", _field(body, "digest")):
+        raise Damaged("an approval names no digest")
+    for pair in _list(body, "deletions"):
+        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
+            raise Damaged("an approval's deletions are not pairs of vault and point")
 
 
 def _check_manifest(body: Mapping[str, Any]) -> None:

@@ -135,6 +135,8 @@ def choose_point(catalogue: Catalogue, wanted: Wanted, now: datetime) -> Choice:
     odd = _ahead(point, now) or _behind(point, longest)
     if odd:
         notes.append(f"point {point.id} is implausible: {odd}")
+    if point.suspect:
+        notes.append(_suspect(point, points, wanted, longest, now))
     newer = _newer(catalogue, resource, points, cut_at, wanted, longest, now)
     return Choice(point, cut_at, _restorable(point, wanted), newer, tuple(notes))
 
@@ -275,6 +277,26 @@ def _behind(point: RecoveryPoint, longest: timedelta) -> str:
     if point.cut_at is not None and seen is not None and seen - point.cut_at > longest + SKEW:
         return f"its cut_at {to_text(point.cut_at)} lies long before the store's own time {to_text(seen)}"
     return ""
+
+
+def _suspect(
+    point: RecoveryPoint, points: Sequence[RecoveryPoint], wanted: Wanted, longest: timedelta, now: datetime
+) -> str:
+    """What people must know who restore a point that is not believed to be everything: which is the last that is."""
+    good = next(
+        (p for p in points if not p.suspect and _restorable(p, wanted) and not _passed_over(p, wanted, longest, now)),
+        None,
+    )
+    if good is None or good.cut_at is None:
+        other = "there is no unsuspicious one in these vaults"
+    else:
+        other = f"the last unsuspicious one is {good.id}, as of {to_text(good.cut_at)}: --point {good.id} takes it"
+    return f"point {point.id} is {_marked(point.suspect)}; {other}"
+
+
+def _marked(why: str) -> str:
+    """The reason of a mark, which may begin with the word itself."""
+    return why if why.startswith("suspect") else f"suspect: {why}"
 
 
 def _longest_dump(points: Iterable[RecoveryPoint]) -> timedelta:

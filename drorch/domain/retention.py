@@ -22,13 +22,19 @@ FUTURE = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One usable point in one vault, as retention sees it. `held` says why something else needs it now."""
+    """One usable point in one vault, as retention sees it. `held` says why something else needs it now.
+
+    `verified` speaks of the copy in this vault, `proved` of the point in any; `frozen` of what a newer, suspect point
+    keeps from being let go.
+    """
 
     point: str
     cut_at: datetime
     pinned: bool = False
     manual: bool = False
     verified: bool = False
+    proved: bool = False
+    frozen: str = ""
     duplicate: bool = False
     held: str = ""
 
@@ -103,13 +109,19 @@ def _by_order(
     for candidate in ordered:
         if candidate.pinned:
             reasons[candidate.point].append("pinned")
-        if candidate.held:
-            reasons[candidate.point].append(candidate.held)
+        for why in (candidate.held, candidate.frozen):
+            if why:
+                reasons[candidate.point].append(why)
     for candidate in [c for c in plausible if not c.duplicate][:floor]:
         reasons[candidate.point].append(f"floor: the newest {floor} usable points of a vault always stay")
+    if floor and plausible and plausible[0].duplicate:
+        reasons[plausible[0].point].append("the newest usable point of a vault always stays, a duplicate or not")
     verified = next((c for c in plausible if c.verified), None)
     if verified is not None:
         reasons[verified.point].append("the newest point that a drill has verified")
+    proved = next((c for c in plausible if c.proved), None)
+    if proved is not None and proved is not verified:
+        reasons[proved.point].append("the newest point that a drill from another vault has verified")
 
 
 def _why_not(candidate: Candidate) -> str:

@@ -6,11 +6,12 @@ Importing this package loads no SDK.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from drorch.aws import mapped
+from drorch.aws import code_of, mapped
 from drorch.domain.catalogue_native import TAG_SET
-from drorch.domain.errors import NotInThisVersion, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.errors import NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.model import native_vault_name
 from drorch.domain.native import Source
 from drorch.ports import CopyOrder
@@ -118,6 +119,19 @@ def named_in(reply: Mapping[str, Any], key: str, operation: str, resource: str, 
             cause=f"no {key} in the reply",
         )
     return value
+
+
+@contextmanager
+def gone_is_done(codes: Sequence[str]) -> Iterator[None]:
+    """Around a deletion: that the snapshot itself is gone (one of `codes`) is what was wanted.
+
+    Any other NotFound is raised: a proxy's 404 would report as deleted what is still there.
+    """
+    try:
+        yield
+    except NotFound as error:
+        if code_of(error) not in codes:
+            raise
 
 
 def check_copy(order: CopyOrder, operation: str) -> None:

@@ -7,6 +7,7 @@ once and never repeated by the SDK; what a lost reply left behind is found by it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -25,6 +26,7 @@ from drorch.kinds import (
     check_copy,
     check_kms_key,
     copied_tags,
+    gone_is_done,
     named_in,
     pages,
     set_text,
@@ -46,6 +48,8 @@ PERMISSIONS = (
     "ec2:CreateSnapshots",
     "ec2:CopySnapshot",
     "ec2:CreateTags",  # tags in the creating call are authorised as this action (EC2 user guide)
+    # This right alone lets go, and can be given for as long as it is wanted: without it copies are marked, and stay.
+    "ec2:DeleteSnapshot",
     *KEY_PERMISSIONS,
 )
 
@@ -56,7 +60,10 @@ MOST_EXCLUDED = 40
 MOST_FILTER_VALUES = 200
 """Values that one filter of a Describe call takes (EC2 user guide)."""
 
-_STATES = {"completed": "usable", "pending": "pending"}
+_STATES = {"completed": "usable", "pending": "pending", "recovering": "pending"}
+_IN_THE_BIN = "recoverable"
+"""The state of a snapshot that was deleted and that a rule of the Recycle Bin still keeps (EC2 API, SnapshotState)."""
+_GONE = ("InvalidSnapshot.NotFound",)
 
 
 class Select(BaseModel):
@@ -169,6 +176,21 @@ class EbsSnapshots:
         """Refused with a hint unless the key exists there, is enabled and symmetric."""
         check_kms_key(self._accounts, account, region, key)
 
+    def now(self, account: str, region: str) -> datetime:
+        """By the clock of the region's STS."""
+        return self._accounts.now(account, region)
+
+    def expire(self, account: str, region: str, native_id: str) -> None:
+        """DeleteSnapshot; repeated by the SDK, for a repetition finds it gone.
+
+        Refused, with the image's id as its cause, while an image uses the snapshot, and while a lock stands. A rule of
+        the Recycle Bin may keep what was deleted: no listing shows it.
+        """
+        client = self._accounts.client("ec2", account, region)
+        vault = native_vault_name(account, region)
+        with gone_is_done(_GONE), mapped("ec2 DeleteSnapshot", resource=native_id, vault=vault, mutates=True):
+            client.delete_snapshot(SnapshotId=native_id)
+
     def _listed(self, account: str, region: str, tag: str, value: str) -> Iterator[NativeSnapshot]:
         listing = pages(
             self._accounts.client("ec2", account, region),
@@ -180,7 +202,7 @@ class EbsSnapshots:
             Filters=[{"Name": f"tag:{tag}", "Values": [value]}],
         )
         for page in listing:
-            yield from (_snapshot(entry, account, region) for entry in page)
+            yield from (_snapshot(entry, account, region) for entry in page if entry.get("State") != _IN_THE_BIN)
 
     def _cut_volume(self, order: CutOrder, source: Source, own: Mapping[str, str]) -> tuple[NativeSnapshot, ...]:
         volume, vault = source.source_id, native_vault_name(order.account, order.region)

@@ -35,6 +35,8 @@ class _Held:
     snapshot: NativeSnapshot
     doom: str = ""
     seen: int = 0
+    source: _Held | None = None
+    protected: str = ""
 
 
 @dataclass(slots=True)
@@ -102,12 +104,21 @@ class MemoryCloud:
             place = self._place(snapshot.service, snapshot.account, snapshot.region)
             self._settle(place, snapshot.native_id, why)
 
+    def protect(self, snapshot: NativeSnapshot, why: str) -> None:
+        """The provider does not let the snapshot go (an image uses it, a lock stands); with `why` empty it does."""
+        with self.lock:
+            self._place(snapshot.service, snapshot.account, snapshot.region).held[snapshot.native_id].protected = why
+
     def remove(self, snapshot: NativeSnapshot) -> None:
-        """Somebody deletes the snapshot."""
+        """Somebody deletes the snapshot. The copies of it that are pending fail, the worst that AWS may do."""
         with self.lock:
             place = self._place(snapshot.service, snapshot.account, snapshot.region)
             held = place.held.pop(snapshot.native_id)
             place.pending.pop(snapshot.native_id, None)
+            for other in self._places.values():
+                for copied in [other.held[native_id] for native_id in other.pending]:
+                    if copied.source is held:
+                        copied.doom = copied.doom or "the source was deleted before its copy was complete"
             place.points.get(held.snapshot.tags.get(TAG_POINT, ""), {}).pop(snapshot.native_id, None)
 
     def snapshots(self) -> tuple[NativeSnapshot, ...]:
@@ -134,9 +145,11 @@ class MemoryCloud:
         self._made += 1
         return f"snap-{self._made:017x}"
 
-    def add(self, place: _Place, snapshot: NativeSnapshot, doom: str = "") -> NativeSnapshot:
+    def add(
+        self, place: _Place, snapshot: NativeSnapshot, doom: str = "", source: _Held | None = None
+    ) -> NativeSnapshot:
         """Hold a new snapshot, pending; with a `doom` it fails for that reason when it would have become usable."""
-        place.held[snapshot.native_id] = _Held(snapshot, doom)
+        place.held[snapshot.native_id] = _Held(snapshot, doom, source=source)
         place.pending[snapshot.native_id] = None
         place.points.setdefault(snapshot.tags.get(TAG_POINT, ""), {})[snapshot.native_id] = None
         return snapshot
@@ -212,7 +225,8 @@ class MemorySnapshots:
         vault = native_vault_name(order.account, order.region)
         with self.cloud.lock:
             place = self.cloud.reach(self.service, order.account, order.region, "copy")
-            source = self._copyable(order)
+            held = self._copyable(order)
+            source = held.snapshot
             self._take_place(place, order.region, vault)
             keyed = not order.kms_key or self.cloud.has_key(order.account, order.region, order.kms_key)
             if not keyed and self.repeatable_cut:
@@ -231,7 +245,7 @@ class MemorySnapshots:
                 kms_key=order.kms_key,
                 origin=source.started if self.repeatable_cut else None,
             )
-            return self.cloud.add(place, copied, "" if keyed else "Given key ID is not accessible")
+            return self.cloud.add(place, copied, "" if keyed else "Given key ID is not accessible", held)
 
     def check_key(self, account: str, region: str, key: str) -> None:
         """Refused unless `put_key` put the key there."""
@@ -244,6 +258,24 @@ class MemorySnapshots:
                 vault=native_vault_name(account, region),
                 hint=f"create it in {region}",
             )
+
+    def now(self, account: str, region: str) -> datetime:
+        """By the cloud's clock; Unavailable while the region is lost."""
+        self.cloud.reach(self.service, account, region, "now")
+        return self.cloud.now()
+
+    def expire(self, account: str, region: str, native_id: str) -> None:
+        """Delete one snapshot, if it is there. Refused while it is protected, Unavailable while RDS still makes it."""
+        said = {"operation": "expire", "resource": native_id, "vault": native_vault_name(account, region)}
+        with self.cloud.lock:
+            held = self.cloud.reach(self.service, account, region, "expire").held.get(native_id)
+            if held is None:
+                return
+            if held.protected:
+                raise Refused("the snapshot is not let go", cause=held.protected, **said)
+            if self.repeatable_cut and held.snapshot.state == "pending" and held.source is None:
+                raise Unavailable("the snapshot is still being made", cause=held.snapshot.state, **said)
+            self.cloud.remove(held.snapshot)
 
     def _make(
         self, place: _Place, order: CutOrder, call: int, calls: Sequence[Sequence[Source]], source: Source
@@ -270,7 +302,7 @@ class MemorySnapshots:
                 "the destination's copy places are taken", operation="copy", vault=vault, cause=f"{pending} pending"
             )
 
-    def _copyable(self, order: CopyOrder) -> NativeSnapshot:
+    def _copyable(self, order: CopyOrder) -> _Held:
         wanted = order.snapshot.native_id
         vault = native_vault_name(order.from_account, order.from_region)
         origin = self.cloud.reach(self.service, order.from_account, order.from_region, "copy")
@@ -285,7 +317,7 @@ class MemorySnapshots:
                 vault=vault,
                 cause=held.snapshot.state,
             )
-        return held.snapshot
+        return held
 
     def _name(self, place: _Place, point: str, suffix: str, vault: str) -> str:
         if not self.repeatable_cut:

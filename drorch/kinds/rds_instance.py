@@ -8,13 +8,14 @@ all the same: repeated by the SDK, a lost reply and then a refused connection wo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from drorch.aws import mapped
+from drorch.aws import code_of, mapped
 from drorch.domain.catalogue_native import TAG_POINT, TAG_SET, TAG_SITE, TAG_SOURCE
-from drorch.domain.errors import NotInThisVersion, Refused, Unavailable
+from drorch.domain.errors import NotFound, NotInThisVersion, Refused, Unavailable
 from drorch.domain.instant import floor_second
 from drorch.domain.model import native_vault_name
 from drorch.domain.native import NativeSnapshot, Source
@@ -25,6 +26,7 @@ from drorch.kinds import (
     check_copy,
     check_kms_key,
     copied_tags,
+    gone_is_done,
     named_in,
     pages,
     set_text,
@@ -42,6 +44,8 @@ PERMISSIONS = (
     "rds:CreateDBSnapshot",
     "rds:CopyDBSnapshot",
     "rds:AddTagsToResource",  # tags in the creating call are authorised as this action (RDS user guide)
+    # This right alone lets go, and can be given for as long as it is wanted: without it copies are marked, and stay.
+    "rds:DeleteDBSnapshot",
     *KEY_PERMISSIONS,
 )
 
@@ -50,6 +54,8 @@ RESERVED_PREFIXES = ("rds:",)
 """Tag keys may not begin so, beside `aws:` (RDS API, Tag)."""
 
 _STATES = {"available": "usable", "creating": "pending", "copying": "pending"}
+_GONE = ("DBSnapshotNotFound", "DBSnapshotNotFoundFault")
+_WRONG_STATE = ("InvalidDBSnapshotState", "InvalidDBSnapshotStateFault")
 
 _SETTINGS = {
     "engine": "Engine",
@@ -201,6 +207,43 @@ class RdsInstanceSnapshots:
     def check_key(self, account: str, region: str, key: str) -> None:
         """Refused with a hint unless the key exists there, is enabled and symmetric."""
         check_kms_key(self._accounts, account, region, key)
+
+    def now(self, account: str, region: str) -> datetime:
+        """By the clock of the region's STS."""
+        return self._accounts.now(account, region)
+
+    def expire(self, account: str, region: str, native_id: str) -> None:
+        """DeleteDBSnapshot; repeated by the SDK, for a repetition finds it gone.
+
+        Unavailable while RDS still makes it; Refused when it is at rest and RDS keeps it all the same, as it does what
+        another service manages. A copy that is under way is ended by it (RDS API, DeleteDBSnapshot).
+        """
+        client = self._accounts.client("rds", account, region)
+        vault, operation = native_vault_name(account, region), "rds DeleteDBSnapshot"
+        try:
+            with gone_is_done(_GONE), mapped(operation, resource=native_id, vault=vault, mutates=True):
+                client.delete_db_snapshot(DBSnapshotIdentifier=native_id)
+        except Unavailable as error:
+            if code_of(error) in _WRONG_STATE and self._at_rest(account, region, native_id):
+                raise Refused(
+                    "RDS does not let the snapshot go",
+                    operation=operation,
+                    resource=native_id,
+                    vault=vault,
+                    cause=error.cause,
+                    hint="see whether another service manages it (AWS Backup): then that one deletes it",
+                ) from error
+            raise
+
+    def _at_rest(self, account: str, region: str, native_id: str) -> bool:
+        """Whether nothing is under way with it that one could wait for. False when it is gone meanwhile."""
+        client = self._accounts.client("rds", account, region)
+        try:
+            with mapped("rds DescribeDBSnapshots", resource=native_id, vault=native_vault_name(account, region)):
+                reply = client.describe_db_snapshots(DBSnapshotIdentifier=native_id)
+        except NotFound:
+            return False
+        return [entry.get("Status") for entry in reply.get("DBSnapshots", ())] in (["available"], ["failed"])
 
     def _manual(self, account: str, region: str) -> Iterator[Mapping[str, Any]]:
         listing = pages(

@@ -1,13 +1,22 @@
 """Object stores: one module per `type:` of the host configuration, each under the suite in tests/contract.
 
 A module exports `Options` (importable without its SDK, with a `domain`), `open_store(name, options, ...)` and
-`from_url(url)`. Adapters do not import each other; the one thing they share is the bookkeeping below.
+`from_url(url)`. Adapters do not import each other; what they share is the bookkeeping below: parts, clock, locks.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
 from drorch.domain.errors import Refused
-from drorch.ports import StoreLimits
+from drorch.domain.instant import to_text
+from drorch.domain.model import LockMode, ObjectLock
+from drorch.ports import LockRule, StoreLimits
+
+CLOCK_KEPT = 900.0
+"""Seconds for which a store's clock is reckoned on by this host's own, instead of being asked again."""
 
 
 class Parts:
@@ -42,3 +51,64 @@ class Parts:
         if self._over:
             raise Refused(f"it cannot be committed: {self._over}", **self._where)
         self._over = "it was committed"
+
+
+class StoreClock:
+    """A store's clock, which `ask` reads from a reply: asked at most every quarter of an hour for the ends of locks.
+
+    The host's monotonic clock counts in between, so that setting this host's clock moves no lock.
+    """
+
+    def __init__(self, ask: Callable[[], datetime], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._ask = ask
+        self._monotonic = monotonic
+        self._known: tuple[datetime, float] | None = None
+
+    def now(self) -> datetime:
+        """From a reply of this moment."""
+        began = self._monotonic()
+        told = self._ask()
+        self._known = (told, began)
+        return told
+
+    def reckoned(self) -> datetime:
+        """The present by the last reply, and the time since that was asked for."""
+        known = self._known
+        if known is None or not 0 <= self._monotonic() - known[1] < CLOCK_KEPT:
+            return self.now()
+        return known[0] + timedelta(seconds=self._monotonic() - known[1])
+
+
+def lock_from(rule: LockRule, now: datetime) -> ObjectLock:
+    """What an object that is written `now` is to get."""
+    return ObjectLock(rule.mode, whole_second(now + rule.for_))
+
+
+def whole_second(when: datetime) -> datetime:
+    """Not earlier than `when`: stores drop what is below a second."""
+    return when if not when.microsecond else when.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def stronger(wanted: ObjectLock, found: ObjectLock | None) -> ObjectLock:
+    """`wanted`, but never less than what is there: neither earlier nor in a weaker mode."""
+    if found is None:
+        return wanted
+    kept = LockMode.COMPLIANCE if LockMode.COMPLIANCE in (wanted.mode, found.mode) else wanted.mode
+    return ObjectLock(kept, max(wanted.until, found.until))
+
+
+def require_lock(
+    wanted: ObjectLock, found: ObjectLock | None, *, operation: str, vault: str, resource: str, hint: str
+) -> None:
+    """Refused unless what was read back is at least what was asked for."""
+    if found is not None and found.mode in (wanted.mode, LockMode.COMPLIANCE) and found.until >= wanted.until:
+        return
+    told = "no lock" if found is None else f"{found.mode} until {to_text(found.until)}"
+    raise Refused(
+        "the vault claims a lock that it does not give",
+        operation=operation,
+        vault=vault,
+        resource=resource,
+        cause=f"asked for {wanted.mode} until {to_text(wanted.until)}, read back: {told}",
+        hint=hint,
+    )

@@ -5,7 +5,8 @@ fails when the name is taken (link(2): EEXIST): that is the write-once promise. 
 is refused, because nothing else there both is atomic and never replaces. Symbolic links below the root are neither
 followed nor listed, whoever put them there. A folder cannot hold both an object and objects below its path.
 
-Files of a killed process stay in ``.incoming/``; they are never listed, and may be removed while drorch is stopped.
+Files of a killed process stay in ``.incoming/``: `uploads` shows them, by the path that their names carry.
+A file system keeps one version of a file and no locks.
 """
 
 from __future__ import annotations
@@ -17,17 +18,28 @@ import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from drorch.domain.errors import AlreadyExists, Damaged, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.errors import (
+    AlreadyExists,
+    Damaged,
+    DrorchError,
+    NotFound,
+    NotInThisVersion,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+)
 from drorch.domain.model import FailureDomain
-from drorch.ports import ObjectInfo, StoreLimits, check_path
+from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
 from drorch.stores import Parts
 
 CHUNK = 1024 * 1024
 INCOMING = ".incoming"
+_NAME_BYTES = 255
+"""The longest name that file systems take."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -73,9 +85,21 @@ class DirectoryStore:
     def __init__(self, vault: str, root: str, *, limits: StoreLimits | None = None) -> None:
         self.vault = vault
         self.limits = limits or StoreLimits()
+        self.lock: LockRule | None = None
         self._root = root
         with self.mapped("open", ""), self.folder(()):
             pass
+
+    def now(self) -> datetime:
+        """The file system's own clock (on a NAS: the server's): the time of a file made at this moment."""
+        name = secrets.token_hex(16)
+        with self.mapped("now", ""), self.folder((INCOMING,), create=True) as folder:
+            file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600, dir_fd=folder)
+            try:
+                return _when(os.fstat(file))
+            finally:
+                os.close(file)
+                os.unlink(name, dir_fd=folder)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Walks the folders that can hold the prefix; an unreadable one raises."""
@@ -84,13 +108,19 @@ class DirectoryStore:
         with self.mapped("list", prefix):
             yield from self._walk(tuple(folder.split("/")) if folder else (), beginning)
 
+    def history(self, prefix: str) -> Iterator[ObjectVersion]:
+        """As `list`: a file has one version."""
+        return (ObjectVersion(info.path, info.size, info.modified) for info in self.list(prefix))
+
     def stat(self, path: str) -> ObjectInfo:
         """One file's facts."""
         with self.mapped("stat", path), self._opened(path) as (_, found):
             return ObjectInfo(path, found.st_size, _when(found))
 
-    def read(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def read(self, path: str, start: int = 0, length: int | None = None, *, version: str = "") -> Iterator[bytes]:
         """Reads the file that is there when reading begins."""
+        if version:
+            raise NotFound("a file has one version", operation="read", vault=self.vault, resource=path)
         with self.mapped("read", path), self._opened(path) as (descriptor, found):
             if start > found.st_size:
                 raise Refused(
@@ -128,6 +158,42 @@ class DirectoryStore:
             self.folder(tuple(folders)) as folder,
         ):
             os.unlink(name, dir_fd=folder)
+
+    def lock_of(self, path: str) -> None:
+        """None: files have no locks."""
+        self.stat(path)
+
+    def extend_lock(self, path: str, until: datetime) -> None:
+        """NotInThisVersion."""
+        del until
+        self.stat(path)
+        raise NotInThisVersion("a folder has no locks", operation="extend_lock", vault=self.vault, resource=path)
+
+    def uploads(self, prefix: str) -> Iterator[PendingUpload]:
+        """The files in ``.incoming/``, those of running uploads too; `begun` is when one was last written to.
+
+        One whose name carries no path is shown by its own.
+        """
+        with (
+            self.mapped("uploads", prefix),
+            suppress(FileNotFoundError),
+            self.folder((INCOMING,)) as folder,
+            os.scandir(folder) as entries,
+        ):
+            for entry in entries:
+                path = unquote(entry.name.partition(".")[2]) or f"{INCOMING}/{entry.name}"
+                if path.startswith(prefix) and entry.is_file(follow_symlinks=False):
+                    with suppress(FileNotFoundError):
+                        yield PendingUpload(path, _when(entry.stat(follow_symlinks=False)), entry.name)
+
+    def abort_upload(self, upload: PendingUpload) -> None:
+        """Remove the file."""
+        with (
+            self.mapped("abort_upload", upload.path),
+            suppress(FileNotFoundError),
+            self.folder((INCOMING,)) as folder,
+        ):
+            os.unlink(upload.handle.replace("/", ""), dir_fd=folder)
 
     def close(self) -> None:
         """Nothing is held open between calls."""
@@ -263,7 +329,7 @@ class _Incoming:
         self._operation = operation
         self._path = path
         self._size = 0
-        self._name = secrets.token_hex(16)
+        self._name = _incoming_name(path)
         with self._mapped(), store.folder((INCOMING,), create=True) as folder:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
             self._file = os.open(self._name, flags, 0o600, dir_fd=folder)
@@ -336,6 +402,13 @@ class _Incoming:
             raise OutcomeUnknown(
                 "it is visible, but its folder could not be flushed to disk", **self._where, cause=error.strerror or ""
             ) from error
+
+
+def _incoming_name(path: str) -> str:
+    """A name of its own, which carries the path where there is room for it."""
+    token = secrets.token_hex(16)
+    name = f"{token}.{quote(path, safe='')}"
+    return name if len(name) <= _NAME_BYTES else token
 
 
 def _flush_folder(folder: int) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from drorch.domain.action import Action, Copy, Hold, Ship
+from drorch.domain.action import Action, Braked, Copy, Hold, Ship
 from drorch.domain.catalogue import Catalogue
+from drorch.domain.head import removed
 from drorch.domain.instant import to_slot
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState, FailureLevel, RecoveryPoint
 from drorch.domain.objective import ApplicationStatus, Standing
+from drorch.domain.plan_care import coverage
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.telemetry.exposition import Family, exposition
 
@@ -26,12 +28,18 @@ SERVICES = {"ebs": "ec2", "ami": "ec2", "rds-instance": "rds", "rds-cluster": "r
 
 @dataclass(frozen=True, slots=True)
 class ApplicationFacts:
-    """One application as a pass saw it."""
+    """One application as a pass saw it.
+
+    `unread` maps vaults that were not read completely to why; `turns` maps (resource, vault) to when each turn of its
+    bytes was read, None where nothing is read.
+    """
 
     policy: Policy
     catalogue: Catalogue
     status: ApplicationStatus
     actions: tuple[Action, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
+    turns: Mapping[tuple[str, str], Mapping[int, datetime]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,7 @@ def render(facts: Facts, now: datetime) -> str:
         _objectives(page, seen.status, max(now - facts.at, timedelta()))
         for each in seen.policy.resources:
             _resource(page, seen, each, facts.never_read, now)
+        _guards(page, seen, facts.never_read)
         holds.update(a.alarm or WAITING for a in seen.actions if isinstance(a, Hold))
         queues.update(_queued(seen))
     for reason, count in holds.items():
@@ -122,6 +131,12 @@ _HELP = {
     "pass_duration_seconds": "How long the last pass took.",
     "pass_last_end_timestamp_seconds": "When the last pass ended, whatever its outcome.",
     "copy_queue_depth": "Native copies that are pending or still to be begun, by destination region.",
+    "removed_copies": "Copies that were live and are gone although nobody let them go: somebody removed them.",
+    "tampered_objects": "Committed objects of the vault over which somebody wrote or deleted.",
+    "suspect_points": "Usable points that are not believed to be everything, until they are cleared or have expired.",
+    "coverage_age_seconds": "Age of the time since when every byte of the resource in the vault was read once.",
+    "locked_until_timestamp_seconds": "When the lock of the newest usable point in the vault ends.",
+    "deletions_held": "Deletions, and marks that begin one, which the brake holds until a person approves them.",
 }
 
 
@@ -187,9 +202,12 @@ def _resource(
         if vault in never_read and vault not in seen:
             continue
         where = {**name, "vault": vault}
+        _read_through(page, facts, where, now)
         _vault(page, where, [(point, copy) for point in points if (copy := point.copy_in(vault)) is not None])
         if vault in targets and vault not in never_read:
             page["vault_missing"].add(_lacks(facts, resource.name, vault), **where)
+    if targets and not never_read.issuperset(targets):
+        page["suspect_points"].add(sum(bool(point.suspect) and point.usable for point in points), **name)
     for drill in facts.catalogue.drills:  # newest first
         where = {**name, "vault": drill.vault}
         if drill.resource != resource.name or not drill.passed or tuple(where.items()) in _drilled(page):
@@ -215,6 +233,8 @@ def _vault(page: _Page, where: Mapping[str, str], copies: list[tuple[RecoveryPoi
     size = newest.bytes or sum(member.bytes for member in newest.members)
     if size:
         page["point_bytes"].add(size, **where)
+    if newest.locked_until is not None:
+        page["locked_until_timestamp_seconds"].add(newest.locked_until.timestamp(), **where)
 
 
 def _next_due(resource: ResourcePolicy, points: Iterable[RecoveryPoint], now: datetime) -> datetime:
@@ -256,3 +276,31 @@ def _queued(facts: ApplicationFacts) -> Iterable[tuple[str, str]]:
 
 def _queue(resource: ResourcePolicy, vault: str) -> tuple[str, str]:
     return SERVICES.get(resource.kind, resource.kind), vault.partition(".")[2]
+
+
+# --- what guards deletion ------------------------------------------------------------------------------------------
+
+
+def _guards(page: _Page, facts: ApplicationFacts, never_read: frozenset[str]) -> None:
+    """Per vault: what somebody took or changed as far as it was read, and what the brake holds."""
+    application = facts.policy.application
+    gone = Counter(entry.vault for entry in removed(facts.catalogue, facts.unread))
+    odd = Counter(oddity.vault for oddity in facts.catalogue.oddities if oddity.alarm == "tampering")
+    held = Counter(action.vault for action in facts.actions if isinstance(action, Braked))
+    named = {rule.vault for resource in facts.policy.resources for rule in resource.targets}
+    there = {copy.vault for point in facts.catalogue.points for copy in point.copies}
+    for vault in sorted({*named, *there, *gone, *odd, *held} - {""}):
+        where = {"application": application, "vault": vault}
+        page["deletions_held"].add(held[vault], **where)
+        if vault not in facts.unread and vault not in never_read:
+            page["removed_copies"].add(gone[vault], **where)
+        if vault not in never_read:
+            page["tampered_objects"].add(odd[vault], **where)
+
+
+def _read_through(page: _Page, facts: ApplicationFacts, where: Mapping[str, str], now: datetime) -> None:
+    """Since when every byte was read; absent before that is so."""
+    read = (facts.turns or {}).get((where["resource"], where["vault"]), {})
+    since = coverage(read)
+    if since is not None:
+        page["coverage_age_seconds"].add(max((now - since).total_seconds(), 0), **where)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.domain.errors import NotInThisVersion, Refused, Usage
 from drorch.domain.model import FailureDomain
-from drorch.domain.policy import KindWords, Vocabulary
+from drorch.domain.policy import KindWords, LockRule, Vocabulary
 from drorch.ports import Engine, ObjectStore, SnapshotKind
 
 if TYPE_CHECKING:
@@ -81,6 +81,12 @@ def domain_of(options: BaseModel) -> FailureDomain:
     return domain
 
 
+def lock_of(options: BaseModel) -> LockRule | None:
+    """The lock that a store with these options puts on what it writes; None where it has none, or can have none."""
+    lock: LockRule | None = getattr(options, "lock", None)
+    return lock
+
+
 def build_engine(
     kind: str, tools: Mapping[str, Sequence[str]] | None = None, *, inventory_budget: timedelta | None = None
 ) -> Engine:
@@ -132,6 +138,8 @@ def vocabulary(
     accounts: frozenset[str] | None = None,
     credentials: Mapping[str, frozenset[str]] | None = None,
     defaults: Mapping[str, object] | None = None,
+    locks: Mapping[str, LockRule] | None = None,
+    grace: timedelta = timedelta(days=3),
     allow_unknown_regions: bool = False,
 ) -> Vocabulary:
     """The words that policies may use; None where there is no host configuration to check against."""
@@ -149,6 +157,8 @@ def vocabulary(
         accounts=accounts,
         credentials=credentials,
         defaults=defaults or {},
+        locks=locks,
+        grace=grace,
     )
 
 
@@ -159,6 +169,8 @@ def vocabulary_of(config: Config) -> Vocabulary:
         accounts=frozenset(config.aws.accounts),
         credentials={name: frozenset(c.applications) for name, c in config.credentials.items()},
         defaults=dict(config.defaults),
+        locks={name: lock for name, vault in config.vaults.items() if (lock := lock_of(vault.options)) is not None},
+        grace=config.grace,
         allow_unknown_regions=config.allow_unknown_regions,
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
+import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +18,14 @@ from drorch.app.carry import LightHands
 from drorch.app.catalogue import VaultReader
 from drorch.app.clock import SystemClock
 from drorch.app.config import Config, find_config, load_config
+from drorch.app.expiry import ExpiryHands
 from drorch.app.heavy import LocalHands
 from drorch.app.intents import Intents
 from drorch.app.locks import Locks
 from drorch.app.native import NativeHands
 from drorch.app.observe import Observer
 from drorch.app.orders import Orders
+from drorch.app.passing import Guards
 from drorch.app.policies import PolicyFolder, PolicySet
 from drorch.app.reading import TrustedKey
 from drorch.app.reconcile import Reconciler
@@ -32,9 +36,11 @@ from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.crypto import ids
 from drorch.crypto.age import parse_identity_file
 from drorch.crypto.minisign import SecretKey
+from drorch.domain.action import Verify
 from drorch.domain.admit import Limits
 from drorch.domain.errors import NotFound, Refused
-from drorch.domain.model import Vault
+from drorch.domain.instant import from_text, to_text
+from drorch.domain.model import ObjectLock, Vault
 from drorch.domain.policy import Vocabulary
 from drorch.ports import Clock, ObjectStore, SnapshotKind
 from drorch.telemetry.redact import redact
@@ -166,7 +172,7 @@ class Host:
         """The policies as they are now; an invalid file keeps its last valid text."""
         known = self.cache.texts()
         loaded = self._folder.load(known)
-        texts = known | {policy.file: policy.text for policy in loaded.valid}
+        texts = known | dict(loaded.renamed) | {policy.file: policy.text for policy in loaded.valid}
         if texts != known:
             self.cache.set_texts(texts)
         self._loaded = loaded
@@ -225,6 +231,7 @@ class Host:
             marks=VaultMarks(
                 self.config.site, self._trusted_and_own, self.signing_key, self.config.encryption.recipients
             ),
+            clock=self.now,
         )
 
     @cached_property
@@ -236,7 +243,34 @@ class Host:
             signing=self.signing_key,
             trusted=self._trusted_and_own,
             store_of=self.store,
+            expiry=ExpiryHands(self.config.site, self.kinds, self.signing_key, self.store),
+            host=self.name,
+            remember_lock=self._remember_lock,
         )
+
+    @cached_property
+    def name(self) -> str:
+        """What heads call this host: its name, and something that no other host or state folder has."""
+        try:
+            machine = Path("/etc/machine-id").read_text().strip()
+        except OSError:
+            machine = ""
+        own = hashlib.sha256(f"{machine}\0{self.config.state.resolve()}".encode()).hexdigest()[:8]
+        return f"{socket.gethostname()}-{own}"
+
+    def _remember_lock(self, vault: str, point: str, lock: ObjectLock) -> None:
+        self.cache.set_lock(vault, point, lock.mode.value, to_text(lock.until))
+
+    def _turns(self, application: str) -> dict[tuple[str, str], dict[int, datetime]]:
+        """(resource, vault) -> turn -> when it was read, as far as this cache remembers."""
+        return {
+            (resource, vault): {turn: from_text(at) for turn, at in turns.items()}
+            for vault in self.vaults
+            for resource, turns in self.cache.turns(vault, application).items()
+        }
+
+    def _turn_read(self, action: Verify, at: datetime) -> None:
+        self.cache.set_turn(action.vault, action.application, action.resource, action.turn, to_text(at))
 
     @cached_property
     def heavy(self) -> LocalHands:
@@ -258,6 +292,14 @@ class Host:
             limits=Limits(limits.dumps, limits.dumps_per_server),
             now=self.now,
             drills=bool(self.config.encryption.identities),
+            guards=Guards(
+                grace=self.config.grace,
+                brake=self.config.brake,
+                locks=dict(self.vocabulary.locks or {}),
+                host=self.name,
+                turns=self._turns,
+                turn_read=self._turn_read,
+            ),
         )
 
     @cached_property

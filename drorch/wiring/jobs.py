@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from drorch.app.carry import Scene
+from drorch.app.damage import VerifyOrder
 from drorch.app.drill import DrillOrder
 from drorch.app.dump import DumpOrder
-from drorch.app.jobs import DrillJob, DumpJob, HostSpec, Job, ShipJob, VaultSpec
+from drorch.app.jobs import DrillJob, DumpJob, HostSpec, Job, RepairJob, ShipJob, VaultSpec, VerifyJob
+from drorch.app.repair import RepairOrder
 from drorch.app.ship import ShipOrder
-from drorch.domain.action import Action, Cut, Drill, Ship
+from drorch.app.verify import Place
+from drorch.domain.action import Action, Cut, Drill, Repair, Ship, Verify
 from drorch.domain.errors import Refused
 from drorch.domain.policy import CredentialRef
 
@@ -29,6 +32,10 @@ def compose_job(host: Host, action: Action, scene: Scene) -> Job:
         return _ship(host, action, scene)
     if isinstance(action, Drill):
         return _drill(host, action, scene)
+    if isinstance(action, Verify):
+        return _verify(host, action, scene)
+    if isinstance(action, Repair):
+        return _repair(host, action, scene)
     raise TypeError(f"{action.name} is no heavy action")
 
 
@@ -47,6 +54,7 @@ def _dump(host: Host, action: Cut, scene: Scene) -> DumpJob:
         policy=host.provenance(action.application),
         note=scene.note,
         inventory=resource.inventory,
+        identities=_identities(scene),
     )
     return DumpJob(
         order=order,
@@ -56,6 +64,16 @@ def _dump(host: Host, action: Cut, scene: Scene) -> DumpJob:
         signing_key=host.signing_key().text(),
         host=replace(_host(host), inventory_budget_s=_counting_budget(scene, action.resource)),
     )
+
+
+def _identities(scene: Scene) -> tuple[str, ...]:
+    """Of the newest point whose source said who it is; of none where the policy carries another's history on."""
+    resource = scene.resource
+    if resource.name in resource.formerly:
+        return ()
+    points = scene.catalogue.of(resource.name)
+    last = next((point for point in points if point.usable and point.identities), None)
+    return tuple(sorted(last.identities)) if last is not None else ()
 
 
 def _counting_budget(scene: Scene, resource: str) -> int | None:
@@ -72,7 +90,7 @@ def _ship(host: Host, action: Ship, scene: Scene) -> ShipJob:
     if point is None or point.cut_at is None:
         raise Refused(f"point {action.point} is not known any more", operation="ship", resource=action.resource)
     return ShipJob(
-        order=ShipOrder(host.config.site, action.application, action.resource, action.point, point.cut_at),
+        order=ShipOrder(host.config.site, *point.filed_under, action.point, point.cut_at),
         source=_vault(host, action.source),
         target=_vault(host, action.vault),
         trusted=host.trusted,
@@ -83,7 +101,9 @@ def _ship(host: Host, action: Ship, scene: Scene) -> ShipJob:
 def _drill(host: Host, action: Drill, scene: Scene) -> DrillJob:
     rule = scene.resource.drill
     probes = rule.probes if rule is not None else ()
-    order = DrillOrder(host.config.site, action.application, action.resource, action.vault, probes, action.point)
+    point = scene.catalogue.find(action.point)
+    names = point.filed_under if point is not None else (action.application, action.resource)
+    order = DrillOrder(host.config.site, *names, action.vault, probes, action.point)
     scratch = host.config.drills.scratch.get(scene.resource.kind)
     options, secrets = _scratch(host, scratch)
     return DrillJob(
@@ -95,6 +115,36 @@ def _drill(host: Host, action: Drill, scene: Scene) -> DrillJob:
         signing_key=host.signing_key().text(),
         scratch=options,
         secrets=secrets,
+        host=_host(host),
+    )
+
+
+def _verify(host: Host, action: Verify, scene: Scene) -> VerifyJob:
+    """Over the copies that count: what is known to be damaged waits for its repair."""
+    places = tuple(
+        Place(*point.filed_under, point.cut_at, point.id)
+        for point in scene.catalogue.of(action.resource)
+        if point.cut_at is not None and (copy := point.copy_in(action.vault)) is not None and copy.usable
+    )
+    return VerifyJob(
+        order=VerifyOrder(host.config.site, action.application, action.resource, action.vault, action.turn, places),
+        vaults=tuple(_vault(host, name) for name in host.vaults),
+        trusted=host.trusted,
+        signing_key=host.signing_key().text(),
+        host=_host(host),
+    )
+
+
+def _repair(host: Host, action: Repair, scene: Scene) -> RepairJob:
+    point = scene.catalogue.find(action.point)
+    if point is None or point.cut_at is None:
+        raise Refused(f"point {action.point} is not known any more", operation="repair", resource=action.resource)
+    place = Place(*point.filed_under, point.cut_at, point.id)
+    return RepairJob(
+        order=RepairOrder(host.config.site, place, source=action.source, target=action.vault),
+        vaults=tuple(_vault(host, name) for name in host.vaults),
+        trusted=host.trusted,
+        signing_key=host.signing_key().text(),
         host=_host(host),
     )
 

@@ -27,9 +27,9 @@ def test_what_a_listing_showed_is_known_per_vault_and_application(tmp_path: Path
     path = tmp_path / "deep" / "cache.sqlite"
     fill(Cache(path, "key"))
     again = Cache(path, "key")
-    assert len(again.records("eu", "shop")) == 3
-    assert again.objects("eu", "bank") == {f"{DATA}bank/a/p/x": 6}
-    assert again.records("nas", "shop") == []
+    assert len(again.records("eu", f"{RECORDS}shop/")) == 3
+    assert again.objects("eu", f"{DATA}bank/") == {f"{DATA}bank/a/p/x": 6}
+    assert again.records("nas", f"{RECORDS}shop/") == []
     assert set(again.fingerprints("eu", RECORDS + "bank/")) == {f"{RECORDS}bank/a/p.json"}
 
 
@@ -39,9 +39,9 @@ def test_a_listing_of_a_part_replaces_that_part_only(tmp_path: Path) -> None:
     part = (RECORDS + "shop/data/", DATA + "shop/data/")
     new = cached(f"{RECORDS}shop/data/p9.json")
     cache.replace("eu", part, [f"{RECORDS}shop/data/p1.json"], [new], {f"{DATA}shop/data/p9/x": 7})
-    assert [record.path[-7:] for record in cache.records("eu", "shop")] == ["p1.json", "p9.json"]
-    assert cache.objects("eu", "shop") == {f"{DATA}shop/data/p9/x": 7}
-    assert cache.records("eu", "bank") and cache.objects("eu", "bank")
+    assert [record.path[-7:] for record in cache.records("eu", f"{RECORDS}shop/")] == ["p1.json", "p9.json"]
+    assert cache.objects("eu", f"{DATA}shop/") == {f"{DATA}shop/data/p9/x": 7}
+    assert cache.records("eu", f"{RECORDS}bank/") and cache.objects("eu", f"{DATA}bank/")
 
 
 def test_names_that_begin_alike_are_not_the_same_part() -> None:
@@ -50,7 +50,7 @@ def test_names_that_begin_alike_are_not_the_same_part() -> None:
         "eu", (RECORDS,), [], [cached(f"{RECORDS}shop/data/p.json"), cached(f"{RECORDS}shop/data_2/p.json")], {}
     )
     cache.replace("eu", (RECORDS + "shop/data/",), [], [], {})
-    assert [record.path for record in cache.records("eu", "shop")] == [f"{RECORDS}shop/data_2/p.json"]
+    assert [record.path for record in cache.records("eu", f"{RECORDS}shop/")] == [f"{RECORDS}shop/data_2/p.json"]
 
 
 @pytest.mark.parametrize("trusted", ["another key", ""])
@@ -61,10 +61,10 @@ def test_other_trusted_keys_start_it_afresh(tmp_path: Path, trusted: str) -> Non
     cache.set_listing("eu", "2026-11-20T12:00:00Z")
     cache.close()
     other = Cache(path, trusted)
-    assert other.records("eu", "shop") == [] and other.listing("eu") is None
+    assert other.records("eu", f"{RECORDS}shop/") == [] and other.listing("eu") is None
     fill(other)
     other.close()
-    assert Cache(path, trusted).records("eu", "shop")
+    assert Cache(path, trusted).records("eu", f"{RECORDS}shop/")
 
 
 @pytest.mark.parametrize("wreck", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000, b""])
@@ -73,7 +73,7 @@ def test_a_damaged_file_is_replaced(tmp_path: Path, wreck: bytes) -> None:
     path.write_bytes(wreck)
     cache = Cache(path, "key")
     fill(cache)
-    assert cache.records("eu", "shop")
+    assert cache.records("eu", f"{RECORDS}shop/")
 
 
 def test_a_cache_that_somebody_is_writing_to_is_not_thrown_away(
@@ -87,7 +87,7 @@ def test_a_cache_that_somebody_is_writing_to_is_not_thrown_away(
     with pytest.raises(Unavailable, match="locked"):
         Cache(path, "another key")
     writer.rollback()
-    assert Cache(path, "key").records("eu", "shop")
+    assert Cache(path, "key").records("eu", f"{RECORDS}shop/")
 
 
 def test_a_place_that_cannot_be_written_to_is_unavailable_not_a_traceback(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_cache_that_breaks_while_it_is_used_is_unavailable(tmp_path: Path) -> 
     cache = Cache(tmp_path / "cache.sqlite", "key")
     cache.close()
     with pytest.raises(Unavailable, match="disposable"):
-        cache.records("eu", "shop")
+        cache.records("eu", f"{RECORDS}shop/")
 
 
 def test_listings_and_policy_texts() -> None:
@@ -123,9 +123,9 @@ def test_an_older_listing_does_not_undo_what_was_listed_since(tmp_path: Path) ->
     shop = f"{DATA}shop/orders/"
     daemon.replace("eu", (shop,), [], [], {f"{shop}p2/data": 2})
     slow.replace("eu", (RECORDS, DATA), [], [], {f"{shop}p1/data": 1, f"{DATA}other/x/p/data": 3}, before)
-    assert slow.objects("eu", "shop") == {f"{shop}p2/data": 2}, "the newer picture of this resource stays"
-    assert slow.objects("eu", "other") == {f"{DATA}other/x/p/data": 3}, "the rest is taken"
+    assert slow.objects("eu", f"{DATA}shop/") == {f"{shop}p2/data": 2}, "the newer picture of this resource stays"
+    assert slow.objects("eu", f"{DATA}other/") == {f"{DATA}other/x/p/data": 3}, "the rest is taken"
     after = slow.ticket()
     slow.replace("eu", (RECORDS, DATA), [], [], {f"{shop}p1/data": 1}, after)
-    assert daemon.objects("eu", "shop") == {f"{shop}p1/data": 1}
-    assert daemon.objects("eu", "other") == {}
+    assert daemon.objects("eu", f"{DATA}shop/") == {f"{shop}p1/data": 1}
+    assert daemon.objects("eu", f"{DATA}other/") == {}

@@ -15,8 +15,8 @@ from drorch.app.secret import SecretRef
 from drorch.crypto.age_keys import new_identity
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.errors import InvalidInput, NotFound
-from drorch.domain.model import FailureDomain
-from drorch.domain.policy import DrillRule, Keep
+from drorch.domain.model import FailureDomain, LockMode
+from drorch.domain.policy import BrakeRule, DrillRule, Keep, LockRule
 
 RECIPIENT = new_identity()[1]
 PUBLIC = SecretKey.generate().public.text()
@@ -33,6 +33,7 @@ class Bucket(BaseModel):
     prefix: str = ""
     endpoint: str = ""
     provider: str = ""
+    lock: LockRule | None = None
 
     @model_validator(mode="after")
     def _placed(self) -> Bucket:
@@ -91,6 +92,8 @@ limits: {{dumps: 2, dumps_per_server: 1}}
 drills: {{scratch: {{postgres: {{connection: {{host: scratch, user: drill, password: {{file: keys/scratch}}}}}}}}}}
 defaults: {{keep: {{daily: 7}}, drill: {{every: 30d, from: [nas]}}}}
 http: {{listen: "127.0.0.1:9188"}}
+brake: {{share: 20%, count: 10, per: 1d}}
+grace: 2d
 """
 
 SHORT = "version: 1\nsite: acme\npolicies: policies\n"
@@ -171,6 +174,8 @@ def test_a_full_configuration_is_resolved(tmp_path: Path) -> None:
     assert config.http.listen is not None
     assert (config.http.listen.host, config.http.listen.port) == ("127.0.0.1", 9188)
     assert not config.allow_unknown_regions
+    assert config.brake == BrakeRule(share=20, count=10, per=timedelta(days=1))
+    assert config.grace == timedelta(days=2)
 
 
 def test_secrets_are_named_never_read_and_files_lie_beside_the_configuration(tmp_path: Path) -> None:
@@ -193,6 +198,25 @@ def test_what_is_left_out_has_the_defaults_of_the_contract(tmp_path: Path) -> No
     assert config.encryption.recipients == ()
     assert config.signing.key is None
     assert config.http.listen is None
+    assert (config.brake, config.grace) == (BrakeRule(), timedelta(days=3))
+    assert (config.brake.share, config.brake.count, config.brake.per) == (20, 10, timedelta(days=1))
+
+
+def test_what_a_brake_leaves_out_has_the_defaults_of_the_contract(tmp_path: Path) -> None:
+    assert load(tmp_path, SHORT + "brake: {share: 100%}\n").brake == BrakeRule(share=100)
+    assert load(tmp_path, SHORT + "brake: {per: 7d}\n").brake == BrakeRule(per=timedelta(days=7))
+
+
+def test_a_vault_has_the_lock_that_it_is_given_and_none_otherwise(tmp_path: Path) -> None:
+    vaults = "vaults: {a: {type: s3, bucket: b, region: us-east-1, LOCK}}\n"
+    for text, rule in (
+        ("lock: {for: 35d}", LockRule(for_=timedelta(days=35))),
+        ("lock: {for: 1d, mode: governance}", LockRule(for_=timedelta(days=1), mode=LockMode.GOVERNANCE)),
+        ("prefix: x", None),
+    ):
+        options = load(tmp_path, SHORT + vaults.replace("LOCK", text)).vaults["a"].options
+        assert isinstance(options, Bucket)
+        assert options.lock == rule
 
 
 def test_a_scratch_server_is_private_by_that_word(tmp_path: Path) -> None:
@@ -239,7 +263,28 @@ LONG = FULL.replace(RECIPIENT, "RECIPIENT").replace(PUBLIC, "PUBLIC")
         ("type: s3,", "type: swift,", "7:19", "vaults of type swift are not in this version", "directory, s3"),
         ("bucket:", "bukket:", "7:23", "unknown key bukket", "did you mean bucket?"),
         ("bucket: acme-dr, ", "", "7:12", "bucket is missing", ""),
-        ("region: us-west-2", "region: us-west-2, lock: 30d", "7:75", "lock is not in this version", "reserved"),
+        ("region: us-west-2", "region: us-west-2, lock: 30d", "7:81", "lock must be a mapping, not text", "{for: 35d}"),
+        ("region: us-west-2", "region: us-west-2, lock: ", "7:81", "lock must be a mapping, not nothing", "{for: 35d}"),
+        ("region: us-west-2", "region: us-west-2, lock: {for: 3}", "7:87", "'3' is not a duration", "write 90m"),
+        ("region: us-west-2", "region: us-west-2, lock: {mode: governance}", "7:81", "for is missing", ""),
+        (
+            "region: us-west-2",
+            "region: us-west-2, lock: {for: 1d, mode: legal}",
+            "7:97",
+            "mode must be one of compliance",
+            "",
+        ),
+        ("region: office", "region: office, lock: {for: 3d}", "8:75", "a directory has no locks", "a vault of type s3"),
+        ("share: 20%", "share: 20", "28:16", "share must be a percentage, not a bare number", "such as 20%"),
+        ("share: 20%", "share: 0.2", "28:16", "share must be a percentage, not a bare number", "such as 20%"),
+        ("share: 20%", "share: 0%", "28:16", "share must be at least 1", ""),
+        ("share: 20%", "share: 101%", "28:16", "share must be at most 100", ""),
+        ("share: 20%", "share: most", "28:16", "'most' is not a share", "such as 20%"),
+        ("count: 10", "count: 0", "28:28", "count must be greater than 0", ""),
+        ("per: 1d", "per: 1", "28:37", "'1' is not a duration", "write 90m"),
+        ("per: 1d", "pre: 1d", "28:32", "unknown key pre", "did you mean per?"),
+        ("grace: 2d", "grace: 0d", "29:8", "'0d' is no time at all", "longer than zero"),
+        ("keep: {daily: 7}", "keep: ", "26:18", "keep must not be empty", "leave the key out"),
         ("account: vault", "account: valt", "7:49", "unknown account valt", "did you mean vault?"),
         ("region: us-west-2", "region: us-wst-2", "7:64", "unknown region 'us-wst-2'", "did you mean us-west-2?"),
         ("account: vault", "endpoint: x", "7:12", "with endpoint a provider is required", ""),
@@ -289,7 +334,7 @@ def test_one_error_has_its_place_its_message_and_its_hint(
     assert not any("HUNTER2" in line for line in shown)
 
 
-@pytest.mark.parametrize("key", ["brake", "grace", "prove_every", "paths"])
+@pytest.mark.parametrize("key", ["prove_every", "paths"])
 def test_what_the_contract_reserves_is_refused_as_not_in_this_version(tmp_path: Path, key: str) -> None:
     assert refused(tmp_path, SHORT + f"{key}: 3d\n") == [
         f"drorch.yaml:4:1: {key} is not in this version (leave it out; it is reserved for a later one)"
@@ -340,7 +385,7 @@ def test_every_error_is_shown_at_once(tmp_path: Path) -> None:
     )
     shown = refused(tmp_path, text)
     assert [line.split(": ")[0].removeprefix("drorch.yaml:") for line in shown] == [
-        *["1:1", "1:1", "2:1", "3:7", "5:17", "5:46", "5:58", "6:6", "7:16", "8:17", "9:38"]
+        *["1:1", "1:1", "2:1", "3:7", "5:23", "5:46", "5:58", "6:6", "7:16", "8:17", "9:38"]
     ], shown
     assert not any("HUNTER2" in line for line in shown)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,15 @@ from worlds import EU, HOME, ORDERS, SITE, VOLUMES, WEST, Installation
 
 from drorch.app.locks import resource_lock
 from drorch.app.orders import Orders
-from drorch.app.reconcile import ApplicationPlan, Pass
+from drorch.app.passing import ApplicationPlan, Pass
+from drorch.app.signing import write_record
+from drorch.domain import layout
+from drorch.domain.action import Braked, digest_of
 from drorch.domain.errors import Busy, Damaged, NotFound, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.model import RecoveryPoint
 from drorch.domain.policy import ResourcePolicy
+from drorch.domain.record import MarkType, RecordType, compose, parse_at
+from drorch.stores.memory import MemoryStore
 
 
 class Counter:
@@ -221,21 +227,21 @@ def test_pin_goes_into_every_vault_that_can_be_reached_and_names_the_others(dump
     dumps.world.faults(EU).black_hole()
     _, plan, _ = dumps.look("desk")
     (point,) = plan.catalogue.points
-    lost = dumps.orders.pin(plan, point, "audit 7", None)
+    lost = dumps.orders.pin(point, "audit 7", None)
     assert set(lost) == {EU}
     dumps.world.faults(EU).recover()
     assert dumps.points("desk")[0].pinned
     dumps.world.quiet()
     dumps.world.check_records()
-    assert dumps.orders.unpin(plan, point, "over") == {}
+    assert dumps.orders.unpin(point, "over") == {}
     assert not next(p for p in dumps.points("desk") if p.id == point.id).pinned
 
 
 def test_unpin_in_the_same_second_counts(dumps: Counter) -> None:
     dumps.backup("desk")
     _, plan, _ = dumps.look("desk")
-    dumps.orders.pin(plan, plan.catalogue.points[0], "a slip", None)
-    dumps.orders.unpin(plan, plan.catalogue.points[0], "a slip")
+    dumps.orders.pin(plan.catalogue.points[0], "a slip", None)
+    dumps.orders.unpin(plan.catalogue.points[0], "a slip")
     assert not dumps.points("desk")[0].pinned
 
 
@@ -245,7 +251,7 @@ def test_pin_that_no_vault_takes_is_no_pin(dumps: Counter) -> None:
     for vault in (WEST, EU):
         dumps.world.faults(vault).order("put", "before")
     with pytest.raises(Unavailable, match="no vault took the mark"):
-        dumps.orders.pin(plan, plan.catalogue.points[0], "audit 7", None)
+        dumps.orders.pin(plan.catalogue.points[0], "audit 7", None)
     assert not dumps.points("desk")[0].pinned
 
 
@@ -253,7 +259,7 @@ def test_pin_ends_at_its_time(dumps: Counter) -> None:
     dumps.backup("desk")
     _, plan, _ = dumps.look("desk")
     end = dumps.world.clock.now() + timedelta(hours=1)
-    dumps.orders.pin(plan, plan.catalogue.points[0], "until tonight", end)
+    dumps.orders.pin(plan.catalogue.points[0], "until tonight", end)
     assert dumps.points("desk")[0].pinned
     dumps.world.clock.turn(minutes=61)
     assert not dumps.points("desk")[0].pinned
@@ -265,4 +271,101 @@ def test_host_without_a_vault_has_nowhere_to_write_a_pin(tmp_path: Path) -> None
     assert made.vaults == (HOME,)
     _, plan, _ = counter.look("shop")
     with pytest.raises(Refused, match="no object vault"):
-        counter.orders.pin(plan, plan.catalogue.points[0], "x", None)
+        counter.orders.pin(plan.catalogue.points[0], "x", None)
+
+
+# --- suspects and approvals ----------------------------------------------------------------------------------------
+
+
+def sign(world: Installation, point: RecoveryPoint, mark: MarkType, **content: object) -> None:
+    """A mark as the loop makes it, in every vault."""
+    assert point.cut_at is not None
+    application, resource = point.filed_under
+    record = compose(
+        RecordType.MARK,
+        site=SITE,
+        at=world.clock.now(),
+        application=application,
+        resource=resource,
+        point=point.id,
+        cut_at=point.cut_at,
+        mark=str(mark),
+        **content,
+    )
+    assert write_record(record, world.key, world.stores, world.stores.__getitem__) == {}
+
+
+def test_point_that_is_cleared_in_the_same_second_is_suspect_no_more(dumps: Counter) -> None:
+    dumps.backup("desk")
+    (point,) = dumps.points("desk")
+    with pytest.raises(Refused, match="is not suspect"):
+        dumps.orders.clear(point, "a slip")
+    sign(dumps.world, point, MarkType.SUSPECT, reason="3 of 9 tables are gone")
+    (point,) = dumps.points("desk")
+    assert point.suspect == "3 of 9 tables are gone"
+    assert dumps.orders.clear(point, "the tables were merged") == {}
+    (point,) = dumps.points("desk")
+    assert (point.suspect, point.judged) == ("", True)
+
+
+def test_marks_are_filed_where_the_point_is_filed(dumps: Counter) -> None:
+    """A policy may carry another's history on: the records of its points stay under the names of before."""
+    dumps.backup("desk")
+    (point,) = dumps.points("desk")
+    renamed = replace(point, application="counter", resource="sales", filed=("desk", "orders"))
+    dumps.orders.pin(renamed, "audit 7", None)
+    inner = dumps.world.stores[EU].inner
+    assert isinstance(inner, MemoryStore)
+    assert [path for path in inner.objects if path.endswith("-pin.json") and "/desk/orders/" in path]
+    assert dumps.points("desk")[0].pinned
+
+
+def releasing(seen: Pass, *pairs: tuple[str, str]) -> Pass:
+    """The pass with a plan that would delete these (vault, point) pairs."""
+    plan = seen.plans["desk"]
+    held = tuple(Braked("desk", "orders", vault, point, "too many", "brake", "mark") for vault, point in pairs)
+    return replace(seen, plans={"desk": replace(plan, actions=held)})
+
+
+def test_approval_is_signed_into_every_vault_and_counts_for_an_hour(dumps: Counter) -> None:
+    made = dumps.backup("desk")
+    pairs = [(WEST, made.point), (EU, made.point)]
+    seen, _, _ = dumps.look("desk")
+    approved = dumps.orders.approve(releasing(seen, *pairs), digest_of(pairs)[:16], "too many fakes")
+    assert (approved.digest, dict(approved.lost)) == (digest_of(pairs), {})
+    assert timedelta(minutes=59) < approved.until - dumps.world.clock.now() <= timedelta(hours=1)
+    for store in dumps.world.stores.values():
+        assert isinstance(store.inner, MemoryStore)
+        (path,) = [p for p in store.inner.objects if p.startswith(layout.APPROVALS) and p.endswith(".json")]
+        record = parse_at(path, b"".join(store.read(path)))
+        assert record.body["deletions"] == [list(pair) for pair in sorted(pairs)]
+        assert record.text("reason") == "too many fakes"
+    _, plan, _ = dumps.look("desk")
+    assert plan.observed.approved == frozenset(pairs), "it is read back at once"
+    dumps.world.clock.turn(minutes=61)
+    _, plan, _ = dumps.look("desk")
+    assert plan.observed.approved == frozenset()
+
+
+def test_approval_that_no_vault_takes_is_none_and_one_vault_is_enough(dumps: Counter) -> None:
+    made = dumps.backup("desk")
+    pairs = [(WEST, made.point)]
+    seen, _, _ = dumps.look("desk")
+    for vault in (WEST, EU):
+        dumps.world.faults(vault).order("put", "before", times=1)
+    with pytest.raises(Unavailable, match="no vault took the approval"):
+        dumps.orders.approve(releasing(seen, *pairs), digest_of(pairs), "")
+    dumps.world.faults(WEST).order("put", "before", times=1)
+    approved = dumps.orders.approve(releasing(seen, *pairs), digest_of(pairs), "")
+    assert set(approved.lost) == {WEST}
+    assert dumps.look("desk")[1].observed.approved == frozenset(pairs)
+
+
+def test_approval_of_another_plan_writes_nothing(dumps: Counter) -> None:
+    made = dumps.backup("desk")
+    seen, _, _ = dumps.look("desk")
+    with pytest.raises(Refused, match="no plan has the digest"):
+        dumps.orders.approve(releasing(seen, (WEST, made.point)), "0" * 16, "")
+    inner = dumps.world.stores[WEST].inner
+    assert isinstance(inner, MemoryStore)
+    assert not [path for path in inner.objects if path.startswith(layout.APPROVALS)]

@@ -11,8 +11,9 @@ from policy_words import words
 
 from drorch.app import policies as policies_module
 from drorch.app.git_commit import commit_of
-from drorch.app.policies import PolicyFolder, PolicySet, check_file, load_policies
+from drorch.app.policies import PolicyFolder, PolicySet, check_file, check_files, load_policies
 from drorch.domain.errors import InvalidInput, Unavailable
+from drorch.domain.policy import Keep
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -195,6 +196,165 @@ def test_an_empty_or_absent_folder_is_refused(tmp_path: Path) -> None:
     assert "one file APPLICATION.yaml per application" in caught.value.hint
     with pytest.raises(InvalidInput, match="cannot be read: no such file or directory"):
         load(tmp_path / "absent")
+
+
+# --- what may never delete -----------------------------------------------------------------------------------------
+
+LOST = {
+    "empty": "",
+    "only comments": "# nothing here\n# any more\n",
+    "an empty mapping": "{}\n",
+    "a document marker": "---\n",
+    "null": "~\n",
+    "no resources": text("app-07").partition("resources:")[0],
+    "an empty list of resources": text("app-07").partition("resources:")[0] + "resources: []\n",
+    "no keep": text("app-07").replace("    keep: {last: 3}\n", ""),
+    "keep without rules": text("app-07").replace("{last: 3}", "{}"),
+    "keep without a value": text("app-07").replace(" {last: 3}", ""),
+    "keep of nothing": text("app-07").replace("{last: 3}", "{last: 0}"),
+    "cut off": text("app-07")[:-12],
+}
+
+
+@pytest.mark.parametrize("content", LOST.values(), ids=LOST.keys())
+def test_a_file_that_lost_what_it_said_leaves_its_last_valid_text_in_force_and_stale(
+    folder: Path, content: str
+) -> None:
+    before = load(folder)
+    (folder / "app-07.yaml").write_text(content)
+    found = load(folder, {loaded.file: loaded.text for loaded in before.valid})
+    stale = found.get("app-07")
+    assert stale is not None
+    assert (stale.stale, stale.text, stale.policy) == (True, text("app-07"), before.valid[7].policy)
+    assert [(invalid.application, invalid.file) for invalid in found.invalid] == [("app-07", "app-07.yaml")]
+    assert {finding.file for finding in found.findings} == {str(folder / "app-07.yaml")}
+    assert (found.missing, len(found.valid)) == ((), 40)
+    assert [loaded for loaded in found.valid if loaded.file != "app-07.yaml"] == [
+        loaded for loaded in before.valid if loaded.file != "app-07.yaml"
+    ]
+
+
+@pytest.mark.parametrize("content", LOST.values(), ids=LOST.keys())
+def test_a_file_that_says_nothing_and_never_did_is_no_application(folder: Path, content: str) -> None:
+    (folder / "app-07.yaml").write_text(content)
+    found = load(folder)
+    assert found.get("app-07") is None
+    assert (len(found.valid), len(found.invalid), found.missing) == (39, 1, ())
+
+
+def test_a_removed_file_is_missing_and_has_no_policy_to_delete_under(folder: Path) -> None:
+    before = load(folder)
+    (folder / "app-07.yaml").unlink()
+    found = load(folder, {loaded.file: loaded.text for loaded in before.valid})
+    assert found.get("app-07") is None
+    assert (found.missing, found.findings, found.invalid) == (("app-07",), (), ())
+    assert [loaded for loaded in before.valid if loaded.file != "app-07.yaml"] == list(found.valid)
+
+
+@pytest.mark.parametrize("loss", ["removed", "emptied", "only other files", "a file instead"])
+def test_a_lost_folder_ends_the_reading_so_that_nothing_is_planned_at_all(folder: Path, loss: str) -> None:
+    before = load(folder)
+    for path in folder.iterdir():
+        path.unlink()
+    if loss in ("removed", "a file instead"):
+        folder.rmdir()
+    if loss == "only other files":
+        (folder / "README.md").write_text("# policies")
+    if loss == "a file instead":
+        folder.write_text(text("app-07"))
+    with pytest.raises(InvalidInput, match=r"there is no policy in|cannot be read"):
+        load(folder, {loaded.file: loaded.text for loaded in before.valid})
+
+
+def test_keep_left_out_takes_the_hosts_default_when_there_is_one(folder: Path) -> None:
+    """As the contract has it: defaults are what a policy leaves out."""
+    (folder / "app-07.yaml").write_text(LOST["no keep"])
+    found = load_policies(folder, words(defaults={"keep": {"daily": 7}}), {"app-07.yaml": text("app-07")})
+    loaded = found.get("app-07")
+    assert loaded is not None
+    assert not loaded.stale
+    assert loaded.policy.resources[0].targets[0].keep == Keep(daily=7)
+
+
+# --- former names --------------------------------------------------------------------------------------------------
+
+
+def heir(application: str, *formerly: str) -> str:
+    """A policy whose application had other names before; they stand from 3:12 on."""
+    return text(application).replace("owner:", f"formerly: [{', '.join(formerly)}]\nowner:")
+
+
+def test_a_renamed_application_is_not_missing_when_its_heir_says_so(folder: Path) -> None:
+    last_valid = {"app-07.yaml": text("app-07")}
+    (folder / "app-07.yaml").unlink()
+    (folder / "new.yaml").write_text(heir("new"))
+    assert load(folder, last_valid).missing == ("app-07",)
+    (folder / "new.yaml").write_text(heir("new", "app-07", "never-seen"))
+    found = load(folder, last_valid)
+    assert (found.missing, found.findings) == ((), ())
+    new = found.get("new")
+    assert new is not None
+    assert new.policy.formerly == ("app-07", "never-seen")
+
+
+def test_an_application_that_there_still_is_has_no_heir_and_both_files_are_refused(folder: Path) -> None:
+    (folder / "new.yaml").write_text(heir("new", "old", "app-07"))
+    found = load(folder)
+    assert shown(found, folder) == [
+        "app-07.yaml:2:14: application app-07 is formerly of new.yaml (remove this file, or the name from there)",
+        "new.yaml:3:17: formerly names application app-07, which is still in app-07.yaml"
+        " (remove that file, or the name from here)",
+    ]
+    assert [invalid.file for invalid in found.invalid] == ["app-07.yaml", "new.yaml"]
+    assert found.get("app-07") is None
+    assert found.get("new") is None
+    assert len(found.valid) == 39
+
+
+def test_what_was_valid_of_both_stays_in_force_and_stale(folder: Path) -> None:
+    (folder / "new.yaml").write_text(heir("new", "app-07"))
+    found = load(folder, {"app-07.yaml": text("app-07"), "new.yaml": text("new")})
+    for name in ("app-07", "new"):
+        loaded = found.get(name)
+        assert loaded is not None
+        assert loaded.stale
+        assert loaded.policy.formerly == ()
+
+
+@pytest.mark.parametrize("broken", ["", "not a policy", text("app-07", every="0h")])
+def test_a_broken_file_still_has_its_application(folder: Path, broken: str) -> None:
+    (folder / "app-07.yaml").write_text(broken)
+    (folder / "new.yaml").write_text(heir("new", "app-07"))
+    found = load(folder, {"app-07.yaml": text("app-07")})
+    assert [invalid.file for invalid in found.invalid] == ["app-07.yaml", "new.yaml"]
+    stale = found.get("app-07")
+    assert stale is not None
+    assert stale.stale
+    assert found.get("new") is None
+
+
+def test_one_history_has_one_heir(folder: Path) -> None:
+    (folder / "new.yaml").write_text(heir("new", "old"))
+    (folder / "app-07.yaml").write_text(heir("app-07", "a", "old"))
+    found = load(folder)
+    assert shown(found, folder) == [
+        "app-07.yaml:3:15: the history of application old is claimed by new.yaml too (one history, one application)",
+        "new.yaml:3:12: the history of application old is claimed by app-07.yaml too (one history, one application)",
+    ]
+    assert len(found.valid) == 39
+
+
+def test_given_files_are_held_against_each_other_too(tmp_path: Path) -> None:
+    first, second = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    first.write_text(text("old"))
+    second.write_text(heir("new", "old"))
+    policies, findings = check_files([first, second], words())
+    assert policies == ()
+    assert [(finding.file, finding.line, finding.column) for finding in findings] == [
+        (str(second), 3, 12),
+        (str(first), 2, 14),
+    ]
+    assert len(check_files([second], words())[0]) == 1
 
 
 # --- changes while reading -----------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ from datetime import timedelta
 import pytest
 from passes import AWAY, DOMAINS, HOME, NOW, OFF, copy, drilled, hours, native_copy, planned, point, policy, resource
 
-from drorch.app.reconcile import ApplicationPlan
+from drorch.app.passing import ApplicationPlan
 from drorch.app.report import plan_json, points_json, seconds, status_json
-from drorch.domain.action import Cut, Expire, Hold, Keep, deletions_digest
+from drorch.domain.action import Braked, Cut, Expire, Hold, Keep, Mark, deletions_digest, digest_of
 from drorch.domain.catalogue import Catalogue
-from drorch.domain.model import Copy, CopyState, FailureLevel
+from drorch.domain.model import Copy, CopyState, FailureLevel, LockMode
 from drorch.domain.policy import Objective
 
 POINT = point("p-data", "data", NOW - hours(1.5), native_copy(HOME), native_copy(AWAY))
@@ -139,6 +139,7 @@ def test_points_say_where_every_copy_lies() -> None:
         "cut_at": "2026-11-20T08:30:00Z",
         "pinned": True,
         "note": "before 2.0",
+        "suspect": None,
         "copies": [
             {
                 "vault": "gcs-eu",
@@ -167,3 +168,24 @@ def test_what_a_point_does_not_know_is_null() -> None:
     (only,) = shown_point["copies"]
     assert only["state"] == "unsigned"
     assert [only[key] for key in ("provider", "account", "region", "path", "bytes", "verified_at")] == [None] * 6
+
+
+def test_points_say_what_is_suspect_expiring_and_locked() -> None:
+    held = replace(
+        DUMP.copies[0],
+        state=CopyState.EXPIRING,
+        locked_until=NOW + timedelta(days=35),
+        lock_mode=LockMode.COMPLIANCE,
+        expiring_since=NOW,
+    )
+    (shown_point,) = points_json([replace(DUMP, suspect="3 of 9 tables are gone", copies=(held,))], DOMAINS)["points"]  # type: ignore[misc]
+    assert shown_point["suspect"] == "3 of 9 tables are gone"
+    (only,) = shown_point["copies"]
+    assert (only["state"], only["locked_until"]) == ("expiring", "2026-12-25T09:30:00Z")
+
+
+def test_the_digest_covers_what_begins_to_expire_what_is_deleted_and_what_the_brake_holds() -> None:
+    marks = [Mark("shop", "data", HOME, "p1", "no rule", "expiring"), Mark("shop", "data", HOME, "p9", "kept", "kept")]
+    expire, braked = Expire("shop", "data", HOME, "p2", "older"), Braked("shop", "data", AWAY, "p3", "too many")
+    document = plan_json(NOW, {"shop": planned(actions=[*marks, expire, braked])})
+    assert document["digest"] == digest_of([(HOME, "p1"), (HOME, "p2"), (AWAY, "p3")])

@@ -31,7 +31,7 @@ BIG = table_rows("orders", 120_000)
 """Some MiB of ciphertext."""
 
 
-READS_BEFORE_DATA = 8
+READS_BEFORE_DATA = 7
 """Of records, signatures and leaves."""
 
 

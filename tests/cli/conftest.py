@@ -28,6 +28,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory, around: Surroundings) -> Des
     desk = Desk(tmp_path_factory.mktemp("lived"), around)
     done = desk.ready()
     assert done.code == 0, done.err
-    done = desk.drorch("backup", "shop", "orders", "--note", "für v2", "--pin", "30d")
-    assert done.code == 0, done.err
+    for command in (("backup", "shop", "orders", "--note", "für v2", "--pin", "30d"), ("run", "--once")):
+        done = desk.drorch(*command)
+        assert done.code == 0, done.err
     return desk

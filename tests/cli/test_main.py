@@ -25,7 +25,6 @@ RESERVED = (
     "key rewrap",
     "vault verify",
     "simulate --lose region:us-east-1",
-    "approve 12ab --yes",
     "key check --all key.txt",
     "evidence --help",
 )

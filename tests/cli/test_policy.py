@@ -67,6 +67,34 @@ def test_without_a_host_configuration_names_are_not_checked_and_that_is_said(des
     assert "nothing to check" in said.err
 
 
+def test_a_promise_that_depends_on_locks_nobody_knows_here_is_said_to_be_unchecked(desk: Desk, tmp_path: Path) -> None:
+    path = desk.write_policy(
+        objectives="objectives: {tampering: {rpo: 2d}}", connection="{host: h, database: d, user: u}"
+    )
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    said = typed("policy", "check", str(path), environ={"PATH": "/usr/bin"}, folder=empty)
+    assert said.code == 0
+    assert "shop: tampering is promised; not checked, the locks of vaults are not known here\n" in said.err
+    said = desk.drorch("policy", "check")
+    assert said.code == 3
+    assert "nothing of dataset orders survives tampering" in said.err
+
+
+@pytest.mark.parametrize("loss", ["removed", "emptied"])
+def test_without_the_folder_of_policies_nothing_is_planned_and_nothing_starts(desk: Desk, loss: str) -> None:
+    desk.write_policy()
+    assert desk.drorch("policy", "check").code == 0
+    for path in desk.policies.iterdir():
+        path.unlink()
+    if loss == "removed":
+        desk.policies.rmdir()
+    for command in (("plan", "--json"), ("run", "--once")):
+        said = desk.drorch(*command)
+        assert (said.code, said.out) == (3, "")
+        assert "there is no policy in" in said.err or "cannot be read: no such file or directory" in said.err
+
+
 def test_two_given_files_of_one_application_are_an_error_in_both(desk: Desk) -> None:
     first = desk.write_policy()
     second = first.with_name("again.yaml")
@@ -115,7 +143,7 @@ def test_file_that_is_not_there(desk: Desk) -> None:
             {"vaults": "vaults: {w: {type: s3, bucket: acme-dr, account: prod, region: us-wets-2}}"},
             "did you mean us-west-2",
         ),
-        ({"drills": "brake: {share: 20%}"}, "not in this version"),
+        ({"drills": "brake: {share: 20}"}, "must be a percentage, not a bare number (such as 20%)"),
     ],
 )
 def test_configuration_with_errors_names_them_all_and_starts_nothing(

@@ -148,6 +148,7 @@ def test_points_have_every_stable_field_newest_first(lived: Desk) -> None:
         check(copy, {"vault": (str,), "state": (str,), "provider": (str,), "account": (None,), "region": (str,)})
         check(copy, {"members": (list,), "path": (str,), "bytes": (int,)})
         check(copy, {"locked_until": (None,), "verified_at": (str, None)})
+        assert point["suspect"] is None
         assert (copy["vault"], copy["state"], copy["provider"], copy["region"]) == ("nas", "usable", "onprem", "office")
         assert (lived.nas / copy["path"]).is_dir()
     assert ordered["cut_at"] >= scheduled["cut_at"]
@@ -162,7 +163,9 @@ def test_points_have_every_stable_field_newest_first(lived: Desk) -> None:
 def test_points_for_people_show_state_note_pin_and_proof(lived: Desk) -> None:
     said = lived.drorch("points", "shop", "orders", "--vault", "nas")
     assert said.code == 0
-    assert re.search(rf"^{ID}  orders +\S+ \S+ +pinned +manual:{INSTANT}: für v2$", said.out, re.MULTILINE)
+    assert re.search(
+        rf"^{ID}  orders +\S+ \S+ +pinned +manual:{INSTANT}: für v2; pinned until \S+ \S+$", said.out, re.MULTILINE
+    )
     assert re.search(r"^  nas +usable +\d{4}-\d\d-\d\d \d\d:\d\d +\d+\.\d KiB$", said.out, re.MULTILINE)
 
 
@@ -224,7 +227,7 @@ def test_plan_has_every_stable_field_and_says_what_is_due(desk: Desk) -> None:
 def test_plan_changes_nothing(desk: Desk) -> None:
     before = desk.drorch("plan", "--json").json
     again = desk.drorch("plan", "--json").json
-    assert list(desk.nas.iterdir()) == []
+    assert [path for path in desk.nas.rglob("*") if path.is_file()] == []
     assert before["actions"] == again["actions"]
 
 
@@ -254,22 +257,24 @@ def test_plan_with_an_invalid_policy_among_valid_ones_plans_the_others_and_ends_
     assert "billing.yaml:12:18: last must be a whole number" in said.err
 
 
-def test_plan_shows_what_would_expire_and_deletes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.write_policy(drill="", keep="{last: 1}", schedule="{every: 1h}")
-    text = (desk.policies / "shop.yaml").read_text()
-    (desk.policies / "shop.yaml").write_text(text + "    floor: 1\n")
-    assert desk.ready().code == 0
+def test_plan_shows_what_would_be_let_go_and_lets_go_of_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = desk.write_policy(drill="").read_text()
+    (desk.policies / "shop.yaml").write_text(text + "    floor: 1\n    keep_manual: 1m\n")
+    assert desk.drorch("vault", "init", "nas").code == 0
+    for _ in range(2):
+        assert desk.drorch("backup", "shop").code == 0
     real = SystemClock.now
-    monkeypatch.setattr(SystemClock, "now", lambda clock: real(clock) + timedelta(hours=2))
-    assert desk.drorch("run", "--once").code == 0
+    monkeypatch.setattr(SystemClock, "now", lambda clock: real(clock) + timedelta(minutes=2))
     objects = {path for path in desk.nas.rglob("*") if path.is_file()}
     said = desk.drorch("plan", "--json")
-    (expire,) = [action for action in said.json["actions"] if action["action"] == "expire"]
-    ids = {point["id"] for point in desk.points()}
-    assert len(ids) == 2
-    assert expire["point"] in ids
-    shown = desk.drorch("plan")
-    assert f"1 copy would expire (digest {said.json['digest'][:16]}); nothing is deleted" in shown.out
+    (mark,) = [action for action in said.json["actions"] if action.get("mark") == "expiring"]
+    _, older = [point["id"] for point in desk.points()]
+    assert (mark["point"], mark["vault"]) == (older, "nas")
+    shown = desk.drorch("plan").out
+    assert re.search(rf"^mark expiring +orders +nas +{older} +a manual point whose time is over$", shown, re.MULTILINE)
+    digest = said.json["digest"][:16]
+    over = rf"1 copy would begin to expire, deleted no earlier than \S+ \S+ UTC \(digest {digest}\)"
+    assert re.search(f"^{over}$", shown, re.MULTILINE)
     assert objects == {path for path in desk.nas.rglob("*") if path.is_file()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, timedelta
 
 import pytest
 from native_clouds import (
@@ -14,9 +14,11 @@ from native_clouds import (
     OTHER_POINT,
     POINT,
     SITE,
+    USED_WORLDS,
     USER_TAGS,
     WORLDS,
     Cloud,
+    UsedWorld,
     World,
     cloud,
     copy_order,
@@ -29,7 +31,7 @@ from native_clouds import (
 )
 
 from drorch.domain.errors import AlreadyExists, NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
-from drorch.domain.native import Source
+from drorch.domain.native import NativeSnapshot, Source
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +135,7 @@ def test_find_sees_at_once_what_cut_made_and_no_other_point(world: World) -> Non
 def test_a_point_cut_twice_is_refused_by_its_identifier_or_found_twice(world: World) -> None:
     world.source_with()
     cut(world)
-    if world.kind.repeatable_cut:  # type: ignore[attr-defined]
+    if world.kind.repeatable_cut:
         with pytest.raises(AlreadyExists) as refused:
             cut(world)
         assert refused.value.vault == f"{ACCOUNT}.{HOME}"
@@ -341,6 +343,159 @@ def test_a_copy_into_another_account_is_not_in_this_version(world: World) -> Non
     world.finish()
     with pytest.raises(NotInThisVersion):
         world.kind.copy(copy_order(listed(world)[0], account="vault"))
+
+
+# --- expire
+
+
+def ids(world: World, region: str = HOME, point: str = POINT) -> list[str]:
+    return sorted(snapshot.native_id for snapshot in world.kind.find(ACCOUNT, region, point))
+
+
+def usable(world: World, point: str = POINT) -> NativeSnapshot:
+    made = cut(world, point)
+    world.finish()
+    (seen,) = (snapshot for snapshot in listed(world) if snapshot.native_id == made.native_id)
+    assert seen.state == "usable"
+    return seen
+
+
+def test_expire_removes_exactly_that_snapshot(world: World) -> None:
+    world.source_with()
+    gone, stays = usable(world), usable(world, OTHER_POINT)
+    copied = world.kind.copy(copy_order(gone))
+    world.finish()
+    world.kind.expire(ACCOUNT, HOME, gone.native_id)
+    assert ids(world) == []
+    assert [snapshot.native_id for snapshot in listed(world)] == [stays.native_id]
+    assert [(snapshot.native_id, snapshot.state) for snapshot in listed(world, AWAY)] == [(copied.native_id, "usable")]
+
+
+def test_of_the_members_of_a_point_only_the_one_named_goes(world: World) -> None:
+    world.source_with()
+    world.source_with()
+    order = cut_order(selected(world))
+    for call in range(len(world.kind.creating_calls(order.sources))):
+        world.kind.cut(order, call)
+    world.finish()
+    first, *others = ids(world)
+    assert len(others) == (0 if world.kind.repeatable_cut else 1)
+    world.kind.expire(ACCOUNT, HOME, first)
+    assert ids(world) == others
+
+
+def test_a_copy_goes_and_its_source_stays(world: World) -> None:
+    world.source_with()
+    source = usable(world)
+    copied = world.kind.copy(copy_order(source))
+    world.finish()
+    world.kind.expire(ACCOUNT, AWAY, copied.native_id)
+    assert ids(world, AWAY) == []
+    assert ids(world) == [source.native_id]
+
+
+def test_to_expire_again_is_harmless(world: World) -> None:
+    world.source_with()
+    gone, stays = usable(world), usable(world, OTHER_POINT)
+    for _ in range(2):
+        world.kind.expire(ACCOUNT, HOME, gone.native_id)
+    assert [snapshot.native_id for snapshot in listed(world)] == [stays.native_id]
+
+
+def test_to_expire_what_never_was_is_harmless(world: World) -> None:
+    world.source_with()
+    stays = usable(world)
+    world.kind.expire(ACCOUNT, HOME, "snap-0123456789abcdef0" if world.kind.service == "ec2" else "drorch-nobody")
+    assert ids(world) == [stays.native_id]
+
+
+def test_a_snapshot_of_another_region_is_not_touched_by_its_id(world: World) -> None:
+    world.source_with()
+    stays = usable(world)
+    world.kind.expire(ACCOUNT, AWAY, stays.native_id)
+    assert ids(world) == [stays.native_id]
+
+
+def test_a_failed_snapshot_can_be_removed(world: World) -> None:
+    world.source_with()
+    failed = cut(world)
+    world.fail(failed, "the disk is on fire")
+    world.kind.expire(ACCOUNT, HOME, failed.native_id)
+    assert listed(world) == []
+
+
+def test_a_copy_under_way_is_ended_and_its_source_stays(world: World) -> None:
+    world.source_with()
+    source = usable(world)
+    copied = world.kind.copy(copy_order(source))
+    world.kind.expire(ACCOUNT, AWAY, copied.native_id)
+    world.finish()
+    assert (ids(world), ids(world, AWAY)) == ([source.native_id], [])
+
+
+def test_a_snapshot_that_is_still_being_made_goes_or_waits_for_its_end(world: World) -> None:
+    world.source_with()
+    made = cut(world)
+    if world.kind.repeatable_cut:
+        with pytest.raises(Unavailable):
+            world.kind.expire(ACCOUNT, HOME, made.native_id)
+        assert ids(world) == [made.native_id]
+        world.finish()
+    world.kind.expire(ACCOUNT, HOME, made.native_id)
+    assert ids(world) == []
+
+
+def test_a_deletion_whose_reply_is_lost_is_unknown_and_harmless_to_repeat(world: World) -> None:
+    world.source_with()
+    gone, stays = usable(world), usable(world, OTHER_POINT)
+    world.lose_the_reply_to_expire()
+    with pytest.raises(OutcomeUnknown):
+        world.kind.expire(ACCOUNT, HOME, gone.native_id)
+    world.kind.expire(ACCOUNT, HOME, gone.native_id)
+    assert [snapshot.native_id for snapshot in listed(world)] == [stays.native_id]
+
+
+def test_nothing_goes_in_a_lost_region(world: World) -> None:
+    world.source_with()
+    stays = usable(world)
+    world.lose(HOME)
+    with pytest.raises((Unavailable, OutcomeUnknown)) as lost:
+        world.kind.expire(ACCOUNT, HOME, stays.native_id)
+    assert lost.value.vault == f"{ACCOUNT}.{HOME}"
+    world.give_back(HOME)
+    assert ids(world) == [stays.native_id]
+
+
+@pytest.mark.parametrize("world", USED_WORLDS, indirect=True)
+def test_a_snapshot_that_an_image_uses_is_refused_and_stays_until_the_image_is_gone(world: UsedWorld) -> None:
+    world.source_with()
+    used = usable(world)
+    image = world.use(used)
+    with pytest.raises(Refused, match=image) as refused:
+        world.kind.expire(ACCOUNT, HOME, used.native_id)
+    assert (refused.value.vault, refused.value.resource) == (f"{ACCOUNT}.{HOME}", used.native_id)
+    assert [(snapshot.native_id, snapshot.state) for snapshot in listed(world)] == [(used.native_id, "usable")]
+    world.let_go(image)
+    world.kind.expire(ACCOUNT, HOME, used.native_id)
+    assert ids(world) == []
+
+
+# --- clocks
+
+
+def test_now_is_the_providers_present_in_utc(world: World) -> None:
+    for region in (HOME, AWAY):
+        now = world.kind.now(ACCOUNT, region)
+        assert now.utcoffset() == timedelta()
+        assert abs(now - world.present()) < timedelta(minutes=1)
+
+
+def test_a_lost_region_tells_no_time(world: World) -> None:
+    world.lose(HOME)
+    with pytest.raises(Unavailable) as lost:
+        world.kind.now(ACCOUNT, HOME)
+    assert lost.value.vault == f"{ACCOUNT}.{HOME}"
+    assert world.kind.now(ACCOUNT, AWAY)
 
 
 # --- keys

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import pytest
 
+from drorch.app.passing import Finished, Pass
 from drorch.app.policies import load_policies
-from drorch.app.reconcile import Finished, Pass
 from drorch.demo import site
 from drorch.demo.environment import environment
 from drorch.demo.run import Outcome

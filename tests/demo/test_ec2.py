@@ -235,3 +235,24 @@ def test_a_set_leaves_out_what_is_excluded(aws: EmbeddedAws) -> None:
     wanted["ExcludeDataVolumeIds"] = ["vol-00000000000000000"]
     refused = error_code(lambda: client(aws, "ec2").create_snapshots(InstanceSpecification=wanted))
     assert refused == "InvalidParameterValue"
+
+
+def image(aws: EmbeddedAws, snapshot_id: str) -> str:
+    device = {"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": snapshot_id}}
+    return str(client(aws, "ec2").register_image(Name="golden", BlockDeviceMappings=[device])["ImageId"])
+
+
+def test_a_snapshot_that_an_image_uses_is_not_deleted_until_the_image_is_gone(aws: EmbeddedAws) -> None:
+    ec2, made, other = client(aws, "ec2"), snapshot(aws, volume(aws)), snapshot(aws, volume(aws))
+    used = image(aws, made)
+    for _ in range(2):
+        assert error_code(lambda: ec2.delete_snapshot(SnapshotId=made)) == "InvalidSnapshot.InUse"
+        ec2.disable_image(ImageId=used)
+    ec2.delete_snapshot(SnapshotId=other)
+    ec2.deregister_image(ImageId=used)
+    ec2.delete_snapshot(SnapshotId=made)
+    assert error_code(lambda: seen(aws, made)) == "InvalidSnapshot.NotFound"
+
+
+def test_an_image_of_a_snapshot_that_is_not_there_is_refused(aws: EmbeddedAws) -> None:
+    assert error_code(lambda: image(aws, "snap-0123456789abcdef0")) == "InvalidSnapshot.NotFound"

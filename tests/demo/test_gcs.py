@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
 import requests
 from clouds import embedded_gcs, gcs_client
-from google.api_core.exceptions import Forbidden, NotFound, PreconditionFailed, ServiceUnavailable
+from google.api_core.exceptions import BadRequest, Forbidden, NotFound, PreconditionFailed, ServiceUnavailable
 from google.cloud.storage.exceptions import InvalidResponse
 
 from drorch.demo.gcs import EmbeddedGcs
@@ -184,6 +185,115 @@ def test_a_retained_object_is_neither_overwritten_nor_deleted(gcs: EmbeddedGcs) 
     with pytest.raises(Forbidden):
         blob.delete()
     assert bucket.blob("a").download_as_bytes() == b"first"
+
+
+LATER = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+
+
+def retained(bucket: Any, name: str, mode: str, until: datetime = LATER) -> Any:
+    blob = bucket.blob(name)
+    blob.retention.mode, blob.retention.retain_until_time = mode, until
+    return blob
+
+
+@pytest.fixture
+def lockable(gcs: EmbeddedGcs) -> Any:
+    gcs.create_bucket("lockable", object_retention=True)
+    return gcs_client(gcs).bucket("lockable")
+
+
+def test_a_retention_of_its_own_keeps_an_object(lockable: Any) -> None:
+    retained(lockable, "a", "Locked").upload_from_string(b"first", retry=None)
+    found = lockable.get_blob("a")
+    assert (found.retention.mode, found.retention.retain_until_time) == ("Locked", LATER)
+    assert found.retention_expiration_time == LATER
+    with pytest.raises(Forbidden):
+        put(lockable, "a", b"second")
+    with pytest.raises(Forbidden):
+        lockable.blob("a").delete()
+    put(lockable, "b")
+    lockable.blob("b").delete()
+
+
+def test_a_resumable_upload_carries_its_retention(gcs: EmbeddedGcs, lockable: Any) -> None:
+    session = retained(lockable, "a", "Locked").create_resumable_upload_session()
+    assert requests.put(session, data=b"body", timeout=5).status_code == 200
+    assert lockable.get_blob("a").retention.retain_until_time == LATER
+    with pytest.raises(Forbidden):
+        lockable.blob("a").delete()
+
+
+def test_a_retention_in_a_bucket_without_is_refused(bucket: Any) -> None:
+    with pytest.raises(BadRequest):
+        retained(bucket, "a", "Locked").upload_from_string(b"first", retry=None)
+    with pytest.raises(BadRequest):
+        retained(bucket, "a", "Locked").create_resumable_upload_session(retry=None)
+    assert list(bucket.list_blobs()) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "hours", "allowed"),
+    [
+        ("Locked", "Locked", 1, True),
+        ("Locked", "Locked", -1, False),
+        ("Locked", "Unlocked", 1, False),
+        ("Unlocked", "Unlocked", 1, True),
+        ("Unlocked", "Unlocked", -1, False),
+        ("Unlocked", "Locked", 0, True),
+    ],
+)
+def test_a_retention_grows_and_does_not_shrink(
+    lockable: Any, before: str, after: str, hours: int, allowed: bool
+) -> None:
+    retained(lockable, "a", before).upload_from_string(b"first", retry=None)
+    until = LATER + hours * timedelta(minutes=30)
+    blob = retained(lockable, "a", after, until)
+    if allowed:
+        blob.patch()
+    else:
+        with pytest.raises(Forbidden):
+            blob.patch()
+    assert lockable.get_blob("a").retention.retain_until_time == (until if allowed else LATER)
+
+
+def test_a_change_of_the_retention_keeps_its_precondition(lockable: Any) -> None:
+    known = put(lockable, "a").metageneration
+    with pytest.raises(PreconditionFailed):
+        retained(lockable, "a", "Locked").patch(if_metageneration_match=known + 1)
+    retained(lockable, "a", "Locked").patch(if_metageneration_match=known)
+    assert lockable.get_blob("a").retention.mode == "Locked"
+
+
+def test_a_versioned_bucket_keeps_what_was_overwritten_and_deleted(gcs: EmbeddedGcs) -> None:
+    gcs.create_bucket("versioned", versioned=True)
+    bucket = gcs_client(gcs).bucket("versioned")
+    first, second = put(bucket, "a", b"first"), put(bucket, "a", b"second, longer")
+    put(bucket, "b")
+    bucket.blob("a").delete()
+    assert [blob.name for blob in bucket.list_blobs()] == ["b"]
+    found = [(blob.generation, blob.time_deleted is None) for blob in bucket.list_blobs(prefix="a", versions=True)]
+    assert found == [(first.generation, False), (second.generation, False)]
+    for blob, body in ((first, b"first"), (second, b"second, longer")):
+        assert bucket.blob("a", generation=blob.generation).download_as_bytes() == body
+    bucket.blob("a", generation=first.generation).delete()
+    assert [blob.generation for blob in bucket.list_blobs(prefix="a", versions=True)] == [second.generation]
+    with pytest.raises(NotFound):
+        bucket.blob("a", generation=first.generation).delete()
+    bucket.blob("b", generation=bucket.get_blob("b").generation).delete()
+    assert [blob.name for blob in bucket.list_blobs(versions=True)] == ["a"]
+
+
+def test_a_locked_object_becomes_noncurrent_and_stays(gcs: EmbeddedGcs) -> None:
+    gcs.create_bucket("both", versioned=True, object_retention=True)
+    bucket = gcs_client(gcs).bucket("both")
+    first = retained(bucket, "a", "Locked")
+    first.upload_from_string(b"first", retry=None)
+    put(bucket, "a", b"planted")
+    bucket.blob("a").delete()
+    assert not bucket.blob("a").exists()
+    with pytest.raises(Forbidden):
+        bucket.blob("a", generation=first.generation).delete()
+    assert bucket.blob("a", generation=first.generation).download_as_bytes() == b"first"
 
 
 def test_every_reply_carries_the_stores_time(gcs: EmbeddedGcs) -> None:

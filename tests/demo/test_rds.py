@@ -164,6 +164,32 @@ def test_a_snapshot_that_is_not_available_is_neither_copied_nor_restored(aws: Em
     assert refused == "InvalidDBSnapshotState"
 
 
+def test_a_snapshot_in_the_making_is_not_deleted_and_a_copy_in_the_making_is(aws: EmbeddedAws) -> None:
+    database(aws)
+    snapshot(aws, "one")
+    aws.set_snapshot_transition("held")
+    snapshot(aws, "two")
+    copied(aws, "one")
+    refused = error_code(lambda: client(aws, "rds").delete_db_snapshot(DBSnapshotIdentifier="two"))
+    assert refused == "InvalidDBSnapshotState"
+    client(aws, "rds", SECOND).delete_db_snapshot(DBSnapshotIdentifier="one-copy")
+    assert error_code(lambda: seen(aws, "one-copy", SECOND)) == "DBSnapshotNotFound"
+    assert seen(aws, "two")["Status"] == "creating"
+
+
+@pytest.mark.parametrize(("complete", "status"), [(False, "failed"), (True, "available")])
+def test_a_copy_fails_when_its_source_goes_before_it_is_complete(aws: EmbeddedAws, complete: bool, status: str) -> None:
+    database(aws)
+    snapshot(aws, "one")
+    aws.set_snapshot_transition("held")
+    copied(aws, "one")
+    if complete:
+        aws.finish_snapshots()
+    client(aws, "rds").delete_db_snapshot(DBSnapshotIdentifier="one")
+    aws.finish_snapshots()
+    assert seen(aws, "one-copy", SECOND)["Status"] == status
+
+
 def test_an_encrypted_cross_region_copy_needs_a_key_of_the_destination(aws: EmbeddedAws) -> None:
     home_key = client(aws, "kms").create_key()["KeyMetadata"]["Arn"]
     there = client(aws, "kms", SECOND).create_key()["KeyMetadata"]["Arn"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -108,6 +109,111 @@ def test_write_once_ends_at_a_delete_marker(s3: Any) -> None:
     s3.put_object(Bucket="vault", Key="a", Body=b"second", IfNoneMatch="*")
     assert body(s3, "a") == b"second"
     assert len(s3.list_object_versions(Bucket="vault", Prefix="a")["Versions"]) == 2
+
+
+# --- locks and unfinished uploads ------------------------------------------------------------------------------------
+
+SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+
+
+@pytest.fixture
+def locked(aws: EmbeddedAws) -> Any:
+    made = client(aws, "s3")
+    made.create_bucket(
+        Bucket="vault", CreateBucketConfiguration={"LocationConstraint": HOME}, ObjectLockEnabledForBucket=True
+    )
+    return made
+
+
+def lock(mode: str, until: datetime = SOON) -> dict[str, Any]:
+    return {"ObjectLockMode": mode, "ObjectLockRetainUntilDate": until}
+
+
+def lock_of(s3: Any, key: str) -> tuple[str | None, datetime | None]:
+    head = s3.head_object(Bucket="vault", Key=key)
+    return head.get("ObjectLockMode"), head.get("ObjectLockRetainUntilDate")
+
+
+def send(s3: Any, key: str, **settings: Any) -> None:
+    upload = {"Bucket": "vault", "Key": key}
+    upload["UploadId"] = s3.create_multipart_upload(**upload, **settings)["UploadId"]
+    etag = s3.upload_part(**upload, PartNumber=1, Body=b"data")["ETag"]
+    s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+
+
+def test_a_multipart_upload_keeps_the_lock_that_it_began_with(locked: Any) -> None:
+    send(locked, "big", **lock("COMPLIANCE"))
+    send(locked, "plain")
+    assert lock_of(locked, "big") == ("COMPLIANCE", SOON)
+    assert lock_of(locked, "plain") == (None, None)
+
+
+def test_a_multipart_upload_with_a_lock_into_a_bucket_without_is_refused(s3: Any) -> None:
+    assert error_code(lambda: send(s3, "big", **lock("COMPLIANCE"))) == "InvalidRequest"
+
+
+def test_the_buckets_default_locks_what_comes_in_parts(locked: Any) -> None:
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+    locked.put_object_lock_configuration(
+        Bucket="vault", ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+    send(locked, "big")
+    mode, until = lock_of(locked, "big")
+    assert mode == "GOVERNANCE"
+    assert until is not None and until > SOON
+
+
+@pytest.mark.parametrize(("mode", "bypass"), [("COMPLIANCE", True), ("COMPLIANCE", False), ("GOVERNANCE", False)])
+def test_a_locked_version_is_not_deleted(locked: Any, mode: str, bypass: bool) -> None:
+    version = locked.put_object(Bucket="vault", Key="a", Body=b"data", ChecksumAlgorithm="CRC32", **lock(mode))
+    named = {"Bucket": "vault", "Key": "a", "VersionId": version["VersionId"]}
+    extra = {"BypassGovernanceRetention": True} if bypass else {}
+    assert error_code(lambda: locked.delete_object(**named, **extra)) == "AccessDenied"
+    assert body(locked, "a") == b"data"
+
+
+def retain(s3: Any, mode: str, until: datetime, **extra: Any) -> None:
+    s3.put_object_retention(Bucket="vault", Key="a", Retention={"Mode": mode, "RetainUntilDate": until}, **extra)
+
+
+@pytest.mark.parametrize("bypass", [{}, {"BypassGovernanceRetention": True}])
+def test_a_compliance_retention_only_grows(locked: Any, bypass: dict[str, Any]) -> None:
+    locked.put_object(Bucket="vault", Key="a", Body=b"data", ChecksumAlgorithm="CRC32", **lock("COMPLIANCE"))
+    later = SOON + timedelta(hours=1)
+    shorter = SOON - timedelta(minutes=1)
+    assert error_code(lambda: retain(locked, "COMPLIANCE", shorter, **bypass)) == "AccessDenied"
+    assert error_code(lambda: retain(locked, "GOVERNANCE", later, **bypass)) == "AccessDenied"
+    assert lock_of(locked, "a") == ("COMPLIANCE", SOON)
+    retain(locked, "COMPLIANCE", later, **bypass)
+    assert lock_of(locked, "a") == ("COMPLIANCE", later)
+
+
+def test_a_governance_retention_is_shortened_by_who_bypasses_it_only(locked: Any) -> None:
+    locked.put_object(Bucket="vault", Key="a", Body=b"data", ChecksumAlgorithm="CRC32", **lock("GOVERNANCE"))
+    shorter = SOON - timedelta(minutes=1)
+    assert error_code(lambda: retain(locked, "GOVERNANCE", shorter)) == "AccessDenied"
+    retain(locked, "GOVERNANCE", shorter, BypassGovernanceRetention=True)
+    assert lock_of(locked, "a") == ("GOVERNANCE", shorter)
+
+
+def test_unfinished_uploads_are_listed_in_pages_with_their_instant(s3: Any) -> None:
+    begun = {
+        (key, s3.create_multipart_upload(Bucket="vault", Key=key)["UploadId"]) for key in ("x", "a", "b", "b", "c")
+    }
+    found: list[Any] = []
+    marker: dict[str, str] = {}
+    while True:
+        page = s3.list_multipart_uploads(Bucket="vault", MaxUploads=2, **marker)
+        assert len(page["Uploads"]) <= 2
+        found += page["Uploads"]
+        if not page["IsTruncated"]:
+            break
+        marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+    assert {(upload["Key"], upload["UploadId"]) for upload in found} == begun
+    assert [upload["Key"] for upload in found] == ["a", "b", "b", "c", "x"]
+    assert all(abs(upload["Initiated"] - datetime.now(UTC)) < timedelta(minutes=5) for upload in found)
+    after = s3.list_multipart_uploads(Bucket="vault", KeyMarker="b")["Uploads"]
+    assert [upload["Key"] for upload in after] == ["c", "x"]
 
 
 def test_a_multi_region_key_decrypts_at_home_and_in_its_replica(aws: EmbeddedAws) -> None:

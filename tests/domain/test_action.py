@@ -11,32 +11,61 @@ from hypothesis import strategies as st
 
 from drorch.domain import action as actions
 from drorch.domain.action import (
+    DELETING,
     EXECUTABLE,
     Action,
+    Braked,
     Copy,
     Cut,
     Drill,
     Expire,
     Hold,
     Keep,
+    Lock,
+    Mark,
+    Repair,
     Replicate,
     Settling,
     Ship,
+    Sweep,
+    Verify,
+    WriteHead,
     WriteRecord,
+    deletions,
     deletions_digest,
 )
+from drorch.domain.record import MarkType
 
 
 def expire(vault: str, point: str, reason: str = "no keep rule keeps it") -> Expire:
     return Expire("shop", "data", vault, point, reason)
 
 
-def test_nothing_that_is_executable_deletes() -> None:
-    assert set(EXECUTABLE) == {Cut, Copy, Ship, WriteRecord, Replicate, Drill}
+def test_what_touches_the_world_and_what_of_it_deletes() -> None:
+    harmless = {Cut, Copy, Ship, WriteRecord, Replicate, Drill, Verify, Lock, Mark, WriteHead}
+    assert set(DELETING) == {Expire, Sweep, Repair}
+    assert set(EXECUTABLE) == harmless | set(DELETING)
     every = {c for _, c in inspect.getmembers(actions, inspect.isclass) if issubclass(c, Action)} - {Action}
-    assert every - set(EXECUTABLE) == {Keep, Expire, Hold, Settling}
-    assert all(c.urgency is actions.Urgency.NEVER for c in every - set(EXECUTABLE))
-    assert len({c.name for c in every}) == len(every - {Settling}), "settling is a hold to people and scripts"
+    assert every - set(EXECUTABLE) == {Keep, Hold, Settling, Braked}
+    assert all((c.urgency is actions.Urgency.NEVER) == (c not in EXECUTABLE) for c in every)
+    assert len({c.name for c in every}) == len(every - {Settling, Braked}), "both are holds to people and scripts"
+
+
+def test_what_deletes_starts_last() -> None:
+    assert max(c.urgency for c in EXECUTABLE) is Expire.urgency is Sweep.urgency
+    assert all(c.urgency < Mark.urgency < Expire.urgency for c in set(EXECUTABLE) - {Mark, Expire, Sweep})
+
+
+def test_only_the_mark_expiring_begins_a_deletion() -> None:
+    assert [m.value for m in MarkType if Mark("shop", "data", "v", "p", "", m.value).lets_go] == ["expiring"]
+
+
+def test_the_digest_covers_what_is_deleted_what_begins_it_and_what_the_brake_holds_of_it() -> None:
+    mark = Mark("shop", "data", "a", "1", "", "expiring", ("x",))
+    braked = Braked("shop", "data", "a", "1", "too many", "brake", "mark")
+    assert deletions([mark]) == deletions([braked]) == deletions([expire("a", "1")]) == {("a", "1")}
+    others = [Mark("shop", "data", "a", "2", "", "kept"), Sweep("shop", "", "a", "", "", "heads", ("h",))]
+    assert deletions([*others, Repair("shop", "data", "a", "3", "", "b")]) == frozenset()
 
 
 def test_the_digest_covers_the_sorted_deletions_and_nothing_else() -> None:
@@ -67,6 +96,11 @@ def test_an_attempts_successor_is_the_same_cut_another_slots_is_not() -> None:
         (Copy("shop", "data", "v", "p", "", "home"), Ship("shop", "data", "v", "p", "", "home")),
         (Replicate("shop", "data", "v", "p", "", "w", "a"), Replicate("shop", "data", "v", "p", "", "w", "b")),
         (Drill("shop", "data", "v", "p", ""), Drill("bank", "data", "v", "p", "")),
+        (Verify("shop", "data", "v", "", "", 1), Verify("shop", "data", "v", "", "", 2)),
+        (Mark("shop", "data", "v", "p", "", "pin"), Mark("shop", "data", "v", "p", "", "unpin")),
+        (Mark("shop", "data", "v", "p", "", "kept"), Mark("shop", "data", "w", "p", "", "kept")),
+        (Sweep("shop", "data", "v", "", "", "uploads"), Sweep("shop", "data", "v", "", "", "data")),
+        (Sweep("shop", "data", "v", "p", "", "data"), Sweep("shop", "data", "v", "q", "", "data")),
     ],
 )
 def test_keys_tell_apart_what_is_not_the_same(one: Action, other: Action) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drorch.domain.action import Action, Copy, Cut, Drill, Expire, Hold, Keep, Replicate, Ship
+from drorch.domain.action import Action, Braked, Copy, Cut, Drill, Expire, Hold, Keep, Mark, Replicate, Ship, WriteHead
 from drorch.domain.admit import Limits, Running, admit, is_heavy
 
 
@@ -33,7 +33,7 @@ def record(resource: str) -> Replicate:
 
 def test_decisions_that_do_nothing_are_not_started() -> None:
     found = admit(
-        [Keep("s", "r", "v", "p", ""), Expire("s", "r", "v", "p", ""), Hold("s", "r", "v", "p", "")],
+        [Keep("s", "r", "v", "p", ""), Braked("s", "r", "v", "p", "", "brake", "expire"), Hold("s", "r", "v", "p", "")],
         Limits(),
         Running(),
     )
@@ -45,6 +45,20 @@ def test_cuts_before_copies_before_records_before_drills() -> None:
     assert [a.name for a in admit(actions, Limits(), Running()).start] == [
         "cut", "cut", "ship", "copy", "replicate", "drill",
     ]  # fmt: skip
+
+
+def test_marks_and_deletions_come_after_everything_else() -> None:
+    mark = Mark("shop", "a", "v", "p", "", "expiring", ("v",))
+    expire, head = Expire("shop", "b", "v", "p", ""), WriteHead("shop", "", "", "", "", 1, ("v",))
+    actions = [expire, mark, drill("c"), head, record("d"), dump("e")]
+    assert [a.name for a in admit(actions, Limits(), Running()).start] == [
+        "cut", "head", "replicate", "drill", "mark", "expire",
+    ]  # fmt: skip
+
+
+def test_nothing_is_deleted_of_a_resource_at_which_something_runs() -> None:
+    found = admit([Expire("shop", "a", "v", "p", ""), dump("a")], Limits(), Running())
+    assert found.start == (dump("a"),)
 
 
 def test_at_most_so_many_heavy_ones_at_once_running_ones_counted() -> None:

@@ -50,6 +50,8 @@ def test_reads_the_short_and_the_iso_form(text: str, length: timedelta) -> None:
         ("3mo", "months and years have no fixed length"),
         ("1M", "months and years have no fixed length"),
         ("999999999w", "longer than any calendar"),
+        ("999999999d", "longer than a hundred years"),
+        ("36525d1s", "longer than a hundred years"),
         ("", "is not a duration"),
         ("P", "is not a duration"),
         ("PT", "is not a duration"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from passes import resource
 
 from drorch.domain.catalogue import Catalogue, Drilled
-from drorch.domain.model import Copy, CopyState, FailureDomain, FailureLevel, RecoveryPoint, survives
+from drorch.domain.model import Copy, CopyState, FailureDomain, FailureLevel, LockMode, RecoveryPoint, survives
 from drorch.domain.objective import Places, Standing, status
 from drorch.domain.policy import Home, Objective, Policy, ResourcePolicy, VaultRule
 from drorch.domain.policy import Keep as KeepRules
@@ -224,10 +226,20 @@ def test_rto_is_the_last_drill_of_the_quickest_vault_that_survives() -> None:
 
 _copies = st.lists(
     st.builds(
-        lambda vault, state, verified: Copy(vault, state, verified_at=NOW if verified else None),
+        lambda vault, state, verified, lock, flaw: Copy(
+            vault,
+            state,
+            verified_at=NOW if verified else None,
+            lock_mode=lock[0],
+            locked_until=NOW + timedelta(hours=lock[1]) if lock[0] else None,
+            damaged=flaw == "damaged",
+            gone=flaw == "gone",
+        ),
         st.sampled_from([*DOMAINS, "elsewhere"]),
         st.sampled_from(CopyState),
         st.booleans(),
+        st.tuples(st.sampled_from([None, *LockMode]), st.integers(-3, 3)),
+        st.sampled_from(["", "", "", "damaged", "gone"]),
     ),
     max_size=4,
     unique_by=lambda copy: copy.vault,
@@ -244,6 +256,10 @@ _many = st.lists(
 )
 
 
+def _holds(copy: Copy) -> bool:
+    return copy.lock_mode == "compliance" and copy.locked_until is not None and copy.locked_until > NOW
+
+
 @given(_many, st.sampled_from(FailureLevel))
 def test_never_better_than_the_truth(points: list[RecoveryPoint], where: FailureLevel) -> None:
     truth = [
@@ -254,7 +270,9 @@ def test_never_better_than_the_truth(points: list[RecoveryPoint], where: Failure
         and p.resource == "orders"
         and p.cut_at <= NOW + timedelta(minutes=5)
         and copy.state in ("usable", "expiring")
-        and copy.vault in LEFT[where]
+        and not copy.damaged
+        and not copy.gone
+        and (copy.vault in LEFT[where] or (where is TAMPERING and copy.vault in DOMAINS and _holds(copy)))
     ]
     found = level(where, *points)
     assert found.rpo_attained == min(truth, default=None)
@@ -271,3 +289,94 @@ def test_an_empty_selection_attains_nothing_and_says_what_is_left_of_before() ->
     assert "selection is empty" in found.why
     assert "gcs-eu" in found.why
     assert status(policy(promised), catalogue, places, NOW, empty=frozenset({"other"})).levels[REGION].rpo_met
+
+
+# --- tampering -----------------------------------------------------------------------------------------------------
+
+
+_TWO_DAYS = timedelta(days=2)
+
+
+def locked(vault: str, left: timedelta = _TWO_DAYS, mode: LockMode | None = LockMode.COMPLIANCE, **more: Any) -> Copy:
+    return Copy(vault, CopyState.USABLE, locked_until=NOW + left, lock_mode=mode, **more)
+
+
+def tampering(
+    *points: RecoveryPoint,
+    locking: tuple[str, ...] = ("gcs-eu",),
+    never_read: tuple[str, ...] = (),
+    drills: tuple[Drilled, ...] = (),
+) -> Standing:
+    promised = orders(objectives={TAMPERING: Objective(rpo=hours(24), rto=hours(1))})
+    places = Places(DOMAINS, frozenset(never_read), frozenset(locking))
+    return status(policy(promised), Catalogue("shop", points, drills), places, NOW).levels[TAMPERING]
+
+
+def test_what_survives_tampering_is_the_newest_copy_whose_lock_holds() -> None:
+    found = tampering(
+        point("new", hours(1), usable("gcs-eu"), usable("s3-west")),
+        point("locked", hours(5), locked("gcs-eu", verified_at=NOW), locked("prod.us-east-1", hours(7))),
+        point("old", hours(9), locked("gcs-eu")),
+    )
+    assert (found.rpo_attained, found.rpo_verified, found.rpo_met) == (hours(5), hours(5), True)
+    assert found.why == ("orders: newest locked copy in gcs-eu, prod.us-east-1, locked until 2026-11-22T12:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("copy", "why"),
+    [
+        (locked("gcs-eu", timedelta()), "the locks in gcs-eu have run out"),
+        (locked("gcs-eu", -hours(1)), "the locks in gcs-eu have run out"),
+        (
+            locked("gcs-eu", mode=LockMode.GOVERNANCE),
+            "locks in gcs-eu are of governance mode: an administrator can bypass them",
+        ),
+        (usable("gcs-eu"), "no lock of a copy in gcs-eu was read back yet"),
+        (
+            Copy("gcs-eu", CopyState.USABLE, lock_mode=LockMode.GOVERNANCE),
+            "the copies in gcs-eu have no lock",
+        ),
+        (usable("s3-west"), "no usable copy yet in gcs-eu"),
+        (Copy("gcs-eu", CopyState.FAILED, locked_until=NOW + hours(9), lock_mode=LockMode.COMPLIANCE), "no usable"),
+    ],
+    ids=["ends now", "over", "governance", "not read back", "none", "elsewhere", "failed"],
+)
+def test_a_lock_that_does_not_hold_survives_nothing_and_says_why(copy: Copy, why: str) -> None:
+    found = tampering(point("p", hours(1), copy))
+    assert (found.rpo_attained, found.rpo_met, found.known) == (None, False, True)
+    assert why in found.why
+
+
+def test_a_mode_that_nobody_knows_is_no_lock() -> None:
+    assert tampering(point("p", hours(1), locked("gcs-eu", mode=None))).rpo_attained is None
+
+
+def test_without_any_lock_it_is_known_that_nothing_survives_and_an_unread_one_is_not_known() -> None:
+    found = tampering(point("p", hours(1), usable("gcs-eu")), locking=(), never_read=("gcs-eu",))
+    assert (found.known, found.rpo_met) == (True, False)
+    assert "no vault that it uses has a lock" in found.why
+    unread = tampering(never_read=("gcs-eu",))
+    assert (unread.known, unread.rpo_met) == (False, None)
+    assert "gcs-eu could not be read yet" in unread.why
+
+
+def test_the_restore_time_after_tampering_is_that_of_a_vault_with_a_locked_copy() -> None:
+    drills = tuple(
+        Drilled("orders", vault, "p", NOW, NOW, True, {"total": seconds})
+        for vault, seconds in (("gcs-eu", 600), ("s3-west", 30))
+    )
+    found = tampering(point("p", hours(1), locked("gcs-eu"), usable("s3-west")), drills=drills)
+    assert (found.rto_attained, found.rto_met) == (timedelta(seconds=600), True)
+
+
+@pytest.mark.parametrize("flaw", [{"damaged": True}, {"gone": True}, {"state": CopyState.UNSIGNED}])
+def test_a_damaged_gone_or_unsigned_copy_counts_nowhere_and_an_expiring_one_everywhere(flaw: dict[str, Any]) -> None:
+    whole = locked("gcs-eu", verified_at=NOW)
+    expiring = replace(whole, state=CopyState.EXPIRING, marked_at=NOW, expiring_since=NOW)
+    for where in (PROVIDER, TAMPERING):
+        assert level(where, point("p", hours(1), expiring)).rpo_attained == hours(1)
+        broken = level(where, point("p", hours(1), replace(expiring, **flaw)))
+        assert (broken.rpo_attained, broken.rpo_verified) == (None, None)
+    places = Places(DOMAINS)
+    catalogue = Catalogue("shop", (point("p", hours(1), replace(expiring, **flaw)),))
+    assert status(policy(), catalogue, places, NOW).resources[0].newest_cut_at is None

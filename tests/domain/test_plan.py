@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from passes import AWAY, HOME, OFF
 from planning import (
     FAILED,
+    FREE,
     NOW,
     PENDING,
     SLOT,
@@ -21,6 +22,7 @@ from planning import (
     data,
     dumped,
     hours,
+    marks,
     only,
     orders,
     planned,
@@ -28,11 +30,27 @@ from planning import (
     point_id,
     recorded,
     seen,
+    series,
     slot,
+    taken,
     the_cut,
+    why,
 )
 
-from drorch.domain.action import EXECUTABLE, Action, Copy, Cut, Drill, Expire, Hold, Keep, Settling, Ship
+from drorch.domain.action import (
+    EXECUTABLE,
+    Action,
+    Copy,
+    Cut,
+    Drill,
+    Expire,
+    Hold,
+    Keep,
+    Mark,
+    Settling,
+    Ship,
+    deletions,
+)
 from drorch.domain.catalogue import Catalogue, Drilled
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState, Member, Oddity, RecoveryPoint
@@ -247,39 +265,43 @@ def test_the_newest_plausible_point_of_that_vault_is_drilled() -> None:
 # --- retention -----------------------------------------------------------------------------------------------------
 
 
-def test_only_keep_expire_and_hold_speak_of_deletion() -> None:
-    points = [point(slot(n), dumped(OFF), dumped(WEST), of="orders") for n in range(9)]
+def test_what_no_rule_keeps_is_marked_first_the_oldest_first() -> None:
+    points = series(9, OFF, WEST)
     found = planned(seen(*points), orders())
-    assert not only(found, *EXECUTABLE)
+    assert {(type(a), a.into) for a in only(found, *EXECUTABLE) if isinstance(a, Mark)} == {(Mark, (OFF,))}
+    assert only(found, *EXECUTABLE) == only(found, Mark), "and nothing is deleted"
     for vault in (OFF, WEST):
         assert [a.point for a in only(found, Keep) if a.vault == vault] == [p.id for p in points[:3]]
-        assert [a.point for a in only(found, Expire) if a.vault == vault] == [p.id for p in points[3:]]
+        assert marks(found, vault=vault) == [p.id for p in reversed(points[3:])]
 
 
 def test_nothing_is_let_go_on_an_incomplete_view_or_under_an_invalid_policy() -> None:
-    points = [point(slot(n), dumped(OFF), dumped(WEST), of="orders") for n in range(9)]
-    found = planned(seen(*points, unread={OFF: "timeout"}), orders())
-    assert {action.vault for action in only(found, Expire)} == {WEST}
+    points = series(9, OFF, WEST)
+    found = planned(seen(*points, unread={OFF: "timeout"}, object_vaults=(OFF, WEST)), orders())
+    assert {vault for vault, _ in taken(found)} == {WEST}
     stale = planned(seen(*points, stale=True), orders())
-    assert not only(stale, Expire, Keep) and len(only(stale, Hold)) == 2
+    assert not only(stale, *EXECUTABLE, Keep) and len(only(stale, Hold)) == 2
 
 
 def test_the_source_of_a_pending_copy_stays() -> None:
     points = [point(slot(n), recorded(HOME), recorded(AWAY, PENDING if n == 8 else USABLE)) for n in range(9)]
     found = planned(seen(*points))
-    assert points[8].id not in {action.point for action in only(found, Expire) if action.vault == HOME}
-    assert points[7].id in {action.point for action in only(found, Expire) if action.vault == HOME}
+    assert points[8].id not in marks(found, vault=HOME)
+    assert points[7].id in marks(found, vault=HOME)
+    assert why(found, HOME, points[8].id) == f"source of the pending copy to {AWAY}"
 
 
 def test_of_two_points_of_one_slot_the_earliest_is_kept_where_it_lies_the_other_where_it_is_all_there_is() -> None:
-    first = point(SLOT, dumped(OFF), of="orders")
-    second = point(SLOT, dumped(OFF), dumped(WEST), of="orders", attempt=2, late=timedelta(minutes=9))
-    found = planned(seen(first, second), orders(floor=1))
-    verdicts = {(a.vault, a.point): type(a) for a in only(found, Keep, Expire)}
-    assert verdicts == {(OFF, first.id): Keep, (OFF, second.id): Expire, (WEST, second.id): Keep}
+    first = point(slot(1), dumped(OFF), of="orders")
+    second = point(slot(1), dumped(OFF), dumped(WEST), of="orders", attempt=2, late=timedelta(minutes=9))
+    newest = point(SLOT, dumped(OFF), dumped(WEST), of="orders")
+    of = orders(floor=1)
+    found = planned(seen(first, second, newest, brake=FREE), of)
+    verdicts = {(a.vault, a.point): type(a) for a in only(found, Keep, Mark) if a.point != newest.id}
+    assert verdicts == {(OFF, first.id): Keep, (OFF, second.id): Mark, (WEST, second.id): Keep}
     assert [(a.vault, a.point) for a in only(found, Ship)] == [(WEST, first.id)]
-    lost = planned(seen(first, second, unread={OFF: "gone"}), orders(floor=1))
-    assert [type(a) for a in only(lost, Keep, Expire)] == [Keep]
+    lost = planned(seen(first, second, newest, unread={OFF: "gone"}, object_vaults=(OFF, WEST)), of)
+    assert [type(a) for a in only(lost, Keep, Mark, Expire)] == [Keep, Keep]
 
 
 def test_a_duplicate_is_not_brought_anywhere_unless_the_other_one_cannot_be_read() -> None:
@@ -367,16 +389,24 @@ def _nothing_rash(found: list[Action], points: list[RecoveryPoint], unread: dict
     assert not (filled and only(found, Cut))
     assert len({action.key for action in found if isinstance(action, EXECUTABLE)}) == len(only(found, *EXECUTABLE))
     assert not [a for a in only(found, *EXECUTABLE) if a.vault in unread]
-    for vault in {action.vault for action in only(found, Expire)}:
+    for vault in {vault for vault, _ in deletions(found)}:
         assert vault not in unread
-        gone = {action.point for action in only(found, Expire) if action.vault == vault}
+        gone = {name for where, name in deletions(found) if where == vault}
         usable = [p for p in points if (c := p.copy_in(vault)) is not None and c.usable]
         assert not [p for p in usable if p.pinned and p.id in gone]
         left = [p for p in usable if p.id not in gone]
         slots = {p.slot for p in usable if not p.manual}
         assert len(left) >= min(floor, len(slots))
-        kept_slots = [p.slot for p in left if not p.manual and not p.pinned]
-        assert len(kept_slots) == len(set(kept_slots)), "one kept point per slot"
+        _one_of_each_slot(found, vault, [p for p in usable if not p.manual])
+
+
+def _one_of_each_slot(found: list[Action], vault: str, usable: list[RecoveryPoint]) -> None:
+    """What the rules keep is the earliest of its slot; another one stays for another reason only."""
+    first = {p.slot: p.id for p in sorted(usable, key=lambda p: (p.cut_at or NOW, p.id), reverse=True)}
+    for p in usable:
+        reasons = [a.reason for a in found if isinstance(a, Keep) and (a.vault, a.point) == (vault, p.id)]
+        if p.id != first[p.slot]:
+            assert not [reason for reason in reasons if "last" in reason.split(";")[0] or "floor" in reason]
 
 
 def test_a_host_that_cannot_open_dumps_plans_no_drill() -> None:

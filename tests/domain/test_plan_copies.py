@@ -27,7 +27,7 @@ from planning import (
     the_cut,
 )
 
-from drorch.domain.action import EXECUTABLE, Copy, Hold, Keep, Replicate, Ship, WriteRecord
+from drorch.domain.action import EXECUTABLE, Copy, Hold, Keep, Repair, Replicate, Ship, WriteRecord
 from drorch.domain.catalogue import Scattered
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState
@@ -113,10 +113,11 @@ def test_an_unsigned_copy_has_nothing_written_beside_it() -> None:
     assert not only(found, *EXECUTABLE) and alarms(found) == ["unsigned"]
 
 
-def test_a_damaged_copy_is_never_written_over() -> None:
+def test_a_damaged_copy_is_repaired_and_never_shipped_again() -> None:
     made = point(SLOT, dumped(OFF), dumped(WEST, FAILED, why="data is missing"), of="orders")
     found = planned(seen(made), orders())
-    assert not only(found, *EXECUTABLE) and alarms(found) == ["copy-damaged"]
+    reason = "its copy is damaged (data is missing); gcs-eu has a good one"
+    assert only(found, *EXECUTABLE) == [Repair("shop", "orders", WEST, made.id, reason, OFF)]
 
 
 def test_a_ship_waits_for_what_runs() -> None:

@@ -317,11 +317,8 @@ def test_one_error_has_its_place_its_message_and_its_hint(text: str, place: str,
 @pytest.mark.parametrize(
     ("text", "place", "name"),
     [
-        (changed("owner:", "retired: {since: 2026-01-01}\nowner:"), "3:1", "retired"),
-        (changed("owner:", "formerly: [old]\nowner:"), "3:1", "formerly"),
         (changed("    identifier", "    recovery: {}\n    identifier"), "12:5", "recovery"),
         (changed("    identifier", "    max_duration: 3h\n    identifier"), "12:5", "max_duration"),
-        (changed("    identifier", "    reach_back: 3h\n    identifier"), "12:5", "reach_back"),
         (changed("    identifier", "    window: night\n    identifier"), "12:5", "window"),
         (changed("    identifier", "    streams: []\n    identifier"), "12:5", "streams"),
         (changed("    identifier", "    audits: []\n    identifier"), "12:5", "audits"),

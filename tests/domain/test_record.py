@@ -60,6 +60,19 @@ RECORDS = {
     FOLDER + "marks/20261120T120005Z-expiring-gcs-eu.json": record(RecordType.MARK, mark="expiring", vault="gcs-eu"),
     FOLDER + "proofs/20261120T120005Z-gcs-eu.json": record(RecordType.PROOF, vault="gcs-eu", outcome="passed"),
     "drorch/v1/vault.json": compose(RecordType.VAULT, site="acme", at=AT, vault="gcs-eu"),
+    "drorch/v1/heads/shop/20261120T120005Z.json": compose(
+        RecordType.HEAD,
+        site="acme",
+        at=AT,
+        application="shop",
+        host="backup-1",
+        seq=3,
+        live={"gcs-eu": {"abcdefghij2345670000": "33" * 32}},
+        lost={"gcs-eu": {"klmnopqrst2345670000": "2026-11-01T00:00:00Z"}},
+    ),
+    f"drorch/v1/approvals/20261120T120005Z-{'ab' * 8}.json": compose(
+        RecordType.APPROVAL, site="acme", at=AT, digest="ab" * 32, deletions=[["gcs-eu", "abcdefghij2345670000"]]
+    ),
 }
 
 
@@ -102,7 +115,7 @@ def test_unknown_fields_are_ignored_and_kept(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"format": 2}, {"type": "rewrap"}, {"format": 9, "type": "manifest", "at": 12}, {"type": "head"}]
+    "change", [{"format": 2}, {"type": "rewrap"}, {"format": 9, "type": "manifest", "at": 12}, {"type": "journal"}]
 )
 def test_a_later_format_or_type_is_unsupported_whatever_else_it_says(change: dict[str, Any]) -> None:
     found = parse(canonical_bytes(parse_canonical(manifest().data) | change))
@@ -169,6 +182,46 @@ def test_a_mark_that_cannot_be_meant_is_damaged(content: dict[str, object]) -> N
 def test_a_native_record_without_its_members_or_vault_is_damaged(content: dict[str, object]) -> None:
     with pytest.raises(Damaged):
         record(RecordType.NATIVE, **content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"host": "", "seq": 1},
+        {"host": "backup-1"},
+        {"host": "backup-1", "seq": -1},
+        {"host": "backup-1", "seq": True},
+        {"host": "backup-1", "seq": 1, "live": ["gcs-eu"]},
+        {"host": "backup-1", "seq": 1, "live": {"gcs-eu": ["p"]}},
+        {"host": "backup-1", "seq": 1, "lost": {"gcs-eu": {"p": 5}}},
+        {"host": "backup-1", "seq": 1, "application": ""},
+        {"host": "backup-1", "seq": 1, "application": "../bank"},
+    ],
+)
+def test_a_head_that_cannot_be_meant_is_damaged(content: dict[str, object]) -> None:
+    body = {"format": 1, "type": "head", "site": "acme", "at": "2026-11-20T12:00:05Z", "application": "shop"}
+    assert parse(canonical_bytes(body | {"host": "backup-1", "seq": 0})).supported
+    with pytest.raises(Damaged):
+        parse(canonical_bytes(body | content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"digest": "ab", "deletions": []},
+        {"digest": "AB" * 32, "deletions": []},
+        {"digest": "ab" * 32 + "\n", "deletions": []},
+        {"digest": "../" + "ab" * 32, "deletions": []},
+        {"digest": "ab" * 32},
+        {"digest": "ab" * 32, "deletions": {"v": "p"}},
+        {"digest": "ab" * 32, "deletions": ["vp"]},
+        {"digest": "ab" * 32, "deletions": [["v", "p", "q"]]},
+        {"digest": "ab" * 32, "deletions": [["v", 1]]},
+    ],
+)
+def test_an_approval_that_cannot_be_meant_is_damaged(content: dict[str, object]) -> None:
+    with pytest.raises(Damaged):
+        compose(RecordType.APPROVAL, site="acme", at=AT, **content)
 
 
 def test_artefacts_come_back_as_they_were_signed() -> None:

@@ -177,6 +177,34 @@ class TestRefusals:
         assert choice.newer[0].why == "unsigned in gcs-eu"
 
 
+class TestSuspect:
+    def test_the_newest_is_taken_and_the_last_unsuspicious_one_is_named(self) -> None:
+        odd = replace(point("odd", 1), suspect="suspect beside point good: 3 of 9 tables are gone")
+        also = replace(point("also", 2), suspect="anybody's text")
+        choice = choose(point("old", 9), point("good", 5), odd, also)
+        assert (choice.point.id, choice.newer) == ("odd", ())
+        assert choice.notes == (
+            "point odd is suspect beside point good: 3 of 9 tables are gone; the last unsuspicious one is good, "
+            "as of 2026-11-20T07:00:00Z: --point good takes it",
+        )
+        assert choose(odd, also, point="also").notes == (
+            "point also is suspect: anybody's text; there is no unsuspicious one in these vaults",
+        )
+
+    def test_by_time_and_by_name_the_choice_is_as_it_was(self) -> None:
+        points = (point("old", 9), replace(point("odd", 5), suspect="x"), point("new", 1))
+        assert (choose(*points).point.id, choose(*points).notes) == ("new", ())
+        assert choose(*points, point="old").notes == ()
+        assert "unsuspicious one is new" in choose(*points, point="odd").notes[0]
+        at = choose(*points, at=NOW - 4 * HOUR)
+        assert at.point.id == "odd"
+        assert "unsuspicious one is old" in at.notes[0], "what is newer than the time that was asked for is no answer"
+
+    def test_an_unsuspicious_point_that_cannot_be_restored_is_not_named(self) -> None:
+        broken = point("broken", 5, copy_in("gcs-eu", NOW, CopyState.FAILED))
+        assert "there is no unsuspicious one" in choose(broken, replace(point("odd", 1), suspect="x")).notes[0]
+
+
 class TestImplausible:
     def test_a_cut_after_the_stores_own_time_is_never_taken_silently(self) -> None:
         ahead = point("ahead", -1, copy_in("gcs-eu", NOW - 3 * HOUR))

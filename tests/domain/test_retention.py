@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drorch.domain.policy import Keep
+from drorch.domain.policy import KEEP_NOTHING, Keep
 from drorch.domain.retention import FUTURE, Candidate, Verdict, keep
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -100,9 +100,20 @@ def test_the_reasons_say_which_rule_and_the_rest_why_not() -> None:
 
 def test_a_duplicate_is_never_what_is_kept_for_its_slot_nor_counted_for_the_floor() -> None:
     newest, older, oldest = candidates("2026-11-20T11:00", "2026-11-20T10:00", "2026-11-20T09:00")
+    points = [newest, replace(older, duplicate=True), oldest]
+    assert kept(Keep(last=2), points, floor=1) == [oldest.point, newest.point]
+    assert kept(Keep(last=1), points, floor=2) == [oldest.point, newest.point]
+    assert verdicts(Keep(last=1), points)[older.point].reasons == ("a duplicate: another point fills its slot",)
+
+
+def test_the_newest_point_of_a_vault_stays_a_duplicate_or_not_and_takes_nobodys_place() -> None:
+    newest, older, oldest = candidates("2026-11-20T11:00", "2026-11-20T10:00", "2026-11-20T09:00")
     points = [replace(newest, duplicate=True), older, oldest]
-    assert kept(Keep(last=1), points, floor=2) == [oldest.point, older.point]
-    assert verdicts(Keep(last=1), points)[newest.point].reasons == ("a duplicate: another point fills its slot",)
+    assert kept(Keep(last=1), points, floor=2) == [oldest.point, older.point, newest.point]
+    assert verdicts(Keep(last=1), points)[newest.point].reasons == (
+        "the newest usable point of a vault always stays, a duplicate or not",
+    )
+    assert verdicts(Keep(last=1), points)[older.point].reasons[0] == "last 1 of 1"
 
 
 def test_manual_points_fill_no_rule_and_live_their_own_time() -> None:
@@ -129,6 +140,87 @@ def test_a_point_of_the_future_is_kept_and_anchors_nothing() -> None:
 
 def test_a_clock_that_is_far_behind_lets_nothing_go() -> None:
     assert len(kept(Keep(last=1), HOURS, now=at("2020-01-01T00:00"))) == len(HOURS)
+
+
+def test_a_pin_and_a_use_are_told_and_keep_what_no_rule_keeps() -> None:
+    old = candidates("2025-01-01T12:00")[0]
+    for changes, reasons in (
+        ({"pinned": True}, ("pinned",)),
+        ({"held": "source of the pending copy to nas"}, ("source of the pending copy to nas",)),
+        ({"frozen": "point x after it is suspect"}, ("point x after it is suspect",)),
+        ({"pinned": True, "held": "a", "frozen": "b"}, ("pinned", "a", "b")),
+        ({}, ("no keep rule keeps it",)),
+    ):
+        found = verdicts(Keep(last=1), [*HOURS[:2], replace(old, **changes)])[old.point]  # type: ignore[arg-type]
+        assert (found.kept, found.reasons) == (bool(changes), reasons)
+
+
+def test_the_newest_verified_point_and_the_newest_proved_elsewhere_stay_and_none_older() -> None:
+    flags: list[dict[str, bool]] = [
+        {},
+        {"proved": True},
+        {"proved": True},
+        {"verified": True, "proved": True},
+        {"verified": True},
+    ]
+    points = [replace(c, **changes) for c, changes in zip(HOURS, flags, strict=False)]
+    found = verdicts(Keep(last=1), points)
+    assert [v.candidate.point for v in found.values() if v.kept] == [HOURS[n].point for n in (0, 1, 3)]
+    assert found[HOURS[1].point].reasons == ("the newest point that a drill from another vault has verified",)
+    assert found[HOURS[3].point].reasons == ("the newest point that a drill has verified",)
+
+
+def test_what_was_verified_here_is_not_told_twice() -> None:
+    points = [HOURS[0], replace(HOURS[1], verified=True, proved=True)]
+    assert verdicts(Keep(last=1), points)[HOURS[1].point].reasons == ("the newest point that a drill has verified",)
+
+
+def test_a_duplicate_that_was_verified_stays() -> None:
+    points = [HOURS[0], replace(HOURS[1], duplicate=True, verified=True), HOURS[2]]
+    assert kept(Keep(last=2), points) == [HOURS[2].point, HOURS[1].point, HOURS[0].point]
+
+
+def test_within_counts_back_from_the_newest_point_to_the_instant() -> None:
+    found = verdicts(Keep(within=timedelta(hours=3)), HOURS)
+    assert found["2026-11-20T08:00"].reasons == ("within 3h of the newest point",)
+    shorter = verdicts(Keep(within=timedelta(hours=3) - timedelta(seconds=1)), HOURS)
+    assert not shorter["2026-11-20T08:00"].kept
+    far = verdicts(Keep(within=timedelta(hours=3)), HOURS, now=NOW + timedelta(days=900))
+    assert far == found, "never from the present"
+
+
+def test_manual_points_and_duplicates_anchor_no_span_and_fill_no_bucket() -> None:
+    for odd in ({"manual": True}, {"duplicate": True}):
+        newest = replace(Candidate("newest", at("2026-11-20T11:30")), **odd)  # type: ignore[arg-type]
+        found = verdicts(Keep(last=1, hourly=1, within=timedelta(minutes=40)), [newest, *HOURS])
+        assert found["2026-11-20T11:00"].reasons[:2] == ("last 1 of 1", "newest of its hour, hourly 1 of 1")
+        assert found["2026-11-20T10:30"].reasons == ("within 40m of the newest point",)
+
+
+@pytest.mark.parametrize(("over", "kept_"), [(-1, True), (0, False)])
+def test_a_manual_point_lives_to_the_second(over: int, kept_: bool) -> None:
+    manual = Candidate("manual", NOW - TWO_WEEKS - timedelta(seconds=over), manual=True)
+    assert verdicts(Keep(last=1), [HOURS[0], manual])["manual"].kept is kept_
+
+
+@pytest.mark.parametrize(("ahead", "plausible"), [(0, True), (1, False)])
+def test_a_data_time_is_plausible_up_to_five_minutes_ahead(ahead: int, plausible: bool) -> None:
+    near = Candidate("near", NOW + timedelta(minutes=5, seconds=ahead))
+    found = verdicts(Keep(last=1), [near, *HOURS])
+    assert (found["near"].reasons[0] == "last 1 of 1") is plausible
+    assert found["2026-11-20T11:00"].kept is not plausible
+
+
+def test_a_floor_of_none_is_for_what_has_left_and_keeps_nothing() -> None:
+    newest = replace(HOURS[0], duplicate=True)
+    assert kept(KEEP_NOTHING, [newest, *HOURS[1:]], floor=0) == []
+    assert kept(KEEP_NOTHING, [newest, *HOURS[1:]], floor=1) == sorted([newest.point, HOURS[1].point])
+
+
+def test_the_floor_says_how_many_it_keeps() -> None:
+    found = verdicts(Keep(last=1), HOURS, floor=2)
+    assert found[HOURS[1].point].reasons == ("floor: the newest 2 usable points of a vault always stay",)
+    assert not found[HOURS[2].point].kept
 
 
 # --- for any points and any rules ----------------------------------------------------------------------------------

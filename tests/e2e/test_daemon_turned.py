@@ -18,8 +18,8 @@ from structlog.testing import capture_logs
 
 from drorch.app.locks import Locks
 from drorch.app.observe import World
+from drorch.app.passing import Finished, Pass
 from drorch.app.policies import InvalidPolicy, PolicySet
-from drorch.app.reconcile import Finished, Pass
 from drorch.daemon import LOCK, DaemonSettings, run_daemon, surroundings
 from drorch.daemon.publishing import Publisher, alarms_of
 from drorch.domain.action import Hold

@@ -1,4 +1,4 @@
-"""Nothing is deleted in this version: no code of the product asks a vault or a provider to."""
+"""Who may delete: few modules, and here they are named. No other one of the product can take anything away."""
 
 from __future__ import annotations
 
@@ -8,56 +8,62 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import pytest
 
-from drorch.domain.action import EXECUTABLE
+from drorch.domain.action import DELETING, EXECUTABLE
 
 PACKAGE = Path(__file__).parents[2] / "drorch"
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "demo" not in path.relative_to(PACKAGE).parts)
-MAY_DELETE = {
+
+ASK_A_STORE = {
+    "app/expiry.py",  # what has expired
+    "app/sweep.py",  # what nobody can need
+    "app/repair.py",  # what is damaged and is written again
     "app/store_clauses.py",  # what the check of a vault wrote itself
     "app/store_contract.py",
-    "stores/s3.py",  # the adapters' own `delete`, which nobody else calls, and the end of an upload
-    "stores/gcs/__init__.py",
-    "stores/gcs/session.py",  # gives an upload session up
-    "stores/directory.py",
-    "stores/memory.py",
-    "ports.py",
+    "app/store_history_clauses.py",
+    "app/store_lock_clauses.py",
 }
-ENDS_AN_UPLOAD = {"abort_multipart_upload", "delete_object", "DeleteObject"}
-WRITING = re.compile(r"^(delete|deregister|terminate|purge|remove_tags|reset|disable|schedule_key_deletion)_")
-
-
-def calls(path: Path) -> Iterator[tuple[str, int]]:
-    """The attributes that are called, and where."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            yield node.func.attr, node.lineno
-
-
-def strings(path: Path) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value, node.lineno
+"""The modules that may call `delete` or `abort_upload` of an ObjectStore; in `stores` the adapters do the work."""
+ASK_A_KIND = {("app/expiry.py", "kind"), ("app/carry.py", "self._expiry")}
+"""Who calls `expire`, and of what: of a kind of snapshot app.expiry alone; app.carry hands its action on to that."""
+AT_THE_PROVIDER = {
+    "kinds/ebs.py": {"delete_snapshot", "DeleteSnapshot"},
+    "kinds/rds_instance.py": {"delete_db_snapshot", "DeleteDBSnapshot"},
+    "stores/s3/": {"delete_object", "DeleteObject", "abort_multipart_upload", "AbortMultipartUpload"},
+}
+"""The operations of AWS that end something, by the module or package that may name them."""
+ENDING = re.compile(
+    r"^(delete|deregister|terminate|purge|remove|reset|disable|abort|cancel|unlock|schedule_key_deletion)(_|$)"
+)
 
 
 def name(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
 
-def test_no_module_asks_a_store_to_delete_but_the_check_of_a_vault() -> None:
-    deleting = {name(path) for path in SOURCES for called, _ in calls(path) if called in ("delete", "delete_blob")}
-    assert deleting <= MAY_DELETE
-    assert "app/store_contract.py" in deleting, "the search finds nothing any more"
+def passed_on(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Every attribute that is read, and of what, as it is written: a method may be handed on, and called elsewhere."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            yield node.attr, ast.unparse(node.value)
 
 
-def test_no_module_calls_a_deleting_operation_of_aws() -> None:
-    used = []
-    for path in SOURCES:
-        allowed = ENDS_AN_UPLOAD if name(path) == "stores/s3.py" else set()
-        found = [(called, line) for called, line in calls(path) if WRITING.match(called)]
-        found += [(text, line) for text, line in strings(path) if text in OPERATIONS]
-        used += [f"{name(path)}:{line}: {called}" for called, line in found if called not in allowed]
-    assert used == []
+def words(tree: ast.AST) -> set[str]:
+    """The attributes, and the words in texts that are no docstring: permissions, names of operations, of methods."""
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = {attribute for attribute, _ in passed_on(tree)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            found.update(re.findall(r"\w+", node.value))
+    return found
+
+
+def parsed() -> dict[str, ast.AST]:
+    return {name(path): ast.parse(path.read_text()) for path in SOURCES}
+
+
+TREES = parsed()
 
 
 def operations() -> frozenset[str]:
@@ -66,17 +72,89 @@ def operations() -> frozenset[str]:
     for service in ("ec2", "rds", "s3", "kms", "sts"):
         client = session.client(service, aws_access_key_id="x", aws_secret_access_key="y")
         mapping = client.meta.method_to_api_mapping
-        found |= {name for python, api in mapping.items() if WRITING.match(python) for name in (python, api)}
+        found |= {name for python, api in mapping.items() if ENDING.match(python) for name in (python, api)}
     return frozenset(found)
 
 
 OPERATIONS = operations()
 
 
-def test_the_deleting_operations_are_known() -> None:
+def deleting(trees: dict[str, ast.AST]) -> set[str]:
+    """The modules outside the adapters that ask a store to delete."""
+    asked = {"delete", "abort_upload", "delete_blob", "delete_blobs", "delete_objects"}
+    return {
+        module
+        for module, tree in trees.items()
+        if not module.startswith("stores/") and any(attribute in asked for attribute, _ in passed_on(tree))
+    }
+
+
+def expiring(trees: dict[str, ast.AST]) -> set[tuple[str, str]]:
+    return {
+        (module, of) for module, tree in trees.items() for attribute, of in passed_on(tree) if attribute == "expire"
+    }
+
+
+def ending(trees: dict[str, ast.AST]) -> set[str]:
+    """What names an operation of AWS that ends something, where it may not."""
+    found = set()
+    for module, tree in trees.items():
+        allowed = {word for place, given in AT_THE_PROVIDER.items() if module.startswith(place) for word in given}
+        found |= {f"{module}: {word}" for word in (words(tree) & OPERATIONS) - allowed}
+    return found
+
+
+def test_only_expiry_sweep_repair_and_the_check_of_a_vault_ask_a_store_to_delete() -> None:
+    assert deleting(TREES) <= ASK_A_STORE
+    assert {"app/expiry.py", "app/sweep.py", "app/store_contract.py"} <= deleting(TREES), "the search finds nothing"
+
+
+def test_only_expiry_asks_a_kind_of_snapshot_to_delete() -> None:
+    assert expiring(TREES) == ASK_A_KIND
+
+
+def test_only_the_adapters_name_an_operation_of_aws_that_ends_something_and_only_their_own() -> None:
+    assert ending(TREES) == set()
+
+
+def test_each_adapter_names_the_operation_that_deletes_what_it_makes() -> None:
+    assert {"delete_snapshot", "DeleteSnapshot"} <= words(TREES["kinds/ebs.py"])
+    assert {"delete_db_snapshot", "DeleteDBSnapshot"} <= words(TREES["kinds/rds_instance.py"])
+
+
+def test_the_ending_operations_are_known() -> None:
     wanted = {"delete_snapshot", "DeleteSnapshot", "delete_db_snapshot", "delete_object", "deregister_image"}
-    assert wanted <= OPERATIONS
+    assert wanted | {"unlock_snapshot", "schedule_key_deletion"} <= OPERATIONS
 
 
-def test_only_actions_that_delete_nothing_can_be_executed() -> None:
-    assert {kind.name for kind in EXECUTABLE} == {"cut", "copy", "ship", "record", "replicate", "drill"}
+def test_no_lock_is_ever_bypassed() -> None:
+    """A lock that the product can lift holds nothing against who holds the product's host."""
+    bypassing = {"BypassGovernanceRetention", "x-amz-bypass-governance-retention", "overrideUnlockedRetention"}
+    texts = {path: path.read_text() for path in SOURCES}
+    assert [name(path) for path, text in texts.items() if any(word in text for word in bypassing)] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("store.delete(path)", True),
+        ("run(store.delete)", True),
+        ("store.abort_upload(upload)", True),
+        ("kind.expire(account, region, native_id)", True),
+        ("client.delete_snapshot(SnapshotId=one)", True),
+        ("getattr(client, 'delete_db_snapshot')(one)", True),
+        ("PERMISSIONS = ('ec2:DeregisterImage',)", True),
+        ("client.unlock_snapshot(SnapshotId=one)", True),
+        ("store.read(path)", False),
+        ('"""DeleteSnapshot is never called here."""', False),
+    ],
+)
+def test_a_module_that_deletes_in_whatever_way_is_found(code: str, found: bool) -> None:
+    trees: dict[str, ast.AST] = {"app/other.py": ast.parse(code)}
+    assert bool(deleting(trees) or expiring(trees) or ending(trees)) is found
+
+
+def test_the_actions_that_can_be_executed_and_those_of_them_that_remove_something() -> None:
+    kinds = {"cut", "copy", "ship", "record", "replicate", "drill", "verify", "lock", "mark", "head"}
+    assert {kind.name for kind in DELETING} == {"expire", "sweep", "repair"}
+    assert {kind.name for kind in EXECUTABLE} == kinds | {"expire", "sweep", "repair"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,7 @@ def config() -> Config:
 @pytest.fixture(scope="module")
 def vocabulary(config: Config) -> Vocabulary:
     """What policies may name on the example's host."""
-    return adapters.vocabulary(
-        vaults={name: vault.domain for name, vault in config.vaults.items()},
-        accounts=frozenset(config.aws.accounts),
-        credentials={name: frozenset(entry.applications) for name, entry in config.credentials.items()},
-        defaults=config.defaults,
-    )
+    return adapters.vocabulary_of(config)
 
 
 def test_the_policies_of_the_example_lie_beside_it_wherever_it_is_copied_to(config: Config) -> None:
@@ -48,13 +44,19 @@ def test_every_policy_is_valid_on_the_examples_host_and_without_any(path: Path, 
 def test_the_examples_are_one_folder_of_policies(vocabulary: Vocabulary) -> None:
     found = load_policies(ROOT / "policies", vocabulary, {})
     assert found.findings == ()
-    assert [loaded.file for loaded in found.valid] == ["rds-instance.yaml", "shop.yaml", "postgres.yaml", "ebs.yaml"]
+    assert [loaded.file for loaded in found.valid] == [
+        "rds-instance.yaml",
+        "retired.yaml",
+        "shop.yaml",
+        "postgres.yaml",
+        "ebs.yaml",
+    ]
 
 
 def test_every_kind_has_a_policy_of_its_own_and_the_shop_has_them_all(vocabulary: Vocabulary) -> None:
     kinds = set(vocabulary.kinds)
-    assert {path.stem for path in POLICIES} == kinds | {"shop"}
-    for path in POLICIES:
+    assert {path.stem for path in POLICIES} == kinds | {"shop", "retired"}
+    for path in (path for path in POLICIES if path.stem != "retired"):
         policy, _ = check_file(path, vocabulary)
         assert policy is not None
         assert {resource.kind for resource in policy.resources} == (kinds if path.stem == "shop" else {path.stem})
@@ -65,9 +67,24 @@ def test_every_promise_of_the_examples_is_judged_and_kept(config: Config, vocabu
     for path in POLICIES:
         policy, _ = check_file(path, vocabulary)
         assert policy is not None
-        lines = feasibility(policy, vaults)
+        lines = feasibility(policy, vaults, locks=vocabulary.locks)
         assert lines
         assert all(line.feasible for line in lines), [str(line) for line in lines]
+
+
+def test_one_example_leaves_and_one_survives_tampering(config: Config, vocabulary: Vocabulary) -> None:
+    policies = {path.stem: check_file(path, vocabulary)[0] for path in POLICIES}
+    leaving = policies["retired"]
+    assert leaving is not None
+    assert leaving.retired is not None
+    assert leaving.formerly
+    assert [stem for stem, policy in policies.items() if policy is not None and policy.retired] == ["retired"]
+    tickets = policies["postgres"]
+    assert tickets is not None
+    (line,) = [line for line in feasibility(tickets, vocabulary.vaults, locks=vocabulary.locks) if line.lock]
+    assert (line.level, line.vault) == ("tampering", "s3-west")
+    assert config.brake.share == 20
+    assert config.grace == timedelta(days=3)
 
 
 def test_every_comment_stays_on_its_line() -> None:

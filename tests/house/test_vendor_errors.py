@@ -21,7 +21,7 @@ from botocore.parsers import ResponseParserError
 from botocore.retries.standard import ThrottledRetryableChecker
 from google.api_core.exceptions import GoogleAPICallError, from_http_status
 
-from drorch.aws import mapped
+from drorch.aws import code_of, mapped
 from drorch.aws.errors import _CODES
 from drorch.domain.errors import (
     AlreadyExists,
@@ -178,6 +178,8 @@ def test_every_throttling_code_that_botocore_knows_is_busy() -> None:
         ("ConcurrentSnapshotLimitExceeded", Busy),
         ("SnapshotQuotaExceeded", Busy),
         ("InvalidDBInstanceState", Unavailable),
+        ("InvalidDBSnapshotState", Unavailable),
+        ("InvalidSnapshot.InUse", Refused),
         ("ExpiredToken", Unavailable),
         ("RequestTimeTooSkewed", Unavailable),
         ("ConditionalRequestConflict", Unavailable),
@@ -200,6 +202,13 @@ def test_what_a_code_of_aws_means(code: str, kind: type[DrorchError]) -> None:
 def test_fault_of_the_service_leaves_a_changing_call_unknown(code: str, status: int) -> None:
     assert type(ours(answer(code, status))) is Unavailable
     assert type(ours(answer(code, status), mutates=True)) is OutcomeUnknown
+
+
+def test_code_of_the_service_stays_to_be_asked() -> None:
+    assert code_of(ours(answer("InvalidSnapshot.NotFound"))) == "InvalidSnapshot.NotFound"
+    assert code_of(ours(bare(botocore.exceptions.ReadTimeoutError))) == ""
+    assert code_of(ours_at_google(from_http_status(404, "x"))) == ""
+    assert code_of(NotFound("ours")) == ""
 
 
 def test_denied_names_the_permission() -> None:

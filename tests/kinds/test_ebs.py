@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from native_clouds import (
     ACCOUNT,
     AWAY,
@@ -23,7 +24,7 @@ from native_clouds import (
 from pydantic import ValidationError
 
 from drorch.aws import AwsAccount, AwsAccounts
-from drorch.domain.errors import Busy, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.errors import Busy, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.kinds.ebs import EbsSnapshots, Options, Select
 
@@ -272,7 +273,7 @@ def test_a_copy_under_a_key_that_is_not_there_fails_later_and_says_so(ebs_world:
     assert "key" in seen.why.lower()
 
 
-def test_a_snapshot_in_the_recycle_bin_counts_as_failed(ebs_world: EbsWorld) -> None:
+def test_a_snapshot_in_the_recycle_bin_is_neither_listed_nor_found(ebs_world: EbsWorld) -> None:
     ebs_world.source_with()
     cut(ebs_world)
     client = ebs_world.kind._accounts.client("ec2", ACCOUNT, HOME)
@@ -282,10 +283,75 @@ def test_a_snapshot_in_the_recycle_bin_counts_as_failed(ebs_world: EbsWorld) -> 
 
     client.meta.events.register("after-call.ec2.DescribeSnapshots", binned)
     try:
-        (seen,) = listed(ebs_world)
+        assert listed(ebs_world) == []
+        assert ebs_world.kind.find(ACCOUNT, HOME, POINT) == ()
     finally:
         client.meta.events.unregister("after-call.ec2.DescribeSnapshots", binned)
-    assert (seen.state, seen.why) == ("failed", "state recoverable")
+    assert len(listed(ebs_world)) == 1
+
+
+# --- deletions
+
+
+def answered(world: EbsWorld, status: int, code: str, message: str, native_id: str) -> DrorchError:
+    """What `expire` raises when EC2 answers so."""
+    client = world.kind._accounts.client("ec2", ACCOUNT, HOME)
+
+    def answer(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+        said = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        return AWSResponse("", status, {}, None), said
+
+    client.meta.events.register("before-call.ec2.DeleteSnapshot", answer)
+    try:
+        with pytest.raises(DrorchError) as raised:
+            world.kind.expire(ACCOUNT, HOME, native_id)
+    finally:
+        client.meta.events.unregister("before-call.ec2.DeleteSnapshot", answer)
+    return raised.value
+
+
+def test_a_snapshot_that_a_disabled_image_uses_stays(ebs_world: EbsWorld) -> None:
+    ebs_world.source_with()
+    made = cut(ebs_world)
+    ebs_world.finish()
+    image = ebs_world.use(made)
+    ebs_world.client("ec2").disable_image(ImageId=image)
+    with pytest.raises(Refused, match=image) as refused:
+        ebs_world.kind.expire(ACCOUNT, HOME, made.native_id)
+    assert "disabled" in refused.value.hint
+    assert len(listed(ebs_world)) == 1
+
+
+def test_members_of_a_set_go_one_by_one(ebs_world: EbsWorld) -> None:
+    instance_with(ebs_world, USER_TAGS, USER_TAGS)
+    ((first, second),) = cut_all(ebs_world)
+    ebs_world.finish()
+    ebs_world.kind.expire(ACCOUNT, HOME, first.native_id)
+    assert [snapshot.native_id for snapshot in listed(ebs_world)] == [second.native_id]
+
+
+def test_a_missing_right_to_delete_is_named(ebs_world: EbsWorld) -> None:
+    ebs_world.source_with()
+    made = cut(ebs_world)
+    told = "You are not authorized to perform: ec2:DeleteSnapshot on this resource"
+    refused = answered(ebs_world, 403, "UnauthorizedOperation", told, made.native_id)
+    assert isinstance(refused, Refused)
+    assert "ec2:DeleteSnapshot" in refused.hint
+
+
+def test_a_404_that_does_not_speak_of_the_snapshot_is_no_deletion(ebs_world: EbsWorld) -> None:
+    ebs_world.source_with()
+    made = cut(ebs_world)
+    assert isinstance(answered(ebs_world, 404, "404", "Not Found", made.native_id), NotFound)
+    assert len(listed(ebs_world)) == 1
+
+
+def test_a_throttled_deletion_is_busy_and_one_that_failed_within_is_unknown(ebs_world: EbsWorld) -> None:
+    ebs_world.source_with()
+    made = cut(ebs_world)
+    assert isinstance(answered(ebs_world, 503, "RequestLimitExceeded", "slower", made.native_id), Busy)
+    assert isinstance(answered(ebs_world, 500, "InternalError", "broken", made.native_id), OutcomeUnknown)
+    assert len(listed(ebs_world)) == 1
 
 
 def test_a_volume_attached_to_several_instances_is_in_the_set_of_the_first(ebs_world: EbsWorld) -> None:

@@ -81,6 +81,44 @@ def test_a_removed_snapshot_is_neither_listed_nor_found() -> None:
     assert world.kind.find(ACCOUNT, HOME, "point1") == ()
 
 
+def test_a_copy_whose_source_is_deleted_under_it_fails_and_says_why() -> None:
+    for named in (False, True):
+        world = MemoryWorld(named=named)
+        world.source_with()
+        first, second = usable_point(world, "point1"), usable_point(world, "point2")
+        for source in (first, second):
+            world.kind.copy(copy_order(source))
+        world.kind.expire(ACCOUNT, HOME, first.native_id)
+        world.finish()
+        shown = {copied.tags["drorch:point"]: (copied.state, copied.why) for copied in listed(world, AWAY)}
+        assert shown["point1"] == ("failed", "the source was deleted before its copy was complete")
+        assert shown["point2"] == ("usable", "")
+
+
+def test_a_copy_that_is_complete_outlives_its_source() -> None:
+    world = MemoryWorld(named=False)
+    world.source_with()
+    source = usable_point(world, "point1")
+    world.kind.copy(copy_order(source))
+    world.finish()
+    world.kind.expire(ACCOUNT, HOME, source.native_id)
+    world.finish()
+    assert [copied.state for copied in listed(world, AWAY)] == ["usable"]
+
+
+def test_a_protected_snapshot_is_refused_with_the_reason_until_it_is_free() -> None:
+    world = MemoryWorld(named=False)
+    world.source_with()
+    held = usable_point(world, "point1")
+    world.cloud.protect(held, "locked until 2027")
+    with pytest.raises(Refused, match="locked until 2027"):
+        world.kind.expire(ACCOUNT, HOME, held.native_id)
+    assert len(listed(world)) == 1
+    world.cloud.protect(held, "")
+    world.kind.expire(ACCOUNT, HOME, held.native_id)
+    assert listed(world) == []
+
+
 def test_a_lost_region_keeps_what_it_held() -> None:
     world = MemoryWorld(named=False)
     world.source_with()

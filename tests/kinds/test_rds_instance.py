@@ -22,7 +22,16 @@ from native_clouds import (
 from pydantic import ValidationError
 
 from drorch.domain.canonical import canonical_bytes
-from drorch.domain.errors import AlreadyExists, Busy, NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.errors import (
+    AlreadyExists,
+    Busy,
+    DrorchError,
+    NotFound,
+    NotInThisVersion,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+)
 from drorch.domain.native import Source
 from drorch.kinds.rds_instance import Options
 
@@ -167,6 +176,66 @@ def test_a_refusal_about_the_option_group_says_what_is_missing(rds_world: RdsWor
         client.meta.events.unregister("before-call.rds.CopyDBSnapshot", refusal)
     assert "option group" in refused.value.hint
     assert AWAY in refused.value.hint
+
+
+# --- deletions
+
+
+def in_the_wrong_state(world: RdsWorld, native_id: str) -> DrorchError:
+    """What `expire` raises when RDS says that the snapshot is in a state in which it does not go."""
+    client = world.kind._accounts.client("rds", ACCOUNT, HOME)
+
+    def answer(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+        return AWSResponse("", 400, {}, None), {
+            "Error": {"Code": "InvalidDBSnapshotState", "Message": "another service manages it"},
+            "ResponseMetadata": {"HTTPStatusCode": 400},
+        }
+
+    client.meta.events.register("before-call.rds.DeleteDBSnapshot", answer)
+    try:
+        with pytest.raises(DrorchError) as raised:
+            world.kind.expire(ACCOUNT, HOME, native_id)
+    finally:
+        client.meta.events.unregister("before-call.rds.DeleteDBSnapshot", answer)
+    return raised.value
+
+
+def test_a_snapshot_at_rest_that_rds_does_not_let_go_is_refused_with_a_hint(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    made = cut(rds_world)
+    rds_world.finish()
+    refused = in_the_wrong_state(rds_world, made.native_id)
+    assert isinstance(refused, Refused)
+    assert "AWS Backup" in refused.hint
+    assert (refused.resource, refused.vault) == (made.native_id, f"{ACCOUNT}.{HOME}")
+    assert "another service manages it" in refused.cause
+    assert len(listed(rds_world)) == 1
+
+
+def test_a_snapshot_in_the_making_or_gone_meanwhile_is_asked_for_later(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    made = cut(rds_world)
+    for native_id in (made.native_id, "drorch-gone"):
+        assert isinstance(in_the_wrong_state(rds_world, native_id), Unavailable)
+
+
+def test_a_region_lost_before_the_second_look_leaves_the_deletion_for_later(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    made = cut(rds_world)
+    rds_world.finish()
+    rds_world.aws.fail_next("DescribeDBSnapshots", "before")
+    assert isinstance(in_the_wrong_state(rds_world, made.native_id), Unavailable)
+
+
+def test_a_copy_whose_source_is_deleted_under_it_fails_and_never_becomes_usable(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    cut(rds_world)
+    rds_world.finish()
+    (source,) = listed(rds_world)
+    rds_world.kind.copy(copy_order(source))
+    rds_world.kind.expire(ACCOUNT, HOME, source.native_id)
+    rds_world.finish()
+    assert [snapshot.state for snapshot in listed(rds_world, AWAY)] == ["failed"]
 
 
 def test_a_snapshot_under_the_points_identifier_is_found_even_without_tags(rds_world: RdsWorld) -> None:

@@ -16,6 +16,7 @@ from drorch import __version__
 from drorch.aws import AMBIENT, AwsAccount, AwsAccounts, _timestamp, mapped, regions
 from drorch.demo.aws import EmbeddedAws
 from drorch.domain.errors import Refused, Unavailable
+from drorch.kinds.ebs import EbsSnapshots
 
 HOME, SECOND, THIRD = clouds.REGIONS
 MINE = "123456789012"
@@ -185,6 +186,59 @@ def test_identity_that_cannot_be_asked_in_a_lost_region_blocks_nothing_and_is_as
     assert accounts.client("ec2", "prod", SECOND).meta.region_name == SECOND
     with pytest.raises(Refused, match="belong to account"):
         accounts.client("ec2", "prod", HOME)
+
+
+def told(accounts: AwsAccounts, headers: dict[str, str]) -> datetime:
+    """What `now` makes of a reply with these headers."""
+    client = accounts.client("sts", "prod", HOME)
+
+    def rewrite(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["ResponseMetadata"]["HTTPHeaders"] = headers
+
+    client.meta.events.register("after-call.sts.GetCallerIdentity", rewrite)
+    try:
+        return accounts.now("prod", HOME)
+    finally:
+        client.meta.events.unregister("after-call.sts.GetCallerIdentity", rewrite)
+
+
+def test_now_is_what_the_reply_says_and_not_what_this_host_believes(aws: EmbeddedAws, accounts: AwsAccounts) -> None:
+    assert told(accounts, {"date": "Fri, 20 Nov 2020 09:15:00 GMT"}) == datetime(2020, 11, 20, 9, 15, tzinfo=UTC)
+
+
+def test_now_is_asked_anew_each_time_in_the_region_that_it_is_of(aws: EmbeddedAws, accounts: AwsAccounts) -> None:
+    for _ in range(3):
+        accounts.now(AMBIENT, SECOND)
+    assert {call: count for call, count in aws.calls.items() if call[0] == "sts"} == {
+        ("sts", "GetCallerIdentity", SECOND): 3
+    }
+
+
+@pytest.mark.parametrize("headers", [{}, {"date": "yesterday"}])
+def test_reply_without_a_time_is_no_clock(aws: EmbeddedAws, accounts: AwsAccounts, headers: dict[str, str]) -> None:
+    with pytest.raises(Unavailable, match="time") as raised:
+        told(accounts, headers)
+    assert raised.value.vault == f"prod.{HOME}"
+
+
+def test_now_of_a_lost_region_is_unavailable(aws: EmbeddedAws) -> None:
+    accounts = AwsAccounts({"prod": AwsAccount()}, attempts=1)
+    aws.lose_region(SECOND)
+    with pytest.raises(Unavailable) as raised:
+        accounts.now("prod", SECOND)
+    assert raised.value.vault == f"prod.{SECOND}"
+
+
+def test_deletion_whose_reply_is_lost_is_repeated_and_finds_it_gone(
+    aws: EmbeddedAws, accounts: AwsAccounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    ec2 = clouds.client(aws, "ec2")
+    made = ec2.create_snapshot(VolumeId=clouds.volume(aws))["SnapshotId"]
+    aws.fail_next("DeleteSnapshot", "after")
+    EbsSnapshots(accounts).expire("prod", HOME, made)
+    assert aws.calls["ec2", "DeleteSnapshot", HOME] == 2
+    assert ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
 
 
 def test_closed_accounts_make_new_clients(aws: EmbeddedAws, accounts: AwsAccounts) -> None:

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from passes import AWAY, HOME, NOW, OFF, copy, cut, drilled, hours, native_copy, planned, point, policy, resource
+from passes import (
+    AWAY,
+    HOME,
+    NOW,
+    OFF,
+    HandClock,
+    HandReconciler,
+    copy,
+    cut,
+    drilled,
+    hours,
+    native_copy,
+    passed,
+    planned,
+    point,
+    policy,
+    resource,
+)
 
-from drorch.domain.action import Action, Hold, Ship
-from drorch.domain.catalogue import Catalogue
+from drorch.daemon.publishing import Publisher
+from drorch.domain.action import Action, Braked, Hold, Ship
+from drorch.domain.catalogue import Catalogue, Head
 from drorch.domain.errors import Unavailable
-from drorch.domain.model import Copy, CopyState, RecoveryPoint
+from drorch.domain.model import Copy, CopyState, LockMode, Oddity, RecoveryPoint
+from drorch.domain.plan_care import TURNS
 from drorch.telemetry.exposition import Family, exposition, write_page
 from drorch.telemetry.metrics import ApplicationFacts, Facts, render
 
@@ -35,11 +54,14 @@ def page(
     actions: tuple[Action, ...] = (),
     never_read: frozenset[str] = frozenset(),
     later: timedelta = timedelta(),
+    unread: dict[str, str] | None = None,
+    turns: dict[tuple[str, str], dict[int, datetime]] | None = None,
+    known: dict[str, object] | None = None,
     **more: object,
 ) -> dict[str, float]:
-    seen = Catalogue("shop", points, drills)  # type: ignore[arg-type]
+    seen = Catalogue("shop", points, drills, **(known or {}))  # type: ignore[arg-type]
     plan = planned(catalogue=seen, actions=actions, never_read=never_read)
-    application = ApplicationFacts(plan.policy, plan.catalogue, plan.status, plan.actions)
+    application = ApplicationFacts(plan.policy, plan.catalogue, plan.status, plan.actions, unread or {}, turns)
     facts = Facts(at=NOW, version="1.2.3", applications=(application,), never_read=never_read, **more)  # type: ignore[arg-type]
     return samples(render(facts, NOW + later))
 
@@ -157,6 +179,78 @@ def test_holds_are_counted_by_class_and_copies_by_where_they_queue() -> None:
     assert found['copy_queue_depth{service="ec2",region="us-west-2"}'] == 2
 
 
+# --- what guards deletion ------------------------------------------------------------------------------------------
+
+
+def head(**live: dict[str, str]) -> Head:
+    return Head(NOW, NOW, 1, "dr1", "", "", live, {}, frozenset({OFF}))
+
+
+def test_what_somebody_removed_is_counted_where_it_was_seen_to_be_gone() -> None:
+    was = head(**{OFF: {"p-orders": "x", "p-lost": "y", "p-too": "z"}, AWAY: {"p-data": "x"}})
+    found = page(native("p-data", 1, native_copy(HOME)), dump(), known={"head": was})
+    where = 'removed_copies{application="shop",vault="%s"}'
+    assert [found[where % vault] for vault in (HOME, AWAY, OFF)] == [0, 1, 2]
+    blind = page(dump(), known={"head": was}, unread={OFF: "timed out"})
+    assert where % OFF not in blind
+    assert blind[where % AWAY] == 1
+
+
+def test_what_somebody_wrote_over_is_counted_and_other_oddities_are_not() -> None:
+    odd = (Oddity(OFF, "x: written over", "orders", "p1", "tampering"), Oddity(OFF, "a stranger"))
+    found = page(dump(), known={"oddities": odd})
+    where = 'tampered_objects{application="shop",vault="%s"}'
+    assert (found[where % OFF], found[where % HOME]) == (1, 0)
+
+
+def test_suspect_points_count_until_they_are_cleared_or_gone() -> None:
+    odd = replace(dump("p2", 0.2), suspect="3 of 9 tables are gone")
+    broken = replace(dump("p3", 0.1, state=CopyState.FAILED), suspect="x")
+    where = 'suspect_points{application="shop",resource="%s"}'
+    found = page(native(), dump(), odd, broken)
+    assert (found[where % "orders"], found[where % "data"]) == (1, 0)
+    assert where % "orders" not in page(never_read=frozenset({OFF}))
+
+
+def test_the_age_of_the_last_reading_is_that_of_the_oldest_turn_and_absent_before_all_were_made() -> None:
+    all_turns = {turn: NOW - timedelta(days=TURNS - turn) for turn in range(TURNS)}
+    where = 'coverage_age_seconds{application="shop",resource="orders",vault="gcs-eu"}'
+    found = page(dump(), turns={("orders", OFF): all_turns}, later=hours(1))
+    assert found[where] == TURNS * 86400 + 3600
+    for some in (None, {}, {("orders", OFF): {1: NOW}}, {("orders", "other"): all_turns}):
+        assert where not in page(dump(), turns=some)
+
+
+def test_the_lock_is_that_of_the_newest_usable_copy() -> None:
+    until = {"locked_until": NOW + hours(48), "lock_mode": LockMode.COMPLIANCE}
+    where = 'locked_until_timestamp_seconds{application="shop",resource="orders",vault="gcs-eu"}'
+    broken = dump("p3", 0.1, state=CopyState.FAILED, locked_until=NOW)
+    assert page(dump(**until), broken)[where] == (NOW + hours(48)).timestamp()
+    assert where not in page(dump("p1", 2, **until), dump("p2", 1))
+
+
+def test_deletions_that_the_brake_holds_are_counted_per_vault() -> None:
+    held = tuple(Braked("shop", "orders", OFF, f"p{n}", "too many", "brake", "mark") for n in range(3))
+    found = page(native(), dump(), actions=(*held, Hold("shop", "orders", OFF, "p9", "waiting")))
+    where = 'deletions_held{application="shop",vault="%s"}'
+    assert (found[where % OFF], found[where % HOME]) == (3, 0)
+    assert found['holds{reason="brake"}'] == 3
+
+
+def test_the_daemon_publishes_what_its_pass_has_seen_of_all_this(tmp_path: Path) -> None:
+    held = Braked("shop", "orders", OFF, "p3", "too many", "brake", "mark")
+    plan = planned(catalogue=Catalogue("shop", (dump(),), head=head(**{OFF: {"p-lost": "x"}})), actions=(held,))
+    all_turns = dict.fromkeys(range(TURNS), NOW - hours(1))
+    observed = replace(plan.observed, turns={("orders", OFF): all_turns}, unread={OFF: "timed out"})
+    publisher = Publisher(tmp_path, "1.2.3", HandReconciler(HandClock()), NOW, monotonic=lambda: 0.0)
+    publisher.passed(passed(replace(plan, observed=observed)), 0.1, NOW)
+    found = samples(publisher.page)
+    assert found['coverage_age_seconds{application="shop",resource="orders",vault="gcs-eu"}'] == 3600
+    assert found['deletions_held{application="shop",vault="gcs-eu"}'] == 1
+    assert found['alarm{kind="brake"}'] == 1
+    assert not [name for name in found if name.startswith("removed_copies") and "gcs-eu" in name], "it was not read"
+
+
 def test_what_the_loop_knows_of_itself() -> None:
     found = page(
         policies={"shop": True, "blog": False},
@@ -186,10 +280,11 @@ def test_before_the_first_pass_only_the_version_is_known() -> None:
 def test_every_metric_of_the_contract_is_there_and_promtool_finds_nothing() -> None:
     plan = planned(
         policy(resources=[resource("data", "ebs"), resource("orders", "postgres")]),
-        Catalogue("shop", (native(), dump()), (drilled(NOW),)),
+        Catalogue("shop", (native(), dump(locked_until=NOW)), (drilled(NOW),)),
         (Hold("shop", "data", HOME, "", "gone", "member-gone"), copy()),
     )
-    application = ApplicationFacts(plan.policy, plan.catalogue, plan.status, plan.actions)
+    turns = {("orders", OFF): dict.fromkeys(range(TURNS), NOW)}
+    application = ApplicationFacts(plan.policy, plan.catalogue, plan.status, plan.actions, turns=turns)
     facts = Facts(
         NOW,
         "1.2.3",
@@ -211,7 +306,8 @@ def test_every_metric_of_the_contract_is_there_and_promtool_finds_nothing() -> N
         *("policy_valid", "points", "point_bytes", "newest_cut_timestamp_seconds", "next_due_timestamp_seconds"),
         *("last_attempt_timestamp_seconds", "drill_last_success_timestamp_seconds", "drill_duration_seconds"),
         *("actions_total", "holds", "pass_duration_seconds", "pass_last_end_timestamp_seconds"),
-        *("copy_queue_depth", "build_info"),
+        *("copy_queue_depth", "build_info", "removed_copies", "tampered_objects", "suspect_points"),
+        *("coverage_age_seconds", "locked_until_timestamp_seconds", "deletions_held"),
     }
     checked = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=30, check=False

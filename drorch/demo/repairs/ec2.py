@@ -6,10 +6,16 @@ import copy
 from typing import Any
 
 from moto.core.responses import ActionResult
-from moto.ec2.exceptions import EC2ClientError, InvalidParameterCombination, InvalidParameterDependency
+from moto.ec2.exceptions import (
+    EC2ClientError,
+    InvalidParameterCombination,
+    InvalidParameterDependency,
+    InvalidSnapshotInUse,
+)
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_block_store import EBSBackend, Snapshot
+from moto.ec2.responses.amis import AmisResponse
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 
@@ -119,6 +125,27 @@ def _copy_snapshot(self: Any) -> ActionResult:
         made.kms_key_id = key
         states.fail(made, "Given key ID is not accessible")
     return ActionResult({"SnapshotId": made.id, "Tags": made.tag_set})
+
+
+@around(AmisResponse, "register_image")
+def _register_image(original: Any, self: Any) -> Any:
+    """An image uses the snapshots that it was registered with; moto makes one of its own and forgets those."""
+    mappings = self._get_param("BlockDeviceMappings", [])
+    used = {mapping["Ebs"]["SnapshotId"] for mapping in mappings if mapping.get("Ebs", {}).get("SnapshotId")}
+    for snapshot_id in used:
+        self.ec2_backend.get_snapshot(snapshot_id)
+    reply = original(self)
+    self.ec2_backend.amis[reply.result["ImageId"]].used_snapshots = used
+    return reply
+
+
+@around(EBSBackend, "delete_snapshot")
+def _delete_snapshot(original: Any, self: Any, snapshot_id: str) -> Any:
+    """A snapshot that an image uses stays, a disabled image too (EC2 user guide, disable an AMI)."""
+    for image in self.amis.values():
+        if snapshot_id in getattr(image, "used_snapshots", ()):
+            raise InvalidSnapshotInUse(snapshot_id, image.id)
+    return original(self, snapshot_id)
 
 
 @instead_of(ElasticBlockStore, "describe_snapshots")

@@ -18,7 +18,7 @@ from moto.rds.exceptions import (
     KMSKeyNotAccessibleFault,
     RDSClientError,
 )
-from moto.rds.models import DBClusterSnapshot, DBInstance, DBSnapshot, RDSBackend
+from moto.rds.models import DBClusterSnapshot, DBInstance, DBSnapshot, RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
 
 from drorch.demo.repairs import states
@@ -149,8 +149,21 @@ def _copy_db_snapshot(
 
 
 @around(RDSBackend, "delete_db_snapshot")
-def _delete_db_snapshot(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-    gone = original(self, *args, **kwargs)
+def _delete_db_snapshot(original: Any, self: Any, db_snapshot_identifier: str) -> Any:
+    """Not while it is being made; a copy under way is ended by it, and one whose source goes fails, as it may on AWS.
+
+    "If the snapshot is being copied, the copy operation is terminated. The DB snapshot must be in the available state
+    to be deleted" (RDS API, DeleteDBSnapshot).
+    """
+    there = self.database_snapshots.get(db_snapshot_identifier)
+    if there and there.status == "creating" and not there.source_db_snapshot_identifier:
+        raise RDSClientError("InvalidDBSnapshotState", f"The snapshot {db_snapshot_identifier} is {there.status}")
+    gone = original(self, db_snapshot_identifier)
+    for backend in rds_backends[self.account_id].values():
+        copies: list[Any] = list(backend.database_snapshots.values())
+        for snapshot in copies:
+            if snapshot.source_db_snapshot_identifier == gone.arn and snapshot.status == "creating":
+                states.fail(snapshot, "The source snapshot was deleted")
     if databases and gone.database_name:
         databases.drop(gone.database_name)
     return gone

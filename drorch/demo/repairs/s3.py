@@ -1,7 +1,11 @@
-"""S3: wrong checksums are refused, and write-once stays write-once when two writers race.
+"""S3: wrong checksums are refused, write-once stays write-once when two writers race, and locks stay locks.
 
-moto stores an object whatever checksum came with it, and looks for an existing object without a lock.
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+moto stores an object whatever checksum came with it, and looks for an existing object without a lock. It loses the lock
+of a multipart upload and the bucket's default for one, lets anybody shorten a retention, and lists every unfinished
+upload at once, as begun in 2010.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html,
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html,
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html
 """
 
 from __future__ import annotations
@@ -12,17 +16,23 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 from awscrt import checksums  # type: ignore[import-untyped]
-from moto.s3.exceptions import S3ClientError
+from moto.core.responses import ActionResult
+from moto.core.utils import utcnow
+from moto.s3.exceptions import AccessDeniedByLock, LockNotEnabled, S3ClientError
+from moto.s3.models import FakeMultipart, S3Backend
 from moto.s3.responses import S3Response
 
-from drorch.demo.repairs.replacing import around
+from drorch.demo.repairs.replacing import around, instead_of
 
 _TRAILER = re.compile(rb"x-amz-checksum-(\w+):([A-Za-z0-9+/=]+)\s*$")
 _TRAILER_BYTES = 256
 _conditional = threading.Lock()
+_creating = threading.local()
+"""The lock that the request of this thread asks for: legal hold, mode, end."""
 
 
 def _big_endian(checksum: Callable[[bytes], int], length: int) -> Callable[[bytes], bytes]:
@@ -55,6 +65,98 @@ def _upload_part(original: Any, self: Any) -> Any:
 def _key_response_post(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     with _conditional:
         return original(self, *args, **kwargs)
+
+
+# --- locks ----------------------------------------------------------------------------------------------------------
+
+
+@around(S3Response, "_key_response_post")
+def _remember_lock(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """CreateMultipartUpload says how the object is to be locked; moto forgets it."""
+    bucket = self.backend.get_bucket(self.bucket_name)
+    # No default of the bucket here: it counts from the end of the upload.
+    _creating.lock = self._get_lock_details(bucket, lock_enabled=False)
+    if any(_creating.lock) and not bucket.object_lock_enabled:
+        raise LockNotEnabled
+    return original(self, *args, **kwargs)
+
+
+@around(S3Backend, "complete_multipart_upload")
+def _complete_multipart_upload(original: Any, self: Any, bucket_name: str, multipart_id: str, body: Any) -> Any:
+    bucket = self.get_bucket(bucket_name)
+    hold, mode, until = bucket.multiparts[multipart_id].lock
+    key = original(self, bucket_name, multipart_id, body)
+    if key is not None:
+        if mode is None and bucket.has_default_lock:
+            mode, until = bucket.default_lock_mode, bucket.default_retention()
+        key.lock_legal_status, key.lock_mode, key.lock_until = hold, mode, until
+    return key
+
+
+@around(S3Response, "put_object_retention")
+def _put_object_retention(original: Any, self: Any) -> Any:
+    """A retention in compliance mode only grows; one in governance mode too, unless the caller bypasses it."""
+    key = self.backend.get_object(self.bucket_name, self.parse_key_name(), version_id=self._get_param("versionId"))
+    bypassed = self.headers.get("x-amz-bypass-governance-retention", "").lower() == "true"
+    if key is not None and key.lock_until and key.is_locked(governance_bypass=bypassed):
+        mode, until = self._mode_until_from_body()
+        shorter = not until or _instant(until) < _instant(key.lock_until)
+        if shorter or (key.lock_mode == "COMPLIANCE" and mode != "COMPLIANCE"):
+            raise AccessDeniedByLock
+    return original(self)
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+# --- unfinished uploads -----------------------------------------------------------------------------------------------
+
+
+@around(FakeMultipart, "__init__")
+def _begin(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    original(self, *args, **kwargs)
+    self.initiated = utcnow()
+    self.lock = getattr(_creating, "lock", (None, None, None))
+
+
+@instead_of(S3Response, "list_multipart_uploads")
+def _list_multipart_uploads(self: Any) -> Any:
+    """By key and instant, in pages of at most ``max-uploads``."""
+
+    def asked(name: str, default: str = "") -> str:
+        return str((self.querystring.get(name) or [default])[0])
+
+    marker = (asked("key-marker"), asked("upload-id-marker"))
+    found = [
+        upload
+        for upload in self.backend.list_multipart_uploads(self.bucket_name).values()
+        if upload.key_name.startswith(asked("prefix"))
+    ]
+    found.sort(key=lambda upload: (upload.key_name, upload.initiated))
+    names = [(upload.key_name, upload.id) for upload in found]
+    start = names.index(marker) + 1 if marker in names else sum(name[0] <= marker[0] for name in names)
+    end = start + min(int(asked("max-uploads", "1000")), 1000)
+    result = {
+        "Bucket": self.bucket_name,
+        "KeyMarker": marker[0],
+        "UploadIdMarker": marker[1],
+        "MaxUploads": end - start,
+        "IsTruncated": end < len(found),
+        "Uploads": [
+            {
+                "Key": upload.key_name,
+                "UploadId": upload.id,
+                "StorageClass": "STANDARD",
+                "Initiated": upload.initiated.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+            }
+            for upload in found[start:end]
+        ],
+    }
+    if end < len(found):
+        result["NextKeyMarker"], result["NextUploadIdMarker"] = names[end - 1]
+    self.data["Action"] = "ListMultipartUploads"
+    return self.serialized(ActionResult(result))
 
 
 def _verify(response: Any) -> None:

@@ -3,7 +3,11 @@
 Write-once is `ifGenerationMatch=0` (https://cloud.google.com/storage/docs/request-preconditions). Each write carries a
 token in the object's metadata, so that after a lost reply a look tells our object from another's. Large objects go
 through a resumable upload, pushed in chunks (https://cloud.google.com/storage/docs/performing-resumable-uploads); the
-session belongs to its URL and ends by itself after a week. CRC-32C is compared in both directions.
+session belongs to its URL and ends by itself after a week: sessions cannot be listed. CRC-32C is compared in both
+directions.
+
+Every generation of an object is a version of it (https://cloud.google.com/storage/docs/object-versioning); GCS has no
+delete markers, a path without a live generation shows as one. Locks are object retention (`locks`).
 
 ``STORAGE_EMULATOR_HOST`` reaches an emulator, without credentials.
 """
@@ -11,22 +15,28 @@ session belongs to its URL and ends by itself after a week. CRC-32C is compared 
 from __future__ import annotations
 
 import base64
+import copy
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, suppress
-from datetime import UTC
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from itertools import groupby
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from drorch.domain import layout
 from drorch.domain.errors import AlreadyExists, Damaged, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
-from drorch.domain.model import FailureDomain
-from drorch.ports import ObjectInfo, StoreLimits, check_path
-from drorch.stores import Parts
+from drorch.domain.model import FailureDomain, ObjectLock
+from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
+from drorch.stores import StoreClock, lock_from
+from drorch.stores.gcs import locks
 from drorch.stores.gcs.errors import answered, mapped
 from drorch.stores.gcs.session import Session
+from drorch.stores.gcs.upload import GcsUpload, crc32c
 
 CHUNK = 1024 * 1024
 PAGE = 1000
@@ -37,6 +47,8 @@ TIMEOUT = (10, 60)
 PATIENCE = 60.0
 """Seconds for which one call is repeated while GCS fails or cannot be reached."""
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+_LOCKING_SCOPE = "https://www.googleapis.com/auth/devstorage.full_control"
+"""What objects.patch asks for (https://cloud.google.com/storage/docs/json_api/v1/objects/patch)."""
 _TOKEN = "drorch-write"  # noqa: S105  (the name of a metadata field)
 _BYTES = "application/octet-stream"
 
@@ -49,6 +61,7 @@ class Options(BaseModel):
     bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$")
     region: str = Field(min_length=1)
     prefix: str = ""
+    lock: LockRule | None = None
 
     @field_validator("prefix")
     @classmethod
@@ -73,20 +86,20 @@ def open_store(name: str, options: Options, *, patience: float = PATIENCE) -> Gc
 
     transport: Any = requests
     with mapped("gcs client", resource=options.bucket, vault=name):
-        credentials = _credentials()
+        credentials = _credentials(_SCOPE if options.lock is None else _LOCKING_SCOPE)
         client = Client(project=None, credentials=credentials)
         http = transport.AuthorizedSession(credentials)
-    return GcsStore(name, client, http, options.bucket, options.prefix, patience=patience)
+    return GcsStore(name, client, http, options.bucket, options.prefix, patience=patience, lock=options.lock)
 
 
-def _credentials() -> Any:
+def _credentials(scope: str) -> Any:
     import google.auth
     from google.auth import credentials
 
     kinds: Any = credentials
     if os.environ.get("STORAGE_EMULATOR_HOST"):
         return kinds.AnonymousCredentials()
-    return google.auth.default(scopes=[_SCOPE])[0]
+    return google.auth.default(scopes=[scope])[0]
 
 
 def from_url(url: str) -> Options:
@@ -102,13 +115,6 @@ def from_url(url: str) -> Options:
         raise Refused(f"{url!r} is not the address of a GCS bucket", cause=wrong, hint=shape) from error
 
 
-def _crc32c() -> Any:
-    import google_crc32c
-
-    library: Any = google_crc32c
-    return library.Checksum()
-
-
 class GcsStore:
     """An ObjectStore over a bucket. Safe for threads."""
 
@@ -122,6 +128,7 @@ class GcsStore:
         *,
         patience: float = PATIENCE,
         limits: StoreLimits | None = None,
+        lock: LockRule | None = None,
     ) -> None:
         from google.cloud.storage.retry import DEFAULT_RETRY
 
@@ -131,55 +138,62 @@ class GcsStore:
         self._client = client
         self._bucket = client.bucket(bucket)
         self._prefix = f"{prefix}/" if prefix else ""
-        self._media = (
-            os.environ.get("STORAGE_EMULATOR_HOST", "https://storage.googleapis.com")
-            + f"/download/storage/v1/b/{bucket}/o/"
-        )
+        host = os.environ.get("STORAGE_EMULATOR_HOST", "https://storage.googleapis.com")
+        self._media = f"{host}/download/storage/v1/b/{bucket}/o/"
+        self._objects = f"{host}/storage/v1/b/{bucket}/o"
+        self.lock = lock
+        self._lockable = layout.lockable
+        self._clock = StoreClock(self._ask_time)
         self._asked = {"timeout": TIMEOUT, "retry": DEFAULT_RETRY.with_timeout(patience)}
+
+    def now(self) -> datetime:
+        """The Date header of a listing of at most one object: whole seconds, cut off."""
+        return self._clock.now()
+
+    def reckoned(self) -> datetime:
+        """The present as far as the ends of locks need it: see `StoreClock`."""
+        return self._clock.reckoned()
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """objects.list, page by page."""
         check_path(prefix + "x", vault=self.vault)
-        with self.mapped("gcs objects.list", prefix):
-            found = self._client.list_blobs(
-                self._bucket,
-                prefix=self._prefix + prefix,
-                page_size=PAGE,
-                fields="items(name,size,timeCreated),nextPageToken",
-                **self._asked,
-            )
-        objects = iter(found)
-        while True:
-            try:
-                with self.mapped("gcs objects.list", prefix):
-                    blob = next(objects, None)
-            except NotFound as error:
-                raise self._no_bucket(error) from error
-            if blob is None:
-                return
+        for blob in self._blobs(prefix, "name,size,timeCreated"):
             yield ObjectInfo(blob.name.removeprefix(self._prefix), blob.size, blob.time_created.astimezone(UTC))
+
+    def history(self, prefix: str) -> Iterator[ObjectVersion]:
+        """objects.list with `versions`: every generation; after those of a path that has no live one, a marker."""
+        check_path(prefix + "x", vault=self.vault)
+        blobs = self._blobs(prefix, "name,size,timeCreated,timeDeleted,generation", versions=True)
+        for name, generations in groupby(blobs, key=lambda blob: blob.name):
+            path = name.removeprefix(self._prefix)
+            ordered = sorted(generations, key=lambda blob: blob.generation)
+            for blob in ordered:
+                made = blob.time_created.astimezone(UTC)
+                yield ObjectVersion(path, blob.size, made, str(blob.generation))
+            if (gone := ordered[-1].time_deleted) is not None:
+                yield ObjectVersion(path, 0, gone.astimezone(UTC), marker=True)
 
     def stat(self, path: str) -> ObjectInfo:
         """objects.get."""
         blob = self.facts(path)
         return ObjectInfo(path, blob.size, blob.time_created.astimezone(UTC))
 
-    def read(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def read(self, path: str, start: int = 0, length: int | None = None, *, version: str = "") -> Iterator[bytes]:
         """A streamed download; a broken connection is taken up again where it broke, on the same object only.
 
         An object read whole is compared with its CRC-32C: Damaged, after the last byte, when they differ.
         """
         check_path(path, vault=self.vault)
         if length == 0:
-            self._check_start(path, start, self.stat(path).size)
+            self._check_start(path, start, self.facts(path, version).size)
             return
         at, end = start, None if length is None else start + length
-        whole, checksum = "", _crc32c()
+        whole, checksum = "", crc32c()
         generation: str | None = None
         resumes = 0
         while end is None or at < end:
             broken: DrorchError | None = None
-            with closing(self._get(path, at, end, generation)) as reply:
+            with closing(self._get(path, at, end, generation, version)) as reply:
                 if end is None or at == start:
                     end, whole = self._extent(path, at, reply)
                     generation = reply.headers.get("x-goog-generation")
@@ -202,34 +216,74 @@ class GcsStore:
             raise Damaged("what was read is not what GCS says it holds (CRC-32C)", **self._where("gcs download", path))
 
     def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
-        """objects.insert in one request."""
-        blob, token = self.new(path)
+        """objects.insert in one request, with a lock where the vault has one; then objects.get must show it."""
+        lock = None if overwrite else self.lock_for(path)
+        blob, token = self.new(path, lock)
         condition = {} if overwrite else {"if_generation_match": 0}
         try:
-            with self.mapped("gcs objects.insert", path, mutates=True):
+            with locks.hinted(lock), self.mapped("gcs objects.insert", path, mutates=True):
                 blob.upload_from_string(bytes(body), content_type=_BYTES, checksum="crc32c", **condition, **self._asked)
         except (AlreadyExists, OutcomeUnknown) as error:
             self.look(path, token, error)
+        if lock is not None:
+            locks.require(self, path, lock, self.facts(path), "gcs objects.insert")
 
     def upload(self, path: str) -> GcsUpload:
         """A resumable upload, begun with the second part; a single part goes in one request."""
         return GcsUpload(self, check_path(path, vault=self.vault))
 
     def delete(self, path: str) -> None:
-        """objects.delete."""
+        """objects.delete of every generation, the newest first: what a lock refuses is what was first."""
         check_path(path, vault=self.vault)
-        with suppress(NotFound), self.mapped("gcs objects.delete", path, mutates=True):
-            self._bucket.blob(self._prefix + path).delete(**self._asked)
+        name = self._prefix + path
+        found = [blob.generation for blob in self._blobs(path, "name,generation", versions=True) if blob.name == name]
+        for generation in sorted(found, reverse=True):
+            try:
+                with suppress(NotFound), self.mapped("gcs objects.delete", path, mutates=True):
+                    self._bucket.blob(name, generation=generation).delete(**self._asked)
+            except Refused as error:
+                raise locks.refused(self, path, str(generation), error) from error
+
+    def lock_of(self, path: str) -> ObjectLock | None:
+        """objects.get."""
+        return locks.of_blob(self.facts(path))
+
+    def extend_lock(self, path: str, until: datetime) -> None:
+        """objects.patch, read back."""
+        locks.extend(self, path, until)
+
+    def uploads(self, prefix: str) -> Iterator[PendingUpload]:
+        """None: GCS lists no sessions. One that nobody ends is gone after a week, and costs nothing until then."""
+        check_path(prefix + "x", vault=self.vault)
+        return iter(())
+
+    def abort_upload(self, upload: PendingUpload) -> None:
+        """Nothing: there is none that `uploads` could have shown."""
+
+    def with_lock(self, rule: LockRule, below: str) -> GcsStore:
+        """The same bucket, which locks by `rule` what is written once below the prefix `below`, and nothing else."""
+        other = copy.copy(self)
+        other.lock, other._lockable = rule, lambda path: path.startswith(below)
+        return other
+
+    def lock_for(self, path: str) -> ObjectLock | None:
+        """What an object that is written once at `path`, now, is to be locked with."""
+        if self.lock is None or not self._lockable(path):
+            return None
+        return lock_from(self.lock, self.reckoned())
 
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
         self.http.close()
 
-    def facts(self, path: str) -> Any:
-        """The object's metadata as it is now. A missing bucket is not a missing object: Refused."""
+    def facts(self, path: str, generation: str = "") -> Any:
+        """The object's metadata as it is now, of the live generation unless one is named.
+
+        A missing bucket is not a missing object: Refused.
+        """
         check_path(path, vault=self.vault)
-        blob = self._bucket.blob(self._prefix + path)
+        blob = self._bucket.blob(self._prefix + path, generation=int(generation) if generation else None)
         try:
             with self.mapped("gcs objects.get", path):
                 blob.reload(**self._asked)
@@ -238,16 +292,23 @@ class GcsStore:
             raise
         return blob
 
-    def new(self, path: str) -> tuple[Any, str]:
+    def patch(self, blob: Any, path: str) -> None:
+        """objects.patch of what was changed in `blob`, whatever else happens to the object meanwhile: Refused then."""
+        with self.mapped("gcs objects.patch", path):
+            blob.patch(if_metageneration_match=blob.metageneration, **self._asked)
+
+    def new(self, path: str, lock: ObjectLock | None) -> tuple[Any, str]:
         """A blob to be written, and the token by which it is known to be ours."""
         token = secrets.token_hex(16)
         blob = self._bucket.blob(self._prefix + check_path(path, vault=self.vault))
         blob.metadata = {_TOKEN: token}
+        if lock is not None:
+            locks.set_on(blob, lock)
         return blob, token
 
     def begin(self, blob: Any, path: str) -> Session:
         """A resumable session for a new blob. Beginning it twice after a lost reply harms nothing."""
-        with self.mapped("gcs objects.insert", path):
+        with locks.hinted(self.lock_for(path)), self.mapped("gcs objects.insert", path):
             url = blob.create_resumable_upload_session(
                 content_type=_BYTES, if_generation_match=0, checksum=None, **self._asked
             )
@@ -272,12 +333,50 @@ class GcsStore:
         """Our errors for Google's, with this vault's name."""
         return mapped(operation, resource=path, vault=self.vault, mutates=mutates)
 
-    def _get(self, path: str, start: int, end: int | None, generation: str | None) -> Any:
+    def _blobs(self, prefix: str, fields: str, *, versions: bool = False) -> Iterator[Any]:
+        """objects.list, page by page: by name."""
+        with self.mapped("gcs objects.list", prefix):
+            found = self._client.list_blobs(
+                self._bucket,
+                prefix=self._prefix + prefix,
+                page_size=PAGE,
+                versions=versions or None,
+                fields=f"items({fields}),nextPageToken",
+                **self._asked,
+            )
+        objects = iter(found)
+        while True:
+            try:
+                with self.mapped("gcs objects.list", prefix):
+                    blob = next(objects, None)
+            except NotFound as error:
+                raise self._no_bucket(error) from error
+            if blob is None:
+                return
+            yield blob
+
+    def _ask_time(self) -> datetime:
+        operation = "gcs objects.list"
+        query = {"prefix": self._prefix, "maxResults": "1", "fields": "nextPageToken"}
+        ask = self._asked["retry"](self._ask)
+        try:
+            with self.mapped(operation, ""), closing(ask(self._objects, {}, query)) as reply:
+                if reply.status_code != 200:
+                    raise answered(reply)
+                return parsedate_to_datetime(reply.headers["Date"]).astimezone(UTC)
+        except NotFound as error:
+            raise self._no_bucket(error) from error
+        except (KeyError, ValueError) as error:
+            raise Unavailable("the reply does not tell the time", **self._where(operation, "")) from error
+
+    def _get(self, path: str, start: int, end: int | None, generation: str | None, version: str) -> Any:
         """The reply of a streamed download."""
         headers = {"Accept-Encoding": "identity"}
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         condition = {"ifGenerationMatch": generation} if generation else {}
+        if version:
+            condition = {"generation": version}
         url = self._media + quote(self._prefix + path, safe="")
         ask = self._asked["retry"](self._ask)
         try:
@@ -285,7 +384,7 @@ class GcsStore:
                 reply = ask(url, headers, {"alt": "media", **condition})
                 if reply.status_code == 416:
                     with closing(reply):
-                        self._check_start(path, start, self.stat(path).size)
+                        self._check_start(path, start, self.facts(path, version).size)
                 elif reply.status_code not in (200, 206):
                     raise answered(reply)
                 return reply
@@ -318,7 +417,7 @@ class GcsStore:
 
     def _check_bucket(self, path: str) -> None:
         """GCS answers 404 to a missing bucket and to a missing object; a listing tells them apart."""
-        for _ in self.list(path):
+        for _ in self._blobs(path, "name"):
             return
 
     def _no_bucket(self, error: DrorchError) -> Refused:
@@ -331,82 +430,3 @@ class GcsStore:
 
     def _where(self, operation: str, path: str) -> dict[str, str]:
         return {"operation": operation, "vault": self.vault, "resource": path}
-
-
-class GcsUpload:
-    """An upload in equal parts. The first part waits for the second: an object of one part needs no session."""
-
-    def __init__(self, store: GcsStore, path: str) -> None:
-        self._store = store
-        self._path = path
-        self._parts = Parts(store.limits, vault=store.vault, resource=path)
-        self._blob, self._token = store.new(path)
-        self._checksum = _crc32c()
-        self._waiting = b""
-        self._session: Session | None = None
-
-    def write(self, part: bytes | bytearray | memoryview) -> None:
-        """Send a whole part once there are two; keep a shorter one for the commit, as it ends the object."""
-        self._parts.add(len(part))
-        self._checksum.update(bytes(part))
-        if self._parts.count == 1:
-            self._waiting = bytes(part)
-            return
-        try:
-            if self._session is None:
-                self._session = self._store.begin(self._blob, self._path)
-                self._session.send(self._waiting)
-                self._waiting = b""
-            if len(part) == self._store.limits.part_bytes:
-                self._session.send(part)
-            else:
-                self._waiting = bytes(part)
-        except DrorchError:
-            self._parts.end("a part could not be sent")
-            raise
-
-    def commit(self) -> None:
-        """Send the last part with the total size, then objects.get: size and CRC-32C must be what was written."""
-        self._parts.commit()
-        if self._session is None:
-            self._store.put(self._path, self._waiting)
-        else:
-            try:
-                self._session.finish(self._waiting)
-            except (AlreadyExists, NotFound, OutcomeUnknown) as error:
-                self._settle(error)
-            self._session = None
-        self._waiting = b""
-        blob = self._store.facts(self._path)
-        sent = (self._parts.bytes, base64.b64encode(self._checksum.digest()).decode())
-        if (blob.size, blob.crc32c) != sent:
-            raise Damaged(
-                f"the store holds {blob.size} bytes, CRC-32C {blob.crc32c}, of {sent[0]}, {sent[1]}",
-                operation="upload",
-                vault=self._store.vault,
-                resource=self._path,
-            )
-
-    def abort(self) -> None:
-        """Cancel the session. One that cannot be cancelled ends by itself within a week, and costs nothing."""
-        self._parts.end("it was given up")
-        self._waiting = b""
-        if self._session is not None:
-            with suppress(DrorchError):
-                self._session.cancel()
-            self._session = None
-
-    def _settle(self, error: DrorchError) -> None:
-        """After a lost or odd reply: fine if the object is ours after all; drop the parts if it is another's."""
-        try:
-            self._store.look(self._path, self._token, error)
-        except AlreadyExists:
-            self.abort()
-            raise
-        except NotFound:
-            raise Unavailable(
-                "the upload is gone: its session has ended",
-                operation="gcs objects.insert",
-                vault=self._store.vault,
-                resource=self._path,
-            ) from error

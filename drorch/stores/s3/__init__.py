@@ -4,6 +4,9 @@ Write-once is `If-None-Match: *` on PutObject and CompleteMultipartUpload
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html). Each write carries a token in the
 object's metadata, so that after a lost reply a look tells our object from another's.
 
+Where the vault has a lock, the creating request sets it and HeadObject reads it back (`locks`); what a bucket keeps
+besides the current versions is listed by `versions`.
+
 Parts are CRC-32 checked by AWS itself. With `endpoint:` the SDK's checksums are off, because many compatible stores
 refuse them, and Content-MD5 does the same.
 """
@@ -11,6 +14,7 @@ refuse them, and Content-MD5 does the same.
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import os
 import secrets
@@ -18,26 +22,32 @@ import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, suppress
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from drorch.aws import AMBIENT, AwsAccounts, mapped
-from drorch.domain.errors import AlreadyExists, Damaged, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
-from drorch.domain.model import FailureDomain
-from drorch.ports import ObjectInfo, StoreLimits, check_path
-from drorch.stores import Parts
+from drorch.domain import layout
+from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.model import FailureDomain, ObjectLock
+from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
+from drorch.stores import StoreClock, lock_from
+from drorch.stores.s3 import locks, versions
+from drorch.stores.s3.upload import TOKEN, S3Upload
+from drorch.stores.s3.versions import PAGE
 
 CHUNK = 1024 * 1024
-PAGE = 1000
 RESUMES = 3
 """How often one read is taken up again where its connection broke."""
-_TOKEN = "drorch-write"  # noqa: S105  (the name of a metadata field)
 
 
 class Options(BaseModel):
-    """`{type: s3, bucket: ..., account: ..., region: ...}`; off AWS `endpoint`, `provider` and `region`."""
+    """`{type: s3, bucket: ..., account: ..., region: ...}`; off AWS `endpoint`, `provider` and `region`.
+
+    `lock` is allowed with an endpoint too: `vault check` finds out whether that store gives locks.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,6 +57,7 @@ class Options(BaseModel):
     prefix: str = ""
     endpoint: str = Field(default="", pattern=r"^(https?://[^/?#@]+/?)?$")
     provider: str = ""
+    lock: LockRule | None = None
 
     @field_validator("prefix")
     @classmethod
@@ -79,7 +90,7 @@ class Options(BaseModel):
 def open_store(name: str, options: Options, accounts: AwsAccounts) -> S3Store:
     """The bucket as a vault; talks to nobody yet."""
     client = accounts.client("s3", options.account or AMBIENT, options.region, endpoint=options.endpoint)
-    return S3Store(name, client, options.bucket, options.prefix, compatible=bool(options.endpoint))
+    return S3Store(name, client, options.bucket, options.prefix, compatible=bool(options.endpoint), lock=options.lock)
 
 
 def from_url(url: str) -> Options:
@@ -120,13 +131,27 @@ class S3Store:
         *,
         compatible: bool = False,
         limits: StoreLimits | None = None,
+        lock: LockRule | None = None,
     ) -> None:
         self.vault = vault
         self.limits = limits or StoreLimits()
+        self.lock = lock
         self.client = client
         self.bucket = bucket
+        self.compatible = compatible
+        self.bucket_locks = False
+        """Whether the bucket is known to have Object Lock."""
         self._prefix = f"{prefix}/" if prefix else ""
-        self._compatible = compatible
+        self._lockable = layout.lockable
+        self._clock = StoreClock(self._ask_time)
+
+    def now(self) -> datetime:
+        """The Date header of a listing of at most one object: whole seconds, cut off."""
+        return self._clock.now()
+
+    def reckoned(self) -> datetime:
+        """The present as far as the ends of locks need it: see `StoreClock`."""
+        return self._clock.reckoned()
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """ListObjectsV2, page by page."""
@@ -146,14 +171,24 @@ class S3Store:
                 )
             asked["ContinuationToken"] = following
 
+    def history(self, prefix: str) -> Iterator[ObjectVersion]:
+        """ListObjectVersions, page by page; on a bucket that never had versions its objects, under the version ""."""
+        check_path(prefix + "x", vault=self.vault)
+        for found in versions.versions(self, prefix):
+            if len(found) == 1 and found[0].version == versions.NULL:
+                only = found[0]
+                yield ObjectVersion(only.path, only.size, only.modified, "", only.marker)
+            else:
+                yield from found
+
     def stat(self, path: str) -> ObjectInfo:
         """HeadObject."""
         head = self.head(path)
         return ObjectInfo(path, head["ContentLength"], _utc(head["LastModified"]))
 
-    def read(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def read(self, path: str, start: int = 0, length: int | None = None, *, version: str = "") -> Iterator[bytes]:
         """Ranged GetObject; a broken connection is taken up again where it broke, on the same object only."""
-        asked: dict[str, Any] = {}
+        asked: dict[str, Any] = {"VersionId": version} if version else {}
         end: int | None = None if length is None else start + length
         resumes = 0
         while end is None or start < end:
@@ -182,40 +217,94 @@ class S3Store:
                     resource=path,
                 ) from broken
         if length == 0:
-            self._check_start(path, start)
+            self._check_start(path, start, version)
 
     def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
-        """PutObject."""
+        """PutObject, with a lock where the vault has one; then HeadObject must show it."""
         check_path(path, vault=self.vault)
         token = secrets.token_hex(16)
+        lock = None if overwrite else self.lock_for(path)
         condition = {} if overwrite else {"IfNoneMatch": "*"}
         try:
-            with self.mapped("s3 PutObject", path, mutates=True):
+            with locks.hinted(lock), self.mapped("s3 PutObject", path, mutates=True):
                 self.client.put_object(
-                    **self.key(path), Body=body, Metadata={_TOKEN: token}, **condition, **self.checksum(body)
+                    **self.key(path),
+                    Body=body,
+                    Metadata={TOKEN: token},
+                    **condition,
+                    **self.checksum(body),
+                    **self.checked_parts,  # required on a bucket with Object Lock
+                    **locks.of_request(lock),
                 )
         except (AlreadyExists, OutcomeUnknown) as error:
             self.look(path, token, error)
+        if lock is not None:
+            locks.require(self, path, lock, self.head(path), "s3 PutObject")
 
     def upload(self, path: str) -> S3Upload:
         """A multipart upload, begun with the second part; a single part goes in one PutObject."""
         return S3Upload(self, check_path(path, vault=self.vault))
 
     def delete(self, path: str) -> None:
-        """DeleteObject; on a versioned bucket it leaves a delete marker."""
+        """DeleteObject of every version and delete marker, the newest first: what a lock refuses is what was first.
+
+        Where there never were versions it needs no right to delete versions.
+        """
         check_path(path, vault=self.vault)
-        with self.mapped("s3 DeleteObject", path, mutates=True), suppress(NotFound):
-            self.client.delete_object(**self.key(path))
+        found = next(versions.versions(self, path, only=path), [])
+        if [version.version for version in found] in ([versions.NULL], [""]):
+            if not versions.delete(self, path, ""):
+                return
+            found = next(versions.versions(self, path, only=path), [])
+        for version in reversed(found):
+            try:
+                versions.delete(self, path, version.version)
+            except Refused as error:
+                raise locks.refused(self, path, version.version, error) from error
+
+    def lock_of(self, path: str) -> ObjectLock | None:
+        """HeadObject."""
+        return locks.of_reply(self.head(path))
+
+    def extend_lock(self, path: str, until: datetime) -> None:
+        """PutObjectRetention, read back."""
+        locks.extend(self, path, until)
+
+    def uploads(self, prefix: str) -> Iterator[PendingUpload]:
+        """ListMultipartUploads, page by page."""
+        check_path(prefix + "x", vault=self.vault)
+        return versions.uploads(self, prefix)
+
+    def abort_upload(self, upload: PendingUpload) -> None:
+        """AbortMultipartUpload."""
+        with self.mapped("s3 AbortMultipartUpload", upload.path, mutates=True), suppress(NotFound):
+            self.client.abort_multipart_upload(**self.key(upload.path), UploadId=upload.handle)
+
+    def with_lock(self, rule: LockRule, below: str) -> S3Store:
+        """The same bucket, which locks by `rule` what is written once below the prefix `below`, and nothing else."""
+        other = copy.copy(self)
+        other.lock, other._lockable = rule, lambda path: path.startswith(below)
+        return other
+
+    def lock_for(self, path: str) -> ObjectLock | None:
+        """What an object that is written once at `path`, now, is to be locked with."""
+        if self.lock is None or not self._lockable(path):
+            return None
+        return lock_from(self.lock, self.reckoned())
 
     def close(self) -> None:
         """Nothing: its connections belong to the accounts' shared client."""
 
-    def head(self, path: str) -> Any:
-        """HeadObject. A missing bucket has the same bare 404 as a missing object, so the bucket is asked too."""
+    def head(self, path: str, version: str = "") -> Any:
+        """HeadObject, of the current version unless one is named.
+
+        A missing bucket has the same bare 404 as a missing object, so the bucket is asked too.
+        """
         check_path(path, vault=self.vault)
+        named = {"VersionId": version} if version else {}
         try:
             with self.mapped("s3 HeadObject", path):
-                return self.client.head_object(**self.key(path))
+                return self.client.head_object(**self.key(path), **named)
         except NotFound:
             with self.mapped("s3 ListObjectsV2", path):
                 self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.key(path)["Key"], MaxKeys=1)
@@ -225,17 +314,21 @@ class S3Store:
         """Bucket and key of a path, as every request takes them."""
         return {"Bucket": self.bucket, "Key": self._prefix + path}
 
+    def path(self, key: str) -> str:
+        """The path of a key."""
+        return key.removeprefix(self._prefix)
+
     def checksum(self, body: bytes | bytearray | memoryview) -> dict[str, str]:
         """The parameter by which the service checks what arrives."""
-        if self._compatible:
+        if self.compatible:
             digest = hashlib.md5(body, usedforsecurity=False).digest()
             return {"ContentMD5": base64.b64encode(digest).decode()}
         return {"ChecksumCRC32": base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()}
 
     @property
     def checked_parts(self) -> dict[str, str]:
-        """The parameter of CreateMultipartUpload that goes with `checksum`."""
-        return {} if self._compatible else {"ChecksumAlgorithm": "CRC32"}
+        """The parameter of CreateMultipartUpload and PutObject that goes with `checksum`."""
+        return {} if self.compatible else {"ChecksumAlgorithm": "CRC32"}
 
     def look(self, path: str, token: str, error: DrorchError) -> None:
         """After a lost reply, or a refusal that may answer the SDK's own repetition: fine if what is there is ours.
@@ -243,7 +336,7 @@ class S3Store:
         Else raises `error`; OutcomeUnknown where nothing (yet) is there or the look fails.
         """
         try:
-            theirs = self.head(path)["Metadata"].get(_TOKEN)
+            theirs = self.head(path)["Metadata"].get(TOKEN)
         except DrorchError:
             raise error from error.__cause__
         if theirs == token:
@@ -257,6 +350,15 @@ class S3Store:
     def mapped(self, operation: str, path: str, *, mutates: bool = False) -> AbstractContextManager[None]:
         """Our errors for botocore's, with this vault's name."""
         return mapped(operation, resource=path, vault=self.vault, mutates=mutates)
+
+    def _ask_time(self) -> datetime:
+        operation = "s3 ListObjectsV2"
+        with self.mapped(operation, ""):
+            reply = self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._prefix, MaxKeys=1)
+        try:
+            return parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
+        except (KeyError, ValueError) as error:
+            raise Unavailable("the reply does not tell the time", operation=operation, vault=self.vault) from error
 
     def _get(self, path: str, start: int, end: int | None, condition: dict[str, Any]) -> Any:
         """A GetObject reply; None when there is nothing at and after `start`."""
@@ -274,11 +376,11 @@ class S3Store:
         except Refused as error:
             if getattr(error.__cause__, "response", {}).get("Error", {}).get("Code") not in ("InvalidRange", "416"):
                 raise
-            self._check_start(path, start)
+            self._check_start(path, start, condition.get("VersionId", ""))
             return None
 
-    def _check_start(self, path: str, start: int) -> None:
-        if start > self.stat(path).size:
+    def _check_start(self, path: str, start: int, version: str) -> None:
+        if start > self.head(path, version)["ContentLength"]:
             raise Refused(
                 "it ends before the first byte asked for", operation="s3 GetObject", vault=self.vault, resource=path
             )
@@ -286,108 +388,3 @@ class S3Store:
 
 def _utc(when: datetime) -> datetime:
     return when.astimezone(UTC)
-
-
-class S3Upload:
-    """An upload in equal parts. The first part waits for the second: an object of one part needs no multipart."""
-
-    def __init__(self, store: S3Store, path: str) -> None:
-        self._store = store
-        self._path = path
-        self._parts = Parts(store.limits, vault=store.vault, resource=path)
-        self._token = secrets.token_hex(16)
-        self._waiting: bytes | None = None
-        self._upload_id = ""
-        self._sent: list[dict[str, Any]] = []
-
-    def write(self, part: bytes | bytearray | memoryview) -> None:
-        """UploadPart, once there are two."""
-        self._parts.add(len(part))
-        if self._parts.count == 1:
-            self._waiting = bytes(part)
-            return
-        try:
-            if self._waiting is not None:
-                self._begin()
-                self._send(self._waiting)
-                self._waiting = None
-            if len(part):
-                self._send(part)
-        except DrorchError:
-            self._parts.end("a part could not be sent")
-            raise
-
-    def commit(self) -> None:
-        """CompleteMultipartUpload (or PutObject), then HeadObject: the size must be what was written."""
-        self._parts.commit()
-        if not self._upload_id:
-            self._store.put(self._path, self._waiting or b"")
-            self._waiting = None
-        else:
-            self._complete()
-        size = self._store.stat(self._path).size
-        if size != self._parts.bytes:
-            raise Damaged(
-                f"the store holds {size} bytes of {self._parts.bytes}",
-                operation="upload",
-                vault=self._store.vault,
-                resource=self._path,
-            )
-
-    def abort(self) -> None:
-        """AbortMultipartUpload. Raises when the parts could not be dropped: they would stay, invisible and billed."""
-        self._parts.end("it was given up")
-        self._waiting = None
-        if not self._upload_id:
-            return
-        with self._store.mapped("s3 AbortMultipartUpload", self._path, mutates=True), suppress(NotFound):
-            self._store.client.abort_multipart_upload(**self._store.key(self._path), UploadId=self._upload_id)
-        self._upload_id = ""
-
-    def _begin(self) -> None:
-        with self._store.mapped("s3 CreateMultipartUpload", self._path):
-            begun = self._store.client.create_multipart_upload(
-                **self._store.key(self._path), Metadata={_TOKEN: self._token}, **self._store.checked_parts
-            )
-        self._upload_id = begun["UploadId"]
-
-    def _send(self, part: bytes | bytearray | memoryview) -> None:
-        number = len(self._sent) + 1
-        body = bytes(part) if isinstance(part, memoryview) else part  # the SDK takes no views
-        checksum = self._store.checksum(body)
-        with self._store.mapped("s3 UploadPart", self._path):  # repeating the same part changes nothing
-            reply = self._store.client.upload_part(
-                **self._store.key(self._path), UploadId=self._upload_id, PartNumber=number, Body=body, **checksum
-            )
-        checksum.pop("ContentMD5", None)
-        self._sent.append({"PartNumber": number, "ETag": reply["ETag"], **checksum})
-
-    def _complete(self) -> None:
-        try:
-            with self._store.mapped("s3 CompleteMultipartUpload", self._path, mutates=True):
-                self._store.client.complete_multipart_upload(
-                    **self._store.key(self._path),
-                    UploadId=self._upload_id,
-                    MultipartUpload={"Parts": self._sent},
-                    IfNoneMatch="*",
-                )
-        except (AlreadyExists, NotFound, OutcomeUnknown) as error:
-            # NoSuchUpload answers a repetition after the first attempt's reply was lost.
-            self._settle(error)
-        self._upload_id = ""
-
-    def _settle(self, error: DrorchError) -> None:
-        """After a lost or odd reply: fine if the object is ours after all; drop the parts if it is another's."""
-        try:
-            self._store.look(self._path, self._token, error)
-        except AlreadyExists:
-            with suppress(DrorchError):
-                self.abort()
-            raise
-        except NotFound:
-            raise Unavailable(
-                "the upload is gone: something aborted it, such as a lifecycle rule",
-                operation="s3 CompleteMultipartUpload",
-                vault=self._store.vault,
-                resource=self._path,
-            ) from error

@@ -1,0 +1,1 @@
+"""Simulations of drorch that are too long for a test suite."""

@@ -1,0 +1,57 @@
+"""Locks of copies: extended for the newest of the floor, and always read back. A reply that says yes proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from drorch.app.failpoint import reach
+from drorch.domain import layout
+from drorch.domain.action import Lock
+from drorch.domain.errors import Refused
+from drorch.domain.instant import to_text
+from drorch.domain.model import LockMode, ObjectLock, RecoveryPoint
+from drorch.ports import ObjectStore
+
+NEVER_LOCKED = ObjectLock(LockMode.GOVERNANCE, datetime(1970, 1, 1, tzinfo=UTC))
+"""What is remembered of a copy of which an object has no lock."""
+
+
+def lock_copy(
+    action: Lock, point: RecoveryPoint, store: ObjectStore, remember: Callable[[str, str, ObjectLock], None]
+) -> str:
+    """Lock every object of a dump's copy (with `extend`), read each lock back, and remember the weakest.
+
+    Refused when the store gave less than was asked for: the vault claims a lock that it does not have.
+    """
+    if store.lock is None or point.cut_at is None:
+        raise Refused("this vault has no lock", operation="lock", vault=action.vault)
+    until = store.now() + store.lock.for_
+    folder = layout.data_folder(*point.filed_under, point.cut_at, point.id)
+    manifest = layout.manifest_path(*point.filed_under, point.cut_at, point.id)
+    paths = [*sorted(info.path for info in store.list(folder)), manifest + layout.SIGNATURE, manifest]
+    reach("lock.before")
+    weakest: ObjectLock | None = None
+    for path in paths:
+        if action.extend:
+            store.extend_lock(path, until)
+        lock = store.lock_of(path) or NEVER_LOCKED
+        if action.extend and (lock.until < until.replace(microsecond=0) or lock.mode is not store.lock.mode):
+            raise Refused(
+                f"{path} is not locked as it was asked for",
+                operation="lock",
+                vault=action.vault,
+                cause=f"read back: {lock.mode} until {to_text(lock.until)}, asked: {to_text(until)}",
+                hint=f"drorch vault check {action.vault}",
+            )
+        weakest = lock if weakest is None else _weaker(weakest, lock)
+    reach("lock.called")
+    found = weakest or NEVER_LOCKED
+    remember(action.vault, point.id, found)
+    return f"locked in {action.vault} until {to_text(found.until)} ({found.mode}), read back"
+
+
+def _weaker(one: ObjectLock, other: ObjectLock) -> ObjectLock:
+    governed = LockMode.GOVERNANCE in (one.mode, other.mode)
+    mode = LockMode.GOVERNANCE if governed else LockMode.COMPLIANCE
+    return ObjectLock(mode, min(one.until, other.until))

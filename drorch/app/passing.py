@@ -1,0 +1,97 @@
+"""One pass as values: what was seen, decided, started and finished; what carries heavy actions out; what guards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from drorch.app.carry import Scene
+from drorch.app.locks import Lock
+from drorch.app.observe import World
+from drorch.app.policies import PolicySet
+from drorch.domain.action import Action, Hold, Verify
+from drorch.domain.admit import Waiting
+from drorch.domain.catalogue import Catalogue
+from drorch.domain.errors import DrorchError
+from drorch.domain.objective import ApplicationStatus
+from drorch.domain.plan import Observed
+from drorch.domain.policy import BrakeRule, LockRule, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One action that ended. `error` is None when it was done; `result` is what a worker reported."""
+
+    action: Action
+    text: str
+    error: DrorchError | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> str:
+        """`done`, or the kind of the error in lower case."""
+        return "done" if self.error is None else type(self.error).__name__.lower()
+
+
+class Handle(Protocol):
+    """A heavy action under way in its own process."""
+
+    def poll(self) -> Finished | None:
+        """How it ended, or None while it runs."""
+
+    def cancel(self) -> None:
+        """Abandon it safely: nothing half-written is committed."""
+
+
+class HeavyHands(Protocol):
+    """Starts dumps, ships and drills in workers."""
+
+    def start(self, action: Action, scene: Scene, lock: Lock) -> Handle:
+        """Start it; the worker inherits the resource's lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationPlan:
+    """One application in one pass."""
+
+    policy: Policy
+    catalogue: Catalogue
+    observed: Observed
+    actions: tuple[Action, ...]
+    status: ApplicationStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass saw, decided, started and finished."""
+
+    at: datetime
+    policies: PolicySet
+    world: World
+    plans: Mapping[str, ApplicationPlan] = field(default_factory=dict)
+    waiting: tuple[Waiting, ...] = ()
+    started: tuple[Action, ...] = ()
+    finished: tuple[Finished, ...] = ()
+    running: int = 0
+    faults: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        """Every hold of every application."""
+        return tuple(action for p in self.plans.values() for action in p.actions if isinstance(action, Hold))
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What a host says about deletion, locks, heads and reading by turns. Without `host` no heads are written, without
+    `turns` ((application) -> resource and vault -> turn -> when it was read) nothing is read by turns.
+    """
+
+    grace: timedelta = timedelta(days=3)
+    brake: BrakeRule = field(default_factory=BrakeRule)
+    locks: Mapping[str, LockRule] = field(default_factory=dict)
+    host: str = ""
+    turns: Callable[[str], Mapping[tuple[str, str], Mapping[int, datetime]]] | None = None
+    turn_read: Callable[[Verify, datetime], None] = lambda _action, _at: None
