@@ -16,15 +16,13 @@ from bench.clock import Clocks
 from bench.hands import Hands
 from bench.ledger import GRACE, Ledger
 from bench.ports import SimCloud, SimSnapshots, SimStore, Weather
+from bench.remembering import DeltaReader, RememberingCache, RememberingObserver, remember_pure_functions
 from drorch.app import carry, expiry, native, sweep
-from drorch.app.cache import Cache
 from drorch.app.carry import LightHands
-from drorch.app.catalogue import VaultReader
 from drorch.app.expiry import ExpiryHands
 from drorch.app.intents import Intents
 from drorch.app.locks import Locks
 from drorch.app.native import NativeHands
-from drorch.app.observe import Observer
 from drorch.app.orders import Orders
 from drorch.app.passing import Guards
 from drorch.app.policies import LoadedPolicy, PolicySet
@@ -96,22 +94,22 @@ class Installation:
         """A new process; `lost` says that the state folder is gone with the cache."""
         if lost:
             shutil.rmtree(self.state, ignore_errors=True)
-            self.cache = Cache(None, self.key.public.text())
+            self.cache = RememberingCache(self.key.public.text())
         elif self.processes:
             for _, _, lock in self.reconciler._handles.values():
                 lock.release()
         self.processes += 1
         self.intents = Intents(self.state, self.clocks.now())
         self.locks = Locks(self.state)
-        self.reader = VaultReader(self.cache, self.trusted, SITE)
+        self.reader = DeltaReader(self.cache, self.trusted, SITE)
         self.guards = Guards(grace=GRACE, host="backup-1")
-        observer = Observer(
+        observer = RememberingObserver(
+            self.cache,
             site=SITE,
             vaults={name: Vault(name, VAULTS[name]) for name in self.stores},
             store_of=self.stores.__getitem__,
             kinds=self.kinds,
             reader=self.reader,
-            cache=self.cache,
             valid_id=self._valid_id,
             marks=VaultMarks(SITE, self.trusted, lambda: self.key, (RECIPIENT,)),
             clock=self.clocks.now,
@@ -195,6 +193,7 @@ class Installation:
 
 def silence() -> None:
     """The product's log lines would be most of the time of a year."""
+    remember_pure_functions()
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(50), logger_factory=structlog.ReturnLoggerFactory()
     )

@@ -53,11 +53,12 @@ class Broken:
 
 @dataclass(slots=True)
 class Taken:
-    """A copy that somebody took away; `told` once the product has reported it."""
+    """A copy that somebody took away, and what it was; `told` once the product has reported it."""
 
     application: str
     resource: str
     at: datetime
+    held: Held
     told: bool = False
 
 
@@ -145,8 +146,9 @@ class Ledger:
         self.of(where, vault)[held.point] = held
 
     def _marked(self, word: str, vault: str, application: str, resource: str, point: str, *, again: bool) -> None:
-        if not again:
-            self.counts[f"marks {word}"] += 1
+        if again:
+            return  # the same mark in another vault, perhaps much later
+        self.counts[f"marks {word}"] += 1
         held = self.of((application, resource), vault).get(point) if vault else None
         if word == "expiring" and held is not None and held.marked is None:
             held.marked = self.clocks.true
@@ -222,6 +224,7 @@ class Ledger:
 
     def taken_copy(self, vault: str, application: str, resource: str, point: str) -> None:
         """Somebody takes a copy away."""
-        if self.of((application, resource), vault).pop(point, None) is not None:
-            self.taken_copies[(vault, point)] = Taken(application, resource, self.clocks.true)
+        held = self.of((application, resource), vault).pop(point, None)
+        if held is not None:
+            self.taken_copies[(vault, point)] = Taken(application, resource, self.clocks.true, held)
             self.counts["copies taken away by somebody"] += 1

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bench.clock import Clocks
 from bench.ledger import Ledger
@@ -25,7 +25,9 @@ from drorch.stores.memory import MemoryStore
 _T = TypeVar("_T")
 
 _DEPTH = 4
-"""``drorch/v1/records/APPLICATION``: objects are indexed by the first so many parts of their paths."""
+"""``drorch/v1/records/APPLICATION``: the journal of changes is kept by the first so many parts of paths."""
+_FOLDER = 6
+"""``drorch/v1/records/APPLICATION/RESOURCE/POINT/``: objects are indexed by their point's folder."""
 
 
 @dataclass
@@ -61,7 +63,9 @@ class SimStore(MemoryStore):
         clocks.vaults.setdefault(vault, clocks.host)
         self._weather = weather
         self._ledger = ledger
+        self.changes = 0
         self._index: dict[str, dict[str, ObjectVersion]] = {}
+        self._journal: dict[str, dict[str, int]] = {}
 
     def now(self) -> datetime:
         """By the vault's own clock."""
@@ -70,29 +74,46 @@ class SimStore(MemoryStore):
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """As they were when the listing began."""
-        return iter([ObjectInfo(v.path, v.size, v.modified) for v in self._listed(prefix)])
+        self.look(prefix)
+        return iter([ObjectInfo(v.path, v.size, v.modified) for v in self._below(prefix)])
 
     def history(self, prefix: str) -> Iterator[ObjectVersion]:
         """One version of each."""
-        return iter(self._listed(prefix))
+        self.look(prefix)
+        return iter(self._below(prefix))
 
-    def _listed(self, prefix: str) -> list[ObjectVersion]:
-        parts = prefix.split("/")
-        whole = len(parts) <= _DEPTH
+    def look(self, prefix: str) -> None:
+        """Meet what a listing meets now."""
         try:
             self._weather.meet(self.vault, "list")
             if self.vault in self._weather.blind:
                 raise Unavailable("not allowed to list", operation="list", vault=self.vault)
         except (Busy, Unavailable):
-            if whole:
+            if prefix in (layout.RECORDS, layout.DATA):
                 self._ledger.listing_failed(self.vault)
             raise
-        if whole:
-            return [v for key, found in self._index.items() if key.startswith(prefix) for v in found.values()]
-        found = self._index.get("/".join(parts[:_DEPTH]), {})
-        if len(parts) == _DEPTH + 1 and not parts[-1]:
-            return list(found.values())
-        return [version for path, version in found.items() if path.startswith(prefix)]
+
+    def folders(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Every folder below a prefix that ever held something, and the number of its last change."""
+        parts = prefix.split("/")
+        if len(parts) > _DEPTH:
+            found = self._journal.get("/".join(parts[:_DEPTH]), {})
+            return ((folder, at) for folder, at in found.items() if folder.startswith(prefix))
+        below = [found for key, found in self._journal.items() if f"{key}/".startswith(prefix)]
+        return ((folder, at) for found in below for folder, at in found.items())
+
+    def _below(self, prefix: str) -> list[ObjectVersion]:
+        if prefix in self._index:
+            return list(self._index[prefix].values())
+        return [v for folder, _ in self.folders(prefix) for v in self._index.get(folder, {}).values()]
+
+    def _changed(self, path: str) -> str:
+        """Note a change; the folder in which it was: a point's, an application's heads, or all approvals."""
+        parts = path.split("/")
+        folder = "/".join(parts[: min(_FOLDER, len(parts) - 1)]) + "/"
+        self.changes += 1
+        self._journal.setdefault("/".join(parts[: min(_DEPTH, len(parts) - 1)]), {})[folder] = self.changes
+        return folder
 
     def stat(self, path: str) -> ObjectInfo:
         """One object's facts."""
@@ -129,11 +150,11 @@ class SimStore(MemoryStore):
 
     def _write(self, path: str, body: bytes, *, locked: bool) -> None:
         super()._write(path, body, locked=locked)
-        key = "/".join(path.split("/")[:_DEPTH])
-        self._index.setdefault(key, {})[path] = ObjectVersion(path, len(body), self.objects[path][1])
+        version = ObjectVersion(path, len(body), self.objects[path][1])
+        self._index.setdefault(self._changed(path), {})[path] = version
 
     def _unindex(self, path: str) -> None:
-        self._index.get("/".join(path.split("/")[:_DEPTH]), {}).pop(path, None)
+        self._index.get(self._changed(path), {}).pop(path, None)
 
 
 class SimCloud(MemoryCloud):
@@ -144,16 +165,16 @@ class SimCloud(MemoryCloud):
         self.weather = weather
         self._ledger = ledger
 
-    def add(self, place: object, snapshot: NativeSnapshot, doom: str = "") -> NativeSnapshot:
+    def add(self, place: Any, snapshot: NativeSnapshot, *more: Any) -> NativeSnapshot:
         """Hold a new snapshot, and tell of it."""
-        made = super().add(place, snapshot, doom)  # type: ignore[arg-type]
+        made = super().add(place, snapshot, *more)
         home = TAG_SOURCE not in made.tags
         self._ledger.snapshot(*_where(made), made.tags[TAG_SLOT], made.started if home else None)
         return made
 
-    def _settle(self, place: object, native_id: str, why: str) -> None:
-        super()._settle(place, native_id, why)  # type: ignore[arg-type]
-        snapshot = place.held[native_id].snapshot  # type: ignore[attr-defined]
+    def _settle(self, place: Any, native_id: str, why: str) -> None:
+        super()._settle(place, native_id, why)
+        snapshot = place.held[native_id].snapshot
         if not why:
             self._ledger.usable(*_where(snapshot))
 

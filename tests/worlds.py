@@ -10,10 +10,11 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from dumped import DATA, table_rows
 from faults import Faults, FaultySnapshots, FaultyStore
@@ -24,6 +25,7 @@ from drorch.app import drill, ship
 from drorch.app.cache import Cache
 from drorch.app.carry import LightHands, Scene
 from drorch.app.catalogue import VaultReader
+from drorch.app.damage import VerifyOrder, read_turn
 from drorch.app.dump import DumpOrder, dump
 from drorch.app.expiry import ExpiryHands
 from drorch.app.intents import Intents
@@ -35,15 +37,17 @@ from drorch.app.passing import Finished, Guards, Pass
 from drorch.app.policies import LoadedPolicy, PolicySet
 from drorch.app.reading import TrustedKey
 from drorch.app.reconcile import Reconciler
+from drorch.app.repair import RepairOrder, repair
+from drorch.app.verify import Place
 from drorch.crypto import ids
 from drorch.crypto.age import new_identity
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
-from drorch.domain.action import EXECUTABLE, Action, Cut, Drill, Keep, Ship
+from drorch.domain.action import EXECUTABLE, Action, Cut, Drill, Keep, Repair, Ship, Verify
 from drorch.domain.admit import Limits
 from drorch.domain.errors import Damaged, DrorchError, Unavailable
 from drorch.domain.instant import to_text
-from drorch.domain.model import Vault
+from drorch.domain.model import RecoveryPoint, Vault
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.domain.policy import KindWords, LockRule, Policy
 from drorch.engines.memory import MemoryEngine, MemorySource, Options
@@ -108,6 +112,28 @@ def outcomes(world: Installation, name: str) -> dict[str, int]:
     return {outcome: count for (action, outcome), count in world.reconciler.outcomes.items() if action == name}
 
 
+def place_of(point: RecoveryPoint) -> Place:
+    """Where a dump lies in every vault that has it."""
+    assert point.cut_at is not None
+    return Place(*point.filed_under, point.cut_at, point.id)
+
+
+class Serial(ThreadPoolExecutor):
+    """An executor that does at once, and here, what it is given."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+ROOM = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Where the state folders of worlds without number lie: nothing there has to survive anything."""
+
+
 class Drift:
     """A clock that may be off: `ahead` of the true one, `since` when."""
 
@@ -131,7 +157,7 @@ class Drift:
 
 
 class FakeHands:
-    """Heavy work done within this process by the product's own dump, ship and drill; each ends when it is polled.
+    """Heavy work done within this process by the product's own code; each piece ends when it is polled.
 
     `held` keeps what was started running until it is cleared, `dies` lets the next work die without a word.
     """
@@ -156,12 +182,23 @@ class FakeHands:
             stores = {name: world.stores[name] for name in action.into}
             made = dump(order, world.engine, Options(), {}, stores, world.key, clock=world.host)
             return made.to_json() | {"lost": dict(made.lost)}
+        if isinstance(action, Verify):
+            places = tuple(
+                place_of(p)
+                for p in scene.catalogue.of(action.resource)
+                if p.cut_at is not None and (there := p.copy_in(action.vault)) is not None and there.usable
+            )
+            turn = VerifyOrder(SITE, action.application, action.resource, action.vault, action.turn, places)
+            return read_turn(turn, world.stores, world.trusted, world.key, clock=world.host).to_json()
         point = scene.catalogue.find(action.point)
         assert point is not None and point.cut_at is not None
         if isinstance(action, Ship):
             where = ship.ShipOrder(SITE, action.application, action.resource, point.id, point.cut_at)
             source, target = world.stores[action.source], world.stores[action.vault]
             return ship.ship(where, source, target, world.trusted, clock=world.host).to_json()
+        if isinstance(action, Repair):
+            mended = RepairOrder(SITE, place_of(point), action.source, action.vault)
+            return repair(mended, world.stores, world.trusted, world.key, clock=world.host).to_json()
         assert isinstance(action, Drill) and scene.resource.drill is not None
         asked = drill.DrillOrder(
             SITE, action.application, action.resource, action.vault, scene.resource.drill.probes, point.id
@@ -222,6 +259,8 @@ class Installation:
         self.cloud = MemoryCloud(self.drifts[CLOUD].now, pending_for=pending_for)
         self.cloud.put_sources("ec2", "prod", "us-east-1", [self.volume("vol-1")])
         self.cloud.put_sources("rds", "prod", "us-east-1", [Source("shop-ledger", bytes=8 << 30)])
+        self.serial = False
+        """Whether light actions are done one after the other, in the same order always; from the next `restart` on."""
         self.guards = guards or Guards()
         """What the host says of deletion; takes effect at the next `restart`."""
         self._around({name: self._store(name, versioned, (locks or {}).get(name)) for name in sorted(vaults)})
@@ -313,6 +352,8 @@ class Installation:
             now=self.host.now,
             guards=self.guards,
         )
+        if self.serial:
+            self.reconciler._pool = Serial()
 
     def load(self) -> PolicySet:
         return PolicySet(

@@ -14,11 +14,11 @@ from drorch.crypto.minisign import BadSignature, verify
 from drorch.domain import layout
 from drorch.domain.canonical import LARGEST_RECORD
 from drorch.domain.catalogue import SeenRecord, Trust, VaultView
-from drorch.domain.errors import Damaged, DrorchError, NotFound
+from drorch.domain.errors import Damaged, DrorchError, NotFound, Refused
 from drorch.domain.instant import from_compact, from_text, to_text
 from drorch.domain.model import LockMode, ObjectLock, Vault
 from drorch.domain.record import Record, RecordType, parse, parse_at
-from drorch.ports import ObjectStore, ObjectVersion
+from drorch.ports import ObjectStore, ObjectVersion, check_path
 
 _LARGEST_SIGNATURE = 16 * 1024
 _MEMO = 20_000
@@ -67,6 +67,11 @@ class _Listed:
         """List it completely; raises what the store raises."""
         markers: dict[str, ObjectVersion] = {}
         for found in store.history(prefix):
+            try:
+                check_path(found.path)
+            except Refused:
+                self.tampered[found.path] = "no path that drorch writes: it is not read"
+                continue
             if found.marker:
                 markers[found.path] = found
             else:

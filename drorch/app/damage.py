@@ -18,7 +18,7 @@ from drorch import __version__
 from drorch.app.progress import ProgressSink, ignore
 from drorch.app.reading import TrustedKey, read_signed
 from drorch.app.signing import write_record
-from drorch.app.verify import Place, PointFound, VerifyReport, by_turn, verify_points
+from drorch.app.verify import Place, PointFound, State, VerifyReport, by_turn, verify_points
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
 from drorch.domain.catalogue_marks import DAMAGED, INTACT
@@ -195,8 +195,10 @@ def read_turn(
         label=order.resource,
     )
     outcome = TurnOutcome(order, report, unwritten)
-    if report.unread:
-        raise _unread(outcome)
+    # A point that counted when the turn was ordered and is not there now is no damage; nor was it read.
+    unread = [found for found in report.points if found.absent or found.state is State.UNAVAILABLE]
+    if unread:
+        raise _unread(outcome, unread)
     return outcome
 
 
@@ -212,8 +214,8 @@ def damage_error(vault: str, resource: str, points: Sequence[Mapping[str, Any]])
     )
 
 
-def _unread(outcome: TurnOutcome) -> DrorchError:
-    order, unread = outcome.order, outcome.report.unread
+def _unread(outcome: TurnOutcome, unread: Sequence[PointFound]) -> DrorchError:
+    order = outcome.order
     if outcome.damaged:
         return damage_error(order.vault, order.resource, [found.to_json() for found in outcome.damaged])
     return Unavailable(

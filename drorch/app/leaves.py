@@ -30,7 +30,7 @@ LARGEST_LEAF = 16 * 1024 * 1024
 _AHEAD = 8
 """Leaves held at most: what the network brings while the database takes its time."""
 _ATTEMPTS = 5
-"""Tries for one leaf; a stream that is cut begins again at the first leaf that is not verified."""
+"""Tries to read one leaf; a stream that is cut begins again at the first leaf that is not verified."""
 _FIRST_PAUSE = 1.0
 _POLL = 0.2
 """Seconds between looks at the cancel event while nothing comes."""
@@ -185,29 +185,20 @@ class _Reader:
             self._drop()
 
     def _leaf(self, number: int, buffer: bytearray) -> memoryview:
-        """One verified leaf. A cut stream and a first mismatch (it may be the network's) are read once more."""
+        """One verified leaf. A first mismatch may be the network's: it is read once more."""
         start = number * self._artefact.leaf_bytes
         leaf = memoryview(buffer)[: min(self._artefact.leaf_bytes, self._artefact.bytes - start)]
         digest = self._digests[32 * number : 32 * number + 32]
-        mismatched = missing = False
-        for attempt in range(_ATTEMPTS):
+        missing = False
+        for _ in range(2):
             try:
-                self._fill(leaf)
-            except Unavailable:
-                self._drop()
-                if self._stopped or attempt == _ATTEMPTS - 1:
-                    raise
-                self._clock.sleep(_FIRST_PAUSE * 2**attempt)
+                self._read(leaf, start)
             except NotFound:
                 missing = True
                 break
-            else:
-                if hashlib.sha256(leaf).digest() == digest:
-                    return leaf
-                self._drop()
-                if mismatched:
-                    break
-                mismatched = True
+            if hashlib.sha256(leaf).digest() == digest:
+                return leaf
+            self._drop()
             self._chunks = self._stream(start)
         if self._older(leaf, digest, start):
             return leaf
@@ -223,11 +214,28 @@ class _Reader:
             self._drop()
             self._versions[volume.object] = found.version
             self._chunks = self._stream(start)
-            self._fill(leaf)
+            try:
+                self._read(leaf, start)
+            except NotFound:
+                continue
             if hashlib.sha256(leaf).digest() == digest:
                 self._shadowed(path)
                 return True
         return False
+
+    def _read(self, leaf: memoryview, start: int) -> None:
+        """Fill the leaf from where the stream is; one that is cut begins again at the leaf, after a pause."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._fill(leaf)
+            except Unavailable:
+                self._drop()
+                if self._stopped or attempt == _ATTEMPTS - 1:
+                    raise
+                self._clock.sleep(_FIRST_PAUSE * 2**attempt)
+                self._chunks = self._stream(start)
+            else:
+                return
 
     def _fill(self, leaf: memoryview) -> None:
         filled = 0

@@ -204,7 +204,8 @@ class Observer:
             store = self._store_of(name)
             self._require_marker(store, now)
             self._reader.refresh(store, now)
-            self._note_clock(name, store.now, now)
+            if name not in self._new:  # asking a folder for its time writes there: it may just not be mounted
+                self._note_clock(name, store.now, now)
             self._look_for_uploads(store, now)
             if name in self._new and self._reader.knows(name):
                 raise _unmarked(name, "it holds records, but no marker")

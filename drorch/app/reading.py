@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
-from drorch.app.leaves import folder_of, verified_leaves
+from drorch.app.leaves import LARGEST_LEAF, folder_of, verified_leaves
 from drorch.app.unzstd import decompressed
 from drorch.app.versions import Found, ObjectDamaged, Shadowed, nobody, read_at_most, read_valid
 from drorch.crypto.age import Decryptor, NoMatchingIdentity
@@ -231,7 +231,7 @@ def _decrypted(
 ) -> Iterator[memoryview]:
     """One output buffer for the whole stream: fresh memory for every leaf would cost more than the cipher."""
     decryptor = Decryptor(identities)
-    out = memoryview(bytearray(leaf_bytes + _PLAIN_ROOM))
+    out = memoryview(bytearray(min(leaf_bytes, LARGEST_LEAF) + _PLAIN_ROOM))
     for leaf in leaves:
         if decryptor.room(len(leaf)) > len(out):
             out = memoryview(bytearray(decryptor.room(len(leaf))))

@@ -167,15 +167,12 @@ class Handle:
 
     def _listen(self, pipe: IO[bytes]) -> None:
         while line := pipe.readline(_LONGEST_LINE):
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue  # the worker keeps other writers off this pipe; a line cut by its death is no event
+            event = _event(line)
             if event.get("event") == "progress":
                 if event["progress"] != self.progress:
                     self._heard = self._monotonic()
                 self.progress = event["progress"]
-            elif event.get("event") in ("done", "failed"):
+            elif event:
                 self._last = event
         self._closed.set()
 
@@ -204,6 +201,22 @@ class Handle:
 
     def _error(self, message: str, cause: str) -> Unavailable:
         return Unavailable(message, operation=self._name, cause=cause, hint="the next pass begins again")
+
+
+_BODIES = {"progress": "progress", "done": "outcome"}
+
+
+def _event(line: bytes) -> Mapping[str, Any]:
+    """The event that a line holds; empty when it is none, as a line that the worker's death cut."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    name = event.get("event") if isinstance(event, dict) else None
+    if not isinstance(name, str):
+        return {}
+    whole = name == "failed" or (name in _BODIES and isinstance(event.get(_BODIES[name]), dict))
+    return event if whole else {}
 
 
 def _stream(pipe: IO[bytes] | None) -> IO[bytes]:

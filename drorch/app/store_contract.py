@@ -6,7 +6,9 @@ Every clause writes below a prefix of its own; what was written is removed again
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from drorch.app import store_clauses as clauses
 from drorch.app import store_history_clauses as history_clauses
@@ -15,6 +17,9 @@ from drorch.app.store_clauses import RACERS
 from drorch.app.store_clauses import ContractBroken as ContractBroken
 from drorch.domain.errors import DrorchError, Refused
 from drorch.ports import ObjectStore
+
+_LEFT_AFTER = timedelta(hours=1)
+"""When what a check wrote is no running check's any more, by the store's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,18 @@ def clean(store: ObjectStore, prefix: str) -> None:
             kept = kept or error
     if kept is not None:
         raise kept
+
+
+def remove_left(store: ObjectStore, prefix: str) -> None:
+    """Remove what earlier checks left below `prefix`: locked then, or cut short. What cannot be removed stays."""
+    newest: dict[str, datetime] = {}
+    for version in store.history(prefix):
+        newest[version.path] = max(version.modified, newest.get(version.path, version.modified))
+    now = store.now() if newest else None
+    for path, modified in newest.items():
+        if now is not None and modified + _LEFT_AFTER < now:
+            with suppress(Refused):
+                store.delete(path)
 
 
 def _cleaned(store: ObjectStore, prefix: str) -> ClauseResult:

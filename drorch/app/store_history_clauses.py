@@ -22,6 +22,7 @@ def clock(store: ObjectStore, prefix: str) -> None:
     store.put(prefix + "object", b"now")
     modified = store.stat(prefix + "object").modified
     after = store.now()
+    require(modified.tzinfo is not None, "the time of writing has no time zone")
     require(
         before - NEAR <= modified <= after + NEAR,
         f"an object written between {before} and {after} by the store's clock has the time {modified}",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from drorch.app.leaves import read_at_most
 from drorch.app.reading import TrustedKey, read_signed, read_unsigned
 from drorch.app.restore_guide import restore_guide
-from drorch.app.store_contract import LOCK, LOCK_OVERWRITTEN, ClauseResult, check_store, clean, run_clause
+from drorch.app.store_contract import LOCK, LOCK_OVERWRITTEN, ClauseResult, check_store, clean, remove_left, run_clause
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
 from drorch.domain.canonical import LARGEST_RECORD
@@ -20,8 +20,6 @@ from drorch.ports import ObjectStore
 
 CHECKS = f"{layout.ROOT}check/"
 """Below this prefix `vault check` writes, each time in a folder of its own, and removes what it wrote."""
-_LEFT_AFTER = timedelta(hours=1)
-"""When what is below `CHECKS` is no running check's any more, by the store's clock."""
 
 
 class VaultMarks:
@@ -118,7 +116,7 @@ def check_vault(store: ObjectStore, *, site: str, trusted: Sequence[TrustedKey])
         marker = ClauseResult("marker", f"the vault is marked as one of site {site}", False, "drorch vault init")
     except Refused as error:
         marker = ClauseResult("marker", f"the vault is marked as one of site {site}", False, str(error))
-    _remove_left(store)
+    remove_left(store, CHECKS)
     return (marker, *check_store(store, f"{CHECKS}{secrets.token_hex(8)}/"))
 
 
@@ -140,18 +138,6 @@ def _require_lock(store: ObjectStore) -> None:
             )
     with suppress(Refused):
         clean(store, prefix)
-
-
-def _remove_left(store: ObjectStore) -> None:
-    """What earlier checks had to leave: locked then, or cut short."""
-    newest: dict[str, datetime] = {}
-    for version in store.history(CHECKS):
-        newest[version.path] = max(version.modified, newest.get(version.path, version.modified))
-    now = store.now() if newest else None
-    for path, modified in newest.items():
-        if now is not None and modified + _LEFT_AFTER < now:
-            with suppress(Refused):
-                store.delete(path)
 
 
 def _own_marker(store: ObjectStore, site: str, trusted: Sequence[TrustedKey]) -> None:

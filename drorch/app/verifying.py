@@ -20,6 +20,7 @@ from drorch.app.reading import (
     read_unsigned,
     verify_artefact,
 )
+from drorch.app.versions import Shadowed, nobody
 from drorch.crypto.minisign import BadSignature
 from drorch.domain import layout
 from drorch.domain.errors import Damaged, DrorchError, NotFound, Refused, Unavailable
@@ -88,14 +89,15 @@ def verify_point(
 
 def _verify(choice: Choice, store: ObjectStore, reader: Reader, accept_unsigned: str, with_globals: bool) -> Ready:
     accepted = accept_unsigned == choice.point.id
-    manifest, notes = manifest_of(store, choice, reader.keys, accept_unsigned)
+    over: dict[str, None] = {}
+    manifest, notes = manifest_of(store, choice, reader.keys, accept_unsigned, over.setdefault)
     for artefact in artefacts_of(manifest):
-        check_sizes(store, folder_of(manifest), artefact)
-        leaf_digests(store, folder_of(manifest), artefact)
+        check_sizes(store, folder_of(manifest), artefact, over.setdefault)
+        leaf_digests(store, folder_of(manifest), artefact, over.setdefault)
     to_load = artefacts_to_load(manifest, with_globals)
     inventory = inventory_artefact(manifest)
     try:
-        check_sums(store, manifest, reader.keys)
+        check_sums(store, manifest, reader.keys, over.setdefault)
         for artefact in artefacts_of(manifest):
             if artefact not in to_load and artefact != inventory:
                 verify_artefact(store, manifest, artefact, reader.clock, cancel=reader.cancel)
@@ -104,6 +106,10 @@ def _verify(choice: Choice, store: ObjectStore, reader: Reader, accept_unsigned:
         if not accepted:
             raise
         notes.append(str(error))
+    notes += [
+        f"somebody wrote or deleted over {path} in vault {store.vault}: its oldest valid version is read"
+        for path in over
+    ]
     expected = Inventory(tables={})
     if inventory is not None:
         expected = read_inventory(store, manifest, inventory, reader.identities, reader.clock)
@@ -125,13 +131,17 @@ def _try_identity(store: ObjectStore, manifest: Record, artefact: StoredArtefact
 
 
 def manifest_of(
-    store: ObjectStore, choice: Choice, keys: Sequence[TrustedKey], accept_unsigned: str
+    store: ObjectStore,
+    choice: Choice,
+    keys: Sequence[TrustedKey],
+    accept_unsigned: str,
+    shadowed: Shadowed = nobody,
 ) -> tuple[Record, list[str]]:
     """The manifest of the chosen point, and what must be said about it when it was accepted without a signature."""
     point = choice.point
     path = layout.manifest_path(point.application, point.resource, choice.cut_at, point.id)
     try:
-        return read_signed(store, path, keys), []
+        return read_signed(store, path, keys, shadowed), []
     except BadSignature as error:
         if accept_unsigned != point.id:
             raise

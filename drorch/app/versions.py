@@ -15,7 +15,7 @@ from drorch.crypto.minisign import BadSignature
 from drorch.domain.errors import Damaged, NotFound, Refused
 from drorch.ports import ObjectStore, ObjectVersion
 
-Shadowed = Callable[[str], None]
+Shadowed = Callable[[str], object]
 """Hears of every path whose current object is not what was signed while an older version is."""
 
 Found = TypeVar("Found")

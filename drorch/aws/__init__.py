@@ -206,7 +206,10 @@ class _AccountSession:
         )
         client = self._session.create_client("sts", region_name=region, config=config)
         try:
-            return str(client.get_caller_identity()["Account"])
+            told = client.get_caller_identity().get("Account")
+            if not told:
+                raise Unavailable("the reply names no account", operation="sts GetCallerIdentity")
+            return str(told)
         finally:
             client.close()
 
@@ -248,14 +251,17 @@ def _models() -> Any:
 
 
 def _timestamp(value: Any) -> datetime:
-    """An instant of a reply: ISO 8601 mostly; RFC 822 and Unix seconds as botocore reads them."""
+    """An instant of a reply, in UTC: ISO 8601 mostly; RFC 822 and Unix seconds as botocore reads them."""
     from botocore.utils import parse_timestamp
 
     if isinstance(value, str) and value[4:5] == "-":
         with suppress(ValueError):
             when = datetime.fromisoformat(value)
-            return when if when.tzinfo else when.replace(tzinfo=UTC)
-    return parse_timestamp(value)
+            return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    when = parse_timestamp(value)
+    if when.tzinfo is None:
+        raise ValueError(f"{value!r} is in no time zone")
+    return when.astimezone(UTC)
 
 
 class _AnyRegionSts:
@@ -296,7 +302,7 @@ def told_time(reply: Mapping[str, Any], operation: str, vault: str) -> datetime:
     """When a reply was made by its maker's clock (the Date header), aware, UTC. Unavailable when it does not say."""
     try:
         return parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise Unavailable("the reply does not tell the time", operation=operation, vault=vault) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any
 
 from drorch.domain.errors import (
@@ -103,7 +104,8 @@ _PERMISSION = re.compile(r"not authorized to perform:? \[?([a-z0-9-]+:[A-Za-z0-9
 def mapped(operation: str, *, resource: str = "", vault: str = "", mutates: bool = False) -> Iterator[None]:
     """Raise our errors for botocore's within the block. `operation` is for people, such as ``ec2 CreateSnapshot``.
 
-    `mutates` says that the call changes something: a lost reply or a 5xx is then OutcomeUnknown, not Unavailable. It
+    `mutates` says that the call changes something: a 5xx or a reply that is lost or cannot be read is then
+    OutcomeUnknown, not Unavailable. It
     speaks of the last attempt; a call that must know about all of them uses a client with ``repeatable=False``.
     """
     from botocore.exceptions import BotoCoreError, ClientError, UndefinedModelAttributeError
@@ -123,6 +125,13 @@ def mapped(operation: str, *, resource: str = "", vault: str = "", mutates: bool
         raise kind(
             _MESSAGES[kind], operation=operation, resource=resource, vault=vault, cause=_short(error), hint=hint
         ) from error
+    except _UNREADABLE as error:
+        if not _while_parsing(error):
+            raise
+        kind = OutcomeUnknown if mutates else Unavailable
+        raise kind(
+            "AWS's reply cannot be read", operation=operation, resource=resource, vault=vault, cause=_short(repr(error))
+        ) from error
 
 
 def code_of(error: DrorchError) -> str:
@@ -130,6 +139,16 @@ def code_of(error: DrorchError) -> str:
     theirs = getattr(error.__cause__, "response", None)
     detail = theirs.get("Error", {}) if isinstance(theirs, dict) else {}
     return str(detail.get("Code", ""))
+
+
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What botocore lets through when a reply does not fit the service's model: it wraps only what is no XML or JSON."""
+
+
+def _while_parsing(error: Exception) -> bool:
+    """Whether botocore's parsers were at work: the same error from elsewhere is a fault of a program, not a reply's."""
+    frames = walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__") == "botocore.parsers" for frame, _ in frames)
 
 
 _MESSAGES: dict[type[DrorchError], str] = {

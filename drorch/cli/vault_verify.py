@@ -34,6 +34,7 @@ def run_verify(
     share = None if full else _share(sample or _DEFAULT)
     host = the_host(config)
     store = host.store(name)
+    _require_marker(host, store)
     places = committed_points(store, application, resource)
     if application and not places:
         what = f"{application}/{resource}" if resource else application
@@ -68,6 +69,23 @@ def run_verify(
     else:
         _print(report, signed)
     return Damaged.exit_code if report.broken else Unavailable.exit_code if report.unread else 0
+
+
+def _require_marker(host: Host, store: ObjectStore) -> None:
+    """An unmounted folder looks like an empty vault, in which nothing is damaged."""
+    from drorch.app.reading import read_signed
+    from drorch.domain import layout
+
+    try:
+        marker = read_signed(store, layout.VAULT_MARKER, host.trusted)
+    except NotFound as error:
+        raise Unavailable(
+            "the vault has no marker",
+            vault=store.vault,
+            hint=f"is it mounted? A new vault: drorch vault init {store.vault}",
+        ) from error
+    if marker.site != host.config.site or marker.text("vault") != store.vault:
+        raise Refused(f"this is vault {marker.text('vault')} of site {marker.site}", vault=store.vault)
 
 
 def _share(text: str) -> float:
@@ -129,11 +147,15 @@ def _print(report: VerifyReport, signed: Sequence[PointFound]) -> None:
         say(f"signed as damaged: {', '.join(found.place.point for found in signed)}")
     seconds = report.seconds
     rate = f", {size(int(report.bytes / seconds))}/s" if seconds >= 0.001 and report.bytes else ""
-    text = f"{report.vault}: {len(report.points)} points, {report.leaves} leaves, {size(report.bytes)}"
-    text += f" in {seconds:.1f} s{rate}: "
+    text = f"{report.vault}: {_count(len(report.points), 'point')}, {_count(report.leaves, 'leaf', 'leaves')}"
+    text += f", {size(report.bytes)} in {seconds:.1f} s{rate}: "
     told = [f"{len(report.broken)} not what was signed"] if report.broken else []
     told += [f"{len(report.unread)} could not be read"] if report.unread else []
     say(text + (", ".join(told) or "nothing damaged"), color="red" if told else "green")
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _row(found: PointFound) -> tuple[str, str, str, str]:

@@ -98,8 +98,7 @@ def _spent(vault: str, catalogue: Catalogue, rule: BrakeRule, now: datetime) -> 
 
 def _too_many(vault: str, catalogue: Catalogue, rule: BrakeRule, now: datetime) -> str:
     allowed, spent = _allowed(vault, catalogue, rule, now), _spent(vault, catalogue, rule, now)
-    span = duration_text(rule.per)
-    return f"{spent} of {allowed} copies that may go from {vault} within {span} were marked already"
+    return f"{allowed} may go from {vault} within {duration_text(rule.per)}, {spent} were marked before"
 
 
 # --- the last of anything -------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ class CronTable:
     wildcard_hour: bool
 
 
-@cache
+@lru_cache(maxsize=4096)
 def parse_cron(expression: str) -> CronTable:
     """Raises ValueError on anything but five fields of the unix form, and on a day that never comes."""
     texts = expression.split()

@@ -210,7 +210,7 @@ def _plain(kind: str, detail: ErrorDetails, context: Mapping[str, Any]) -> tuple
         given = detail["input"]
         hint = "put it in quotes" if kind == "string_type" and isinstance(given, bool | int | float) else ""
         return f"{_TYPES[kind]}, not {type_name(given)}", hint
-    if kind in ("literal_error", "enum") and detail["loc"][-1] == "[key]":
+    if kind in ("literal_error", "enum") and detail["loc"][-1:] == ("[key]",):
         known = re.findall(r"'(.*?)'", context["expected"])
         return f"unknown key {_shown(detail['input'])}", near(detail["input"], known)
     if kind in ("literal_error", "enum"):

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 _TEXT = "%Y-%m-%dT%H:%M:%SZ"
 _COMPACT = "%Y%m%dT%H%M%SZ"
 _SLOT = "%Y-%m-%dT%H:%MZ"
+_EARLIEST = 1000
+"""Years before are not padded by strftime: what could not be written back is not read either."""
 
 
 def floor_second(when: datetime) -> datetime:
@@ -22,7 +24,7 @@ def to_text(when: datetime) -> str:
 def from_text(text: str) -> datetime:
     """The inverse of `to_text`. Raises ValueError on any other spelling."""
     when = datetime.fromisoformat(text)  # many times as fast as strptime, and laxer: the spelling is checked
-    if when.isoformat() != text.removesuffix("Z") + "+00:00" or not text.endswith("Z"):
+    if when.isoformat() != text.removesuffix("Z") + "+00:00" or not text.endswith("Z") or when.year < _EARLIEST:
         raise ValueError(f"{text!r} is not of the form 2026-11-20T09:15:00Z")
     return when
 

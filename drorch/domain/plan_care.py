@@ -79,8 +79,9 @@ def _verify(
     observed: Observed,
     now: datetime,
 ) -> Iterator[Action]:
-    if observed.turns is None or not any(copy.usable for _, copy in there):
-        return
+    settled = any(copy.usable and point.cut_at is not None and point.cut_at + _DAY <= now for point, copy in there)
+    if observed.turns is None or not settled:
+        return  # what was written today was read when it was written
     turn = turn_of(now)
     read = observed.turns.get((resource.name, vault), {})
     at = read.get(turn)

@@ -13,7 +13,7 @@ from drorch.domain.action import Action, Copy, Hold, Replicate, Settling, Ship, 
 from drorch.domain.instant import to_text
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.policy import ResourcePolicy, VaultRule
-from drorch.domain.retention import Candidate, keep
+from drorch.domain.retention import FUTURE, Candidate, keep
 from drorch.domain.schedule import Every
 
 SETTLING = timedelta(minutes=5)
@@ -33,8 +33,8 @@ def plan_copies(application: str, resource: ResourcePolicy, observed: Observed, 
         if rule.home or rule.vault in observed.unread or all(_there(p, rule.vault) or not p.usable for p in points):
             continue
         for point in owed(points, resource, rule, observed.unread, now):
-            if _there(point, rule.vault):
-                continue
+            if _there(point, rule.vault) or (observed.skewed and point.cut_at and point.cut_at > now + FUTURE):
+                continue  # by a host's clock that is behind everything is of the future and would be kept everywhere
             action = _bring(application, resource, rule, point, observed, now)
             if action is not None:
                 yield action

@@ -86,16 +86,20 @@ def rules_of(policy: Policy, rule: VaultRule, now: datetime) -> tuple[KeepRule, 
 
 
 def in_force(policy: Policy, resource: ResourcePolicy, now: datetime) -> ResourcePolicy:
-    """The resource under the rules in force: what a vault is owed and what it keeps are judged by the same ones."""
-    rules = tuple(
-        rule.model_copy(update={"keep": keeps}) if (keeps := rules_of(policy, rule, now)[0]) is not rule.keep else rule
-        for rule in resource.targets
-    )
-    return resource if rules == resource.targets else resource.model_copy(update={"targets": rules})
+    """The resource under the rules in force: what a vault is owed and what it keeps are judged by the same ones.
+
+    After its application's time it has no floor either: what was let go in one vault is not brought back from another.
+    """
+    judged = [(rule, *rules_of(policy, rule, now)) for rule in resource.targets]
+    if all(keeps is rule.keep for rule, keeps, _ in judged):
+        return resource
+    rules = tuple(rule.model_copy(update={"keep": keeps}) for rule, keeps, _ in judged)
+    floor = 0 if any(over for _, _, over in judged) else resource.floor
+    return resource.model_copy(update={"targets": rules, "floor": floor})
 
 
 def candidates_in(
-    points: Sequence[RecoveryPoint], rule: VaultRule, resource: ResourcePolicy, now: datetime, *, over: bool = False
+    points: Sequence[RecoveryPoint], rule: VaultRule, resource: ResourcePolicy, now: datetime, *, over: bool
 ) -> tuple[Candidate, ...]:
     """The usable points of one vault as retention sees them: one per slot, the rest are duplicates.
 
@@ -182,7 +186,8 @@ def _kept(
 ) -> Action:
     point, reason = verdict.candidate.point, "; ".join(verdict.reasons)
     copy = _copy_of(points, point, rule.vault)
-    if copy is not None and copy.state is CopyState.EXPIRING and observed.writable:
+    # A mark signed by a clock that is wrong would lose against the one in force, or win against all of a year to come.
+    if copy is not None and copy.state is CopyState.EXPIRING and observed.writable and not observed.skewed:
         reason = f"kept again: {reason}"
         into = observed.writable
         return Mark(policy.application, resource.name, rule.vault, point, reason, MarkType.KEPT.value, into)

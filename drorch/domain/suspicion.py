@@ -38,8 +38,8 @@ def plan_suspicion(application: str, resource: ResourcePolicy, observed: Observe
             break
         if point.judged:
             break
-    if not observed.writable:
-        return
+    if not observed.writable or observed.skewed:
+        return  # a mark signed by a clock that is ahead could not be cleared until that time comes
     for number, point in enumerate(points):
         if point.judged or point.suspect or point.manual:
             continue

@@ -107,6 +107,19 @@ def pages(
         yield reply[items]
 
 
+@contextmanager
+def legible(operation: str, vault: str, *, mutates: bool = False) -> Iterator[None]:
+    """Around nothing but what takes fields out of a reply: one that lacks a name or a key is Unavailable.
+
+    OutcomeUnknown when the call `mutates`.
+    """
+    try:
+        yield
+    except KeyError as error:
+        kind = OutcomeUnknown if mutates else Unavailable
+        raise kind("the reply cannot be read", operation=operation, vault=vault, cause=f"without {error}") from error
+
+
 def named_in(reply: Mapping[str, Any], key: str, operation: str, resource: str, vault: str) -> Any:
     """The field of a creating call's reply that names what was made. Raises OutcomeUnknown when it is not there."""
     value = reply.get(key)

@@ -27,6 +27,7 @@ from drorch.kinds import (
     check_kms_key,
     copied_tags,
     gone_is_done,
+    legible,
     named_in,
     pages,
     set_text,
@@ -119,7 +120,9 @@ class EbsSnapshots:
         client = self._accounts.client("ec2", account, region)
         vault = native_vault_name(account, region)
         for page in pages(client, "describe_volumes", "Volumes", size=VOLUMES_PER_PAGE, vault=vault, Filters=filters):
-            yield from (_source(volume) for volume in page)
+            with legible("ec2 DescribeVolumes", vault):
+                found = [_source(volume) for volume in page]
+            yield from found
 
     def select(self, options: object, sources: Sequence[Source]) -> tuple[Source, ...]:
         """The volumes that bear every tag of `options`."""
@@ -192,17 +195,20 @@ class EbsSnapshots:
             client.delete_snapshot(SnapshotId=native_id)
 
     def _listed(self, account: str, region: str, tag: str, value: str) -> Iterator[NativeSnapshot]:
+        vault = native_vault_name(account, region)
         listing = pages(
             self._accounts.client("ec2", account, region),
             "describe_snapshots",
             "Snapshots",
             size=SNAPSHOTS_PER_PAGE,
-            vault=native_vault_name(account, region),
+            vault=vault,
             OwnerIds=["self"],
             Filters=[{"Name": f"tag:{tag}", "Values": [value]}],
         )
         for page in listing:
-            yield from (_snapshot(entry, account, region) for entry in page if entry.get("State") != _IN_THE_BIN)
+            with legible("ec2 DescribeSnapshots", vault):
+                found = [_snapshot(entry, account, region) for entry in page if entry.get("State") != _IN_THE_BIN]
+            yield from found
 
     def _cut_volume(self, order: CutOrder, source: Source, own: Mapping[str, str]) -> tuple[NativeSnapshot, ...]:
         volume, vault = source.source_id, native_vault_name(order.account, order.region)
@@ -212,7 +218,8 @@ class EbsSnapshots:
                 VolumeId=volume, TagSpecifications=_on_snapshot(carried_tags(own, source.tags))
             )
         named_in(made, "SnapshotId", "ec2 CreateSnapshot", volume, vault)
-        return (_snapshot(made, order.account, order.region),)
+        with legible("ec2 CreateSnapshot", vault, mutates=True):
+            return (_snapshot(made, order.account, order.region),)
 
     def _cut_set(
         self, order: CutOrder, members: Sequence[Source], own: Mapping[str, str]
@@ -223,7 +230,8 @@ class EbsSnapshots:
         with mapped("ec2 CreateSnapshots", resource=instance, vault=vault, mutates=True):
             reply = client.create_snapshots(InstanceSpecification=only, **_set_tags(own, members))
         made_set = named_in(reply, "Snapshots", "ec2 CreateSnapshots", instance, vault)
-        return tuple(_snapshot(made, order.account, order.region) for made in made_set)
+        with legible("ec2 CreateSnapshots", vault, mutates=True):
+            return tuple(_snapshot(made, order.account, order.region) for made in made_set)
 
     def _instance(self, instance: str, account: str, region: str) -> Mapping[str, Any]:
         vault = native_vault_name(account, region)
@@ -342,6 +350,12 @@ def _snapshot(entry: Mapping[str, Any], account: str, region: str) -> NativeSnap
         bytes=entry.get("VolumeSize", 0) * GIB,
         encrypted=entry.get("Encrypted", False),
         kms_key=entry.get("KmsKeyId", ""),
-        progress=int((entry.get("Progress") or "0").rstrip("%") or 0),
+        progress=_percent(entry.get("Progress") or ""),
         why="" if state in _STATES else entry.get("StateMessage") or f"state {state}",
     )
+
+
+def _percent(text: str) -> int:
+    """``45%``; nothing is decided by it, so one that cannot be read is none."""
+    digits = text.removesuffix("%")
+    return min(int(digits), 100) if digits.isdecimal() and len(digits) <= 3 else 0

@@ -27,6 +27,7 @@ from drorch.kinds import (
     check_kms_key,
     copied_tags,
     gone_is_done,
+    legible,
     named_in,
     pages,
     set_text,
@@ -105,8 +106,7 @@ class RdsInstanceSnapshots:
 
     def snapshots(self, account: str, region: str, site: str) -> Iterator[NativeSnapshot]:
         """All manual snapshots there that bear the site's tag (RDS cannot filter by tag, but lists the tags)."""
-        for entry in self._manual(account, region):
-            snapshot = _snapshot(entry, account, region)
+        for snapshot in self._manual(account, region):
             if snapshot.tags.get(TAG_SITE) == site:
                 yield snapshot
 
@@ -115,7 +115,7 @@ class RdsInstanceSnapshots:
         identifier = _identifier(point)
         return tuple(
             snapshot
-            for snapshot in (_snapshot(entry, account, region) for entry in self._manual(account, region))
+            for snapshot in self._manual(account, region)
             if snapshot.tags.get(TAG_POINT) == point
             or snapshot.native_id == identifier
             or snapshot.native_id.startswith(f"{identifier}-")
@@ -126,15 +126,18 @@ class RdsInstanceSnapshots:
         wanted = {_identifier_of(option) for option in options}
         if not wanted:
             return
+        vault = native_vault_name(account, region)
         listing = pages(
             self._accounts.client("rds", account, region),
             "describe_db_instances",
             "DBInstances",
             size=RECORDS_PER_PAGE,
-            vault=native_vault_name(account, region),
+            vault=vault,
         )
         for page in listing:
-            yield from (_source(entry) for entry in page if entry["DBInstanceIdentifier"] in wanted)
+            with legible("rds DescribeDBInstances", vault):
+                found = [_source(entry) for entry in page if entry["DBInstanceIdentifier"] in wanted]
+            yield from found
 
     def select(self, options: object, sources: Sequence[Source]) -> tuple[Source, ...]:
         """The instance of that identifier, if it is there."""
@@ -167,7 +170,8 @@ class RdsInstanceSnapshots:
                 Tags=tag_list(carried_tags(own, source.tags, RESERVED_PREFIXES)),
             )
         made = named_in(reply, "DBSnapshot", "rds CreateDBSnapshot", source.source_id, vault)
-        return (_snapshot(made, order.account, order.region),)
+        with legible("rds CreateDBSnapshot", vault, mutates=True):
+            return (_snapshot(made, order.account, order.region),)
 
     def copy(self, order: CopyOrder) -> NativeSnapshot:
         """CopyDBSnapshot, called in the destination, its source by ARN.
@@ -202,7 +206,8 @@ class RdsInstanceSnapshots:
                 hint=f"the source has its own option group; mapping one into {order.region} is not in this version",
             ) from error
         made = named_in(reply, "DBSnapshot", "rds CopyDBSnapshot", source.native_id, vault)
-        return _snapshot({"TagList": tag_list(tags), **made}, order.account, order.region)
+        with legible("rds CopyDBSnapshot", vault, mutates=True):
+            return _snapshot({"TagList": tag_list(tags), **made}, order.account, order.region)
 
     def check_key(self, account: str, region: str, key: str) -> None:
         """Refused with a hint unless the key exists there, is enabled and symmetric."""
@@ -245,17 +250,20 @@ class RdsInstanceSnapshots:
             return False
         return [entry.get("Status") for entry in reply.get("DBSnapshots", ())] in (["available"], ["failed"])
 
-    def _manual(self, account: str, region: str) -> Iterator[Mapping[str, Any]]:
+    def _manual(self, account: str, region: str) -> Iterator[NativeSnapshot]:
+        vault = native_vault_name(account, region)
         listing = pages(
             self._accounts.client("rds", account, region),
             "describe_db_snapshots",
             "DBSnapshots",
             size=RECORDS_PER_PAGE,
-            vault=native_vault_name(account, region),
+            vault=vault,
             SnapshotType="manual",
         )
         for page in listing:
-            yield from page
+            with legible("rds DescribeDBSnapshots", vault):
+                found = [_snapshot(entry, account, region) for entry in page]
+            yield from found
 
     def _arn(self, order: CopyOrder) -> str:
         """The source's ARN, asked of its region: it holds the account's digits and the partition.
@@ -275,7 +283,8 @@ class RdsInstanceSnapshots:
                 vault=vault,
                 cause=f"status {found.get('Status') if found else 'not told'}",
             )
-        return str(found["DBSnapshotArn"])
+        with legible("rds DescribeDBSnapshots", vault):
+            return str(found["DBSnapshotArn"])
 
 
 def _identifier(point: str) -> str:

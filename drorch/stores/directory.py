@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from drorch.domain.errors import (
     AlreadyExists,
@@ -76,7 +76,11 @@ def from_url(url: str) -> Options:
     parts = urlsplit(url)
     if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
         raise Refused(f"{url!r} is not the address of a folder", hint="file:///path")
-    return Options(path=unquote(parts.path), provider="onprem", region="unknown")
+    try:
+        return Options(path=unquote(parts.path), provider="onprem", region="unknown")
+    except ValidationError as error:
+        wrong = "; ".join(str(found["msg"]) for found in error.errors())
+        raise Refused(f"{url!r} is not the address of a folder", cause=wrong, hint="file:///path") from error
 
 
 class DirectoryStore:

@@ -65,11 +65,15 @@ def build_store(
 
 def store_from_url(url: str) -> tuple[str, BaseModel]:
     """(type, options) of a ``--vault-url``. Usage for anything else."""
-    scheme = urlsplit(url).scheme
+    shapes = "s3://bucket[/prefix], gs://bucket[/prefix] or file:///path"
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError as error:
+        raise Usage(f"{url!r} is no address", cause=str(error), hint=shapes) from error
     if scheme in LATER_SCHEMES:
         raise Usage(f"{scheme}:// vaults are not in this version of drorch")
     if scheme not in URL_SCHEMES:
-        raise Usage(f"{url!r} is no vault", hint="s3://bucket[/prefix], gs://bucket[/prefix] or file:///path")
+        raise Usage(f"{url!r} is no vault", hint=shapes)
     store_type = URL_SCHEMES[scheme]
     options: BaseModel = _module("stores", store_type).from_url(url)
     return store_type, options

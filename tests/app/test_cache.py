@@ -129,3 +129,19 @@ def test_an_older_listing_does_not_undo_what_was_listed_since(tmp_path: Path) ->
     slow.replace("eu", (RECORDS, DATA), [], [], {f"{shop}p1/data": 1}, after)
     assert daemon.objects("eu", f"{DATA}shop/") == {f"{shop}p1/data": 1}
     assert daemon.objects("eu", f"{DATA}other/") == {}
+
+
+def test_turns_are_remembered_per_vault_application_and_resource(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache.sqlite", "")
+    cache.set_turn("nas", "shop", "orders", 7, "2026-11-20T12:00:00Z")
+    cache.set_turn("nas", "shop", "orders", 8, "2026-11-21T12:00:00Z")
+    cache.set_turn("nas", "shop", "orders", 7, "2027-02-28T12:00:00Z")
+    cache.set_turn("nas", "shop", "ledger", 7, "2026-11-20T12:00:00Z")
+    cache.set_turn("gcs", "shop", "orders", 9, "2026-11-20T12:00:00Z")
+    cache.set_turn("nas", "billing", "orders", 9, "2026-11-20T12:00:00Z")
+    cache.close()
+    found = Cache(tmp_path / "cache.sqlite", "").turns("nas", "shop")
+    assert found == {
+        "orders": {7: "2027-02-28T12:00:00Z", 8: "2026-11-21T12:00:00Z"},
+        "ledger": {7: "2026-11-20T12:00:00Z"},
+    }

@@ -216,10 +216,10 @@ def test_a_record_that_goes_between_listing_and_reading_is_simply_not_there(
     bench.write(pin("other"))
     real = bench.store.read
 
-    def read(path: str, start: int = 0, length: int | None = None) -> object:
+    def read(path: str, start: int = 0, length: int | None = None, *, version: str = "") -> object:
         if "other" in path:
             raise NotFound("gone")
-        return real(path, start, length)
+        return real(path, start, length, version=version)
 
     monkeypatch.setattr(bench.store, "read", read)
     assert [seen.record.resource for seen in bench.read().values()] == ["data"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 import structlog
 from faults import Faults, FaultySnapshots, FaultyStore
 from witness import Witness, at_rest
-from worlds import AWAY, EU, HOME, LEDGER, ORDERS, VOLUMES, WEST, Installation
+from worlds import AWAY, EU, HOME, LEDGER, ORDERS, ROOM, VOLUMES, WEST, Installation
 
 from drorch.app.passing import Guards
 from drorch.domain import layout
@@ -38,6 +38,7 @@ from drorch.domain.action import (
 )
 from drorch.domain.errors import OutcomeUnknown, Unavailable
 from drorch.domain.instant import to_compact
+from drorch.domain.plan_sweep import LEFTOVER_AFTER
 from drorch.domain.policy import LockRule
 
 DRILLED = ORDERS.replace("keep: {last: 3}", "keep: {last: 2}")
@@ -105,7 +106,10 @@ def _data_without_manifest(world: Installation) -> None:
     for number in range(3):
         half = path.replace(folder, f"{to_compact(world.clock.now())}-nothing")
         world.memory(EU).put(half + str(number), b"half of a dump")
-    _life(world, 31)
+    old = world.clock.now() + LEFTOVER_AFTER
+    while world.clock.now() + timedelta(days=1, hours=12) < old:
+        _life(world, 1)
+    world.clock.present = old
 
 
 def _old_heads(world: Installation) -> None:
@@ -284,12 +288,13 @@ def impossible(row: Row, fault: str) -> int:
 
 # --- the cells -------------------------------------------------------------------------------------------------------
 
-_moulds: dict[str, Installation] = {}
+_moulds: dict[str, Installation | None] = {}
 
 
 def mould(row: Row, folder: Path) -> Installation:
     """A world in which the action is due; built once."""
     if row.name not in _moulds:
+        _moulds[row.name] = None
         locks = {EU: LOCKED} if row.action is Lock else {}
         guards = Guards(host="backup1", grace=GRACE, locks=locks)
         world = Installation(folder / row.name.replace(" ", "-"), row.policy, guards=guards, locks=locks)
@@ -301,7 +306,9 @@ def mould(row: Row, folder: Path) -> Installation:
             row.begins(world)
         _until(world, row)
         _moulds[row.name] = world
-    return _moulds[row.name]
+    found = _moulds[row.name]
+    assert found is not None, "its world could not be made"
+    return found
 
 
 def _until(world: Installation, row: Row) -> None:
@@ -335,8 +342,9 @@ def run_cell(row: Row, fault: str, folder: Path) -> Installation:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("matrix")
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=ROOM) as made:
+        yield Path(made)
 
 
 def test_every_action_that_touches_the_world_has_its_row() -> None:
@@ -360,7 +368,7 @@ def table(cell: Callable[[Row, str], str]) -> str:
 def main() -> None:
     """Run every cell and print the table."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=ROOM) as folder:
 
         def cell(row: Row, fault: str) -> str:
             if number := impossible(row, fault):

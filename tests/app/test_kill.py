@@ -42,7 +42,8 @@ home: {account: prod, region: %s}
 resources:
   - name: data
     schedule: {every: 7d, offset: %dm}
-    keep: {last: 3}
+    keep: {last: 1}
+    floor: 1
 """ % (HOME, 0)  # noqa: UP031 - the text is full of braces
 KINDS = {
     "ebs": f"    kind: ebs\n    select: {{tags: {{app: shop}}}}\n    copies: [{{region: {AWAY}}}]\n",
@@ -53,12 +54,17 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One death: at which failpoint, in a world of which kind. `late` says that vault `nas` was away until then."""
+    """One death: at which failpoint, in a world of which kind. `late` says that vault `nas` was away until then.
+
+    `after` is what was there before: a point that is too old to be kept (`old`), one whose grace is over besides
+    (`marked`), data without a manifest (`leftover`), a copy of which an object is gone (`damaged`).
+    """
 
     failpoint: str
     kind: str
     late: bool = False
     in_worker: bool = False
+    after: str = ""
 
 
 ROWS = [
@@ -74,6 +80,19 @@ ROWS = [
     *(
         Row(f"ship.{at}", "memory", late=True, in_worker=True)
         for at in ("data-written", "before-manifest", "manifest-written")
+    ),
+    *(Row(f"{action}.{step}", "memory") for action in ("head", "verify", "lock") for step in STEPS),
+    *(Row(f"mark.{step}", "memory", after="old") for step in STEPS),
+    *(
+        Row(f"expire.{step}", "memory", after="marked")
+        for step in (*STEPS, "marked", "manifest-deleted", "manifest-deleted:2", "data-deleted", "data-deleted:3")
+    ),
+    *(Row(f"expire.{step}", "ebs", after="marked") for step in ("marked", "member-deleted", "called")),
+    *(Row(f"sweep.{step}", "memory", after="leftover") for step in (*STEPS, "deleted")),
+    *(Row(f"repair.{step}", "memory", after="damaged") for step in STEPS),
+    *(
+        Row(f"repair.{step}", "memory", after="damaged", in_worker=True)
+        for step in ("marked", "deleted", "written", "verified", "proved")
     ),
 ]
 
@@ -166,9 +185,9 @@ class Site:
         offset = max(1, into // timedelta(minutes=1))
         (folder / "policies" / "shop.yaml").write_text(TOP.replace("offset: 0m", f"offset: {offset}m") + KINDS[kind])
 
-    def run(self, minutes: float = 0, failpoint: str = "") -> int:
+    def run(self, minutes: float = 0, failpoint: str = "", *, locked: bool = False) -> int:
         """One `run --once` of a child whose clock is that far ahead; how it ended, as `Popen.returncode` says it."""
-        order = {"config": str(self.config), "minutes": minutes, "failpoint": failpoint}
+        order = {"config": str(self.config), "minutes": minutes, "failpoint": failpoint, "locked": locked}
         _pipe(self.child.stdin).write(json.dumps(order) + "\n")
         _pipe(self.child.stdin).flush()
         status = os.waitstatus_to_exitcode(int(_pipe(self.child.stdout).readline()))
@@ -188,8 +207,25 @@ class Site:
     def nas_back(self) -> None:
         (self.folder / "nas.away").rename(self.folder / "nas")
 
-    def check_whole(self, minutes: float) -> None:
-        host = kill_child.host_of(str(self.config), minutes)
+    def leave_leftover(self) -> None:
+        """Half a dump of forty days ago."""
+        past = datetime.now(UTC) - timedelta(days=40)
+        folder = self.folder / "disk" / layout.data_folder("shop", "data", past, "nothing")
+        folder.mkdir(parents=True)
+        for name in ("data.zst.age", "data.zst.age.leaves"):
+            (folder / name).write_bytes(b"half of a dump")
+            os.utime(folder / name, (past.timestamp(), past.timestamp()))
+
+    def damage(self) -> None:
+        """Somebody deletes the data of a copy."""
+        next((self.folder / "disk" / layout.DATA).rglob("*.age")).unlink()
+
+    def data(self, vault: str) -> set[str]:
+        """The points of which a vault holds data."""
+        return {path.parent.name for path in (self.folder / vault / layout.DATA).rglob("*") if path.is_file()}
+
+    def check_whole(self, minutes: float, *, locked: bool = False) -> None:
+        host = kill_child.host_of(str(self.config), minutes, locked)
         seen = host.reconciler.look(fresh=True)
         planned = seen.plans["shop"]
         assert not [action for action in planned.actions if isinstance(action, EXECUTABLE)]
@@ -206,6 +242,11 @@ class Site:
         else:
             assert len([path for path in records[0] if path.endswith("manifest.json")]) == 1
             assert any(drill.passed for drill in planned.catalogue.drills)
+            assert {name.partition("-")[2] for name in self.data("disk") | self.data("nas")} == {point.id}
+        if locked:
+            copy = point.copy_in("disk")
+            assert copy is not None and copy.locked_until is not None
+            assert copy.locked_until > host.now() + timedelta(days=29)
         host.reconciler.close()
 
     def records(self, vault: str) -> dict[str, bytes]:
@@ -253,16 +294,34 @@ def test_killed_and_started_again(
     site = Site(tmp_path, row.kind, child)
     if row.kind != "memory":
         sources(aws, row.kind)
-    minutes = 0.0
+    minutes, locked = 0.0, row.failpoint.startswith("lock.")
     if row.late:
         site.nas_away()
         assert site.run() == Unavailable.exit_code
         site.nas_back()
         minutes = 16  # past the vault's next listing and what was backed off from
+    elif row.after:
+        minutes = become(site, row.after)
     died = Unavailable.exit_code if row.in_worker else -signal.SIGKILL
-    assert site.run(minutes, row.failpoint) == died, "the failpoint was not reached"
+    assert site.run(minutes, row.failpoint, locked=locked) == died, "the failpoint was not reached"
     minutes += 6  # what may still show has settled
-    assert site.run(minutes) == 0
-    site.check_whole(minutes)
+    assert site.run(minutes, locked=locked) == 0
+    site.check_whole(minutes, locked=locked)
     if row.kind != "memory":
         assert made(aws, row.kind) == ([2, 2] if row.kind == "ebs" else [1, 1])
+
+
+def become(site: Site, what: str) -> float:
+    """Live until the world is as `Row.after` says; the minutes that this took."""
+    assert site.run() == 0
+    if what == "leftover":
+        site.leave_leftover()
+    elif what == "damaged":
+        site.damage()
+    if what in ("leftover", "damaged"):
+        return 1
+    minutes = timedelta(days=7) / timedelta(minutes=1)
+    if what == "marked":
+        assert site.run(minutes) == 0
+        minutes += timedelta(days=3, minutes=1) / timedelta(minutes=1)
+    return minutes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,18 +14,22 @@ import pytest
 
 from drorch.app.carry import Scene
 from drorch.app.clock import SystemClock
-from drorch.app.jobs import DrillJob, DumpJob, ShipJob
+from drorch.app.jobs import DrillJob, DumpJob, RepairJob, ShipJob, VerifyJob
 from drorch.app.observe import World
+from drorch.app.repair import RepairOrder
+from drorch.app.verify import Place
 from drorch.crypto.age import new_identity
 from drorch.crypto.minisign import SecretKey
-from drorch.domain.action import Copy, Cut, Drill, Ship
+from drorch.domain.action import Copy, Cut, Drill, Repair, Ship, Verify
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.errors import NotFound, NotInThisVersion, Refused, Usage
-from drorch.domain.model import FailureDomain
+from drorch.domain.model import Copy as DumpCopy
+from drorch.domain.model import CopyState, FailureDomain, RecoveryPoint
 from drorch.wiring import adapters
 from drorch.wiring.host import Host, open_host
 from drorch.wiring.jobs import compose_job
 
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 POLICY = """\
 version: 1
 application: shop
@@ -153,6 +158,35 @@ def test_ship_of_a_point_that_is_gone_is_refused_and_a_light_action_has_no_job(t
     with pytest.raises(TypeError):
         compose_job(home.host, Copy("shop", "orders", "nas", "p1", "lacks it", "x"), home.scene())
     assert ShipJob.name == "ship"
+
+
+def of(point: str, *copies: DumpCopy, cut_at: datetime | None = NOON) -> RecoveryPoint:
+    return RecoveryPoint(point, "shop", "orders", "postgres", "", cut_at, copies, filed=("old-shop", "orders"))
+
+
+def test_reading_by_turns_is_of_the_copies_that_count_wherever_they_are_filed(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    good, bad = DumpCopy("nas", CopyState.USABLE), DumpCopy("nas", CopyState.FAILED)
+    going, elsewhere = DumpCopy("nas", CopyState.EXPIRING), DumpCopy("gcs-eu", CopyState.USABLE)
+    points = (of("p1", good), of("p2", bad), of("p3", going), of("p4", elsewhere), of("p5", good, cut_at=None))
+    verify = Verify("shop", "orders", "nas", "", "turn 7", 7)
+    job = compose_job(home.host, verify, home.scene(Catalogue("shop", points)))
+    assert isinstance(job, VerifyJob)
+    assert (job.order.site, job.order.vault, job.order.turn) == ("acme", "nas", 7)
+    assert job.order.places == (Place("old-shop", "orders", NOON, "p1"), Place("old-shop", "orders", NOON, "p3"))
+    assert [vault.name for vault in job.vaults] == ["nas"]
+    assert home.key.text().splitlines()[-1] not in repr(job)
+
+
+def test_repair_names_its_point_and_both_vaults(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    action = Repair("shop", "orders", "nas", "p1", "damaged", "gcs-eu")
+    job = compose_job(home.host, action, home.scene(Catalogue("shop", (of("p1"),))))
+    assert isinstance(job, RepairJob)
+    assert job.order == RepairOrder("acme", Place("old-shop", "orders", NOON, "p1"), source="gcs-eu", target="nas")
+    assert home.key.text().splitlines()[-1] not in repr(job)
+    with pytest.raises(Refused, match="not known any more"):
+        compose_job(home.host, action, home.scene())
 
 
 # --- names to adapters ---------------------------------------------------------------------------------------------

@@ -10,23 +10,30 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from dumped import APPLICATION, MIB, RESOURCE, SITE, World
+from dumped import APPLICATION, DATA, MIB, RESOURCE, SITE, World
 
 from drorch.app import worker_protocol
+from drorch.app.damage import VerifyOrder
 from drorch.app.drill import DrillOrder
 from drorch.app.dump import DumpOrder, DumpOutcome
 from drorch.app.environment import ambient_sdk_environment, child_environment
-from drorch.app.jobs import DrillJob, DumpJob, HostSpec, Job, ShipJob, VaultSpec
+from drorch.app.heavy import HeavyHandle
+from drorch.app.jobs import DrillJob, DumpJob, HostSpec, Job, RepairJob, ShipJob, VaultSpec, VerifyJob
+from drorch.app.passing import Finished
 from drorch.app.processes import session_members
 from drorch.app.reading import TrustedKey, read_signed
+from drorch.app.repair import RepairOrder
 from drorch.app.runner import Handle, LocalRunner, Outcome
 from drorch.app.ship import ShipOrder
+from drorch.app.verify import Place
 from drorch.crypto.age import AgeError
 from drorch.domain import errors
+from drorch.domain.action import Action, Repair, Verify
 from drorch.domain.errors import Damaged, DrorchError, InvalidInput, Refused, Unavailable
 from drorch.domain.policy import Probe
 from drorch.stores.directory import DirectoryStore
@@ -172,6 +179,68 @@ def test_a_drill_through_a_worker_signs_its_proof_into_the_vaults(host: Host) ->
         assert [path for path in host.paths(vault) if "/proofs/" in path and path.endswith(".json")]
 
 
+def flip(path: Path) -> None:
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(body)
+
+
+def turn_job(host: Host, dumped: DumpOutcome, turn: int, *more: VaultSpec) -> VerifyJob:
+    place = Place(APPLICATION, RESOURCE, dumped.cut_at, "p1")
+    return VerifyJob(
+        order=VerifyOrder(SITE, APPLICATION, RESOURCE, "a", turn, (place,)),
+        vaults=(host.vault("a"), host.vault("b"), *more),
+        trusted=(TrustedKey(host.world.key.public),),
+        signing_key=host.world.key.text(),
+    )
+
+
+def ended(host: Host, action: Action, job: Job) -> Finished:
+    """As the reconciler hears of it."""
+    handle = HeavyHandle(action, host.start(job))
+    until(lambda: handle.poll() is not None, "it hangs")
+    finished = handle.poll()
+    assert finished is not None
+    return finished
+
+
+def test_damage_that_a_worker_reads_is_signed_and_told_and_another_worker_repairs_it(host: Host) -> None:
+    dumped = DumpOutcome.from_json(host.run(host.dump_job()).get())
+    (leaves,) = (host.folder / "a").rglob(f"{DATA}.zst.age.leaves")
+    flip(leaves)
+    action = Verify(APPLICATION, RESOURCE, "a", "", "turn 7", 7)
+    finished = ended(host, action, turn_job(host, dumped, 7, host.vault("c", "refused")))
+    assert isinstance(finished.error, Damaged)
+    assert [point["point"] for point in finished.result["damaged"]] == ["p1"]
+    assert set(finished.result["unwritten"]) == {"c"}
+    for vault in "ab":
+        (path,) = (path for path in host.paths(vault) if "/proofs/" in path and path.endswith(".json"))
+        assert read_signed(host.store(vault), path, [TrustedKey(host.world.key.public)]).text("outcome") == "damaged"
+    repair = RepairJob(
+        order=RepairOrder(SITE, Place(APPLICATION, RESOURCE, dumped.cut_at, "p1"), source="b", target="a"),
+        vaults=(host.vault("a"), host.vault("b")),
+        trusted=(TrustedKey(host.world.key.public),),
+        signing_key=host.world.key.text(),
+    )
+    finished = ended(host, Repair(APPLICATION, RESOURCE, "a", "p1", "damaged", "b"), repair)
+    assert finished.error is None
+    assert leaves.name in finished.text
+    finished = ended(host, action, turn_job(host, dumped, 7))
+    assert (finished.error, finished.result["damaged"]) == (None, [])
+    assert "nothing damaged" in finished.text
+
+
+def test_a_turn_in_a_vault_that_cannot_be_opened_is_no_damage(host: Host) -> None:
+    dumped = DumpOutcome.from_json(host.run(host.dump_job()).get())
+    job = replace(turn_job(host, dumped, 7), vaults=(host.vault("a", "refused"), host.vault("b")))
+    finished = ended(host, Verify(APPLICATION, RESOURCE, "a", "", "turn 7", 7), job)
+    assert finished.error is not None
+    assert not isinstance(finished.error, Damaged)
+    assert not finished.result, "a turn that was not read must not count as read"
+    assert not [path for path in host.paths("b") if "/proofs/" in path]
+
+
 def test_the_environment_of_the_sdks_reaches_the_worker_through_the_pipe(host: Host) -> None:
     found = host.run(host.dump_job(kind="process", command="echo data")).get()
     assert found["manifest"]["region"] == "us-west-2"
@@ -189,7 +258,12 @@ def test_jobs_come_out_of_the_pipe_as_they_went_in(host: Host) -> None:
         ShipOrder(SITE, APPLICATION, RESOURCE, "p1", host.world.clock.now()), host.vault("a"), host.vault("b"), keys
     )
     drill = DrillJob({"vault": "a"}, "postgres", (host.vault("a"),), keys, ("AGE-SECRET",), "key", None, SECRETS, spec)
-    for job in (host.dump_job(), ship, drill):
+    place = Place(APPLICATION, RESOURCE, host.world.clock.now(), "p1")
+    verify = VerifyJob(
+        VerifyOrder(SITE, APPLICATION, RESOURCE, "a", 7, (place,)), (host.vault("a"),), keys, "untrusted comment", spec
+    )
+    repair = RepairJob(RepairOrder(SITE, place, "a", "b"), (host.vault("a"),), keys, "untrusted comment", spec)
+    for job in (host.dump_job(), ship, drill, verify, repair):
         assert type(job).from_json(json.loads(json.dumps(job.to_json()))) == job
         assert not [secret for secret in (*SECRETS.values(), "AGE-SECRET", "untrusted comment") if secret in repr(job)]
 

@@ -17,7 +17,7 @@ from drorch.domain.catalogue import Catalogue
 from drorch.domain.model import Copy, CopyState, LockMode, RecoveryPoint
 
 GRACE = timedelta(days=3)
-HELD = "the brake holds it: 4 of 4 copies that may go from gcs-eu within 1d were marked already (no keep rule keeps it)"
+HELD = "the brake holds it: 4 may go from gcs-eu within 1d, 4 were marked before (no keep rule keeps it)"
 
 
 def dump(number: int, **changes: object) -> RecoveryPoint:
@@ -57,7 +57,7 @@ def test_a_summary_tells_each_step_with_its_reason(capsys: pytest.CaptureFixture
         "5 of 30 copies of shop/orders in gcs-eu begin to expire: no keep rule keeps them; "
         "deleted no earlier than 2026-11-23 09:30 UTC",
         "10 of 30 copies of shop/orders in gcs-eu are held by the brake: "
-        "4 of 4 copies that may go from gcs-eu within 1d were marked already (no keep rule keeps them)",
+        "4 may go from gcs-eu within 1d, 4 were marked before (no keep rule keeps them)",
     ]
     assert lines[-2].startswith(
         "5 copies would begin to expire, deleted no earlier than 2026-11-23 09:30 UTC; "

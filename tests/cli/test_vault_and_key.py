@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from desks import Desk, typed
+from live_stores import gcs_bucket
 
+from drorch.app.store_contract import CLAUSES
 from drorch.crypto import age, minisign
 from drorch.domain import layout
 
@@ -61,7 +63,7 @@ def test_check_names_what_a_vault_lacks_and_leaves_nothing_behind(desk: Desk) ->
     before = sorted(desk.nas.rglob("*"))
     said = desk.drorch("vault", "check", "nas")
     assert said.code == 0
-    assert "19 of 19 clauses hold" in said.out
+    assert f"{len(CLAUSES) + 2} of {len(CLAUSES) + 2} clauses hold" in said.out
     assert "BROKEN" not in said.out
     assert [path for path in sorted(desk.nas.rglob("*")) if path.is_file()] == [p for p in before if p.is_file()]
 
@@ -76,6 +78,33 @@ def test_vault_that_is_not_there(desk: Desk) -> None:
         said = desk.drorch("vault", command, "nas")
         assert (said.code, said.out) == (4, "")
     assert not desk.nas.exists(), "a mount that is missing is not made up"
+
+
+LOCKED = "vaults:\n  google: {type: gcs, bucket: acme-dr, region: europe-west1, lock: {for: 35d}}"
+
+
+def test_vault_that_claims_a_lock_it_does_not_get_is_refused(desk: Desk) -> None:
+    desk.write_config(vaults=LOCKED)
+    with gcs_bucket() as google:
+        desk.environ["STORAGE_EMULATOR_HOST"] = google.url
+        said = desk.drorch("vault", "init", "google")
+        assert (said.code, said.out) == (3, "")
+        assert "does not lock as its `lock:` says" in said.err
+        assert "object retention" in said.err
+        said = desk.drorch("vault", "check", "google", "--json")
+        assert said.code == 3
+        assert [c["clause"] for c in said.json["clauses"] if not c["ok"]] == ["marker", "lock", "lock-parts"]
+
+
+def test_vault_with_a_lock_is_marked_and_checked(desk: Desk) -> None:
+    desk.write_config(vaults=LOCKED)
+    with gcs_bucket(locks=True) as google:
+        desk.environ["STORAGE_EMULATOR_HOST"] = google.url
+        assert desk.drorch("vault", "init", "google").code == 0
+        said = desk.drorch("vault", "check", "google")
+        assert said.code == 0, said.out
+        assert "locked" in said.out
+        assert "a later check removes" in said.out
 
 
 def test_host_without_a_signing_key_is_told_how_to_make_one(desk: Desk) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 
 from drorch.app.store_contract import CLAUSES, check_store
 from drorch.domain.errors import AlreadyExists, NotFound, OutcomeUnknown
-from drorch.ports import ObjectInfo
+from drorch.domain.model import LockMode, ObjectLock
+from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload
 from drorch.stores import memory
 from drorch.stores.memory import MemoryStore, MemoryUpload
 
@@ -158,16 +160,16 @@ class IgnoresCase(MemoryStore):
 class RangesAreIgnored(MemoryStore):
     """Answers a range with everything."""
 
-    def read(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        return super().read(path)
+    def read(self, path: str, start: int = 0, length: int | None = None, *, version: str = "") -> Iterator[bytes]:
+        return super().read(path, version=version)
 
 
 class AbsentIsEmpty(MemoryStore):
     """Reads an absent object as an empty one."""
 
-    def read(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def read(self, path: str, start: int = 0, length: int | None = None, *, version: str = "") -> Iterator[bytes]:
         try:
-            return super().read(path, start, length)
+            return super().read(path, start, length, version=version)
         except NotFound:
             return iter(())
 
@@ -250,6 +252,162 @@ class DropsAWholeLastPart(MemoryStore):
         return _WrongAtTheEnd(self, path)
 
 
+class NaiveClock(MemoryStore):
+    """Tells a time without a zone."""
+
+    def now(self) -> datetime:
+        return super().now().replace(tzinfo=None)
+
+
+class WrongClock(MemoryStore):
+    """Tells another time than the one by which it dates its objects."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(minutes=10)
+
+
+class StoppedClock(MemoryStore):
+    """Tells the time at which it was opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._opened = super().now()
+
+    def now(self) -> datetime:
+        return self._opened
+
+
+class Versioned(MemoryStore):
+    def __init__(self) -> None:
+        super().__init__(versioned=True)
+
+
+class NewestFirst(Versioned):
+    """Shows the versions of an object backwards."""
+
+    def history(self, prefix: str) -> Iterator[ObjectVersion]:
+        return reversed(list(super().history(prefix)))
+
+
+class ReadsTheCurrentVersion(Versioned):
+    """Reads whatever is there, whichever version was named."""
+
+    def read(self, path: str, start: int = 0, length: int | None = None, *, version: str = "") -> Iterator[bytes]:
+        del version
+        return super().read(path, start, length)
+
+
+class HistoryOfOnePage(MemoryStore):
+    """Ends a history early."""
+
+    def history(self, prefix: str) -> Iterator[ObjectVersion]:
+        return iter(list(super().history(prefix))[:2])
+
+
+class DropsNoUpload(MemoryStore):
+    """Says that an unfinished upload was dropped, and keeps it."""
+
+    def abort_upload(self, upload: PendingUpload) -> None:
+        del upload
+
+
+class ForgetsThatUploadsEnd(MemoryStore):
+    """Shows uploads that were committed long ago."""
+
+    def end(self, handle: str) -> None:
+        del handle
+
+
+class DeletesWithAMarker(Versioned):
+    """Hides what it is to delete, as DeleteObject without a version does."""
+
+    def delete(self, path: str) -> None:
+        self.hide(path)
+
+
+LOCK = LockRule(for_=timedelta(days=35))
+
+
+class Locking(MemoryStore):
+    def __init__(self) -> None:
+        super().__init__(lock=LOCK)
+
+    def lock_now(self, path: str, lock: ObjectLock | None) -> None:
+        self._versions[path][-1].lock = lock
+
+
+class LocksEverything(Locking):
+    """A bucket with a default retention: RESTORE.md and heads would stay for weeks."""
+
+    def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
+        super().put(path, body, overwrite=overwrite)
+        if self.lock_of(path) is None:
+            self.lock_now(path, ObjectLock(LockMode.COMPLIANCE, self.now() + timedelta(days=35)))
+
+
+class ClaimsALock(Locking):
+    """Takes the words of a lock, and does nothing."""
+
+    def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
+        super().put(path, body, overwrite=overwrite)
+        self.lock_now(path, None)
+
+
+class LocksForAnHour(Locking):
+    """Its own retention wins over the one asked for."""
+
+    def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
+        super().put(path, body, overwrite=overwrite)
+        if (lock := self.lock_of(path)) is not None:
+            self.lock_now(path, ObjectLock(lock.mode, lock.until + timedelta(hours=1)))
+
+
+class LocksByGovernance(Locking):
+    """Gives a lock that can be bypassed instead of the one asked for."""
+
+    def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
+        super().put(path, body, overwrite=overwrite)
+        if (lock := self.lock_of(path)) is not None:
+            self.lock_now(path, ObjectLock(LockMode.GOVERNANCE, lock.until))
+
+
+class DeletesWhatIsLocked(Locking):
+    """Shows a lock, and deletes all the same."""
+
+    def delete(self, path: str) -> None:
+        self.objects.pop(path, None)
+        self._versions.pop(path, None)
+
+
+class ShortensLocks(Locking):
+    """Sets a lock to what was asked for last."""
+
+    def extend_lock(self, path: str, until: datetime) -> None:
+        self.lock_now(path, ObjectLock(LockMode.COMPLIANCE, until))
+
+
+class ExtensionReplacesTheObject(Locking):
+    """Takes the request for a lock as the object, as Swift's S3 does."""
+
+    def extend_lock(self, path: str, until: datetime) -> None:
+        super().extend_lock(path, until)
+        self.put(path, b"<Retention/>", overwrite=True)
+        self.lock_now(path, ObjectLock(LockMode.COMPLIANCE, until))
+
+
+class _Unlocked(MemoryUpload):
+    def commit(self) -> None:
+        super().commit()
+        self._store._versions[self._path][-1].lock = None
+
+
+class LocksNoParts(Locking):
+    """Loses the lock of an upload in parts, as moto does."""
+
+    def upload(self, path: str) -> MemoryUpload:
+        return _Unlocked(self, path)
+
+
 BAD = {
     PutReplaces: {"write-once-put", "write-once-upload", "racing-creates"},
     PutLooksFirst: {"racing-creates"},
@@ -272,6 +430,23 @@ BAD = {
     RemembersFailures: {"next-upload"},
     NoTimeZone: {"round-trip"},
     DropsAWholeLastPart: {"whole-parts"},
+    NaiveClock: {"clock"},
+    WrongClock: {"clock"},
+    StoppedClock: {"clock"},
+    NewestFirst: {"history"},
+    ReadsTheCurrentVersion: {"history"},
+    HistoryOfOnePage: {"history"},
+    DropsNoUpload: {"abandoned"},
+    ForgetsThatUploadsEnd: {"abandoned"},
+    DeletesWithAMarker: {"gone"},
+    LocksEverything: {"lock-overwritten"},
+    ClaimsALock: {"lock", "lock-parts"},
+    LocksForAnHour: {"lock"},
+    LocksByGovernance: {"lock"},
+    DeletesWhatIsLocked: {"lock", "lock-parts"},
+    ShortensLocks: {"lock"},
+    ExtensionReplacesTheObject: {"lock"},
+    LocksNoParts: {"lock-parts"},
 }
 
 
@@ -286,3 +461,11 @@ def test_bad_store_is_named_by_its_clauses(bad: type[MemoryStore], caught: set[s
 def test_every_clause_can_fail() -> None:
     """A clause that no bad store breaks proves nothing."""
     assert {clause.name for clause in CLAUSES} == set().union(*BAD.values())
+
+
+def test_a_store_that_locks_by_itself_is_written_to_no_further() -> None:
+    """What a check writes would stay for as long as the bucket says."""
+    store = LocksEverything()
+    results = check_store(store, "drorch/v1/check/a/")
+    assert [result.name for result in results] == ["lock-overwritten", "clean"]
+    assert len(store.objects) == 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from faults import FaultyStore
-from live_stores import STORES
+from live_stores import LOCK, STORES
 
 from drorch.app.store_contract import CLAUSES, Clause, check_store, clean
 from drorch.domain.errors import Refused, Unavailable
@@ -55,6 +56,17 @@ def test_live_check_never_works_on_a_prefix_in_use() -> None:
     with pytest.raises(Refused):
         check_store(store, "drorch/v1/data/")
     assert store.objects["drorch/v1/data/a"][0] == b"precious"
+
+
+def test_live_check_of_a_vault_with_a_lock_tells_what_stays_locked() -> None:
+    store = MemoryStore(lock=LOCK)
+    results = {result.name: result for result in check_store(store, "drorch/v1/check/a/")}
+    assert all(result.ok for result in results.values())
+    assert "locked until" in results["clean"].detail
+    assert "a later check" in results["clean"].detail
+    assert set(store.objects) == {f"drorch/v1/check/a/{name}/object" for name in ("lock", "lock-parts")}
+    ends = [lock.until for path in store.objects if (lock := store.lock_of(path)) is not None]
+    assert max(ends) < store.now() + timedelta(minutes=5)
 
 
 def test_live_check_tells_what_a_role_without_deletion_leaves_behind() -> None:

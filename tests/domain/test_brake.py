@@ -137,7 +137,7 @@ def test_what_was_marked_in_the_window_counts_once_and_what_was_marked_before_it
     found = braked(points, [mark(p) for p in points[1:]], rule, *marked, *elsewhere)
     assert len(passing(found)) == 3
     reason = next(a.reason for a in found if isinstance(a, Braked))
-    of_five = f"2 of 5 copies that may go from {OFF} within 1d were marked already"
+    of_five = f"5 may go from {OFF} within 1d, 2 were marked before"
     assert reason == f"the brake holds it: {of_five} (no keep rule keeps it)"
 
 

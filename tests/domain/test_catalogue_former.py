@@ -12,9 +12,10 @@ from passes import OFF, policy, resource
 from planning import NOW, WEST, data, drilled, dumped, head, hours, orders, planned, point, seen, slot, taken
 
 from drorch.domain.action import Hold
-from drorch.domain.catalogue import Bygone, Catalogue, Leftover, Scattered
+from drorch.domain.catalogue import Catalogue, Scattered
 from drorch.domain.catalogue_former import carried_on, carries_on, former_names
 from drorch.domain.catalogue_marks import LetGo
+from drorch.domain.catalogue_upkeep import Bygone, Leftover
 from drorch.domain.model import Oddity, RecoveryPoint
 from drorch.domain.policy import Policy
 

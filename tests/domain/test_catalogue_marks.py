@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drorch.domain.catalogue_marks import LetGo, SeenRecord, Trust, let_go, with_marks
+from drorch.domain.catalogue_marks import LetGo, let_go, with_marks
+from drorch.domain.catalogue_seen import SeenRecord, Trust
 from drorch.domain.model import Copy, CopyState, RecoveryPoint
 from drorch.domain.record import MarkType, RecordType, compose
 

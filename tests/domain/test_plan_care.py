@@ -114,7 +114,7 @@ def verified(actions: list[Action]) -> list[Verify]:
 
 def test_a_hundredth_of_what_lies_in_each_vault_is_read_every_day() -> None:
     turn = turn_of(NOW)
-    made = point(slot(0), dumped(OFF), dumped(WEST), of="orders")
+    made = point(slot(30), dumped(OFF), dumped(WEST), of="orders")
     actions = planned(seen(made, turns={}), orders())
     reason = f"turn {turn} of 100 of reading what lies there"
     assert verified(actions) == [Verify("shop", "orders", vault, "", reason, turn) for vault in (OFF, WEST)]
@@ -127,17 +127,22 @@ def test_a_turn_is_read_once_in_its_time_around() -> None:
         ({turn: NOW - DAY - timedelta(seconds=1)}, True),
         ({turn - 1: NOW}, True),
     ):
-        assert bool(verified(found(*series(1, OFF), turns={("orders", OFF): read}))) is due
-    assert verified(found(*series(1, OFF), turns={("orders", WEST): {turn: NOW}, ("data", OFF): {turn: NOW}}))
+        assert bool(verified(found(*series(1, OFF, start=30), turns={("orders", OFF): read}))) is due
+    assert verified(found(*series(1, OFF, start=30), turns={("orders", WEST): {turn: NOW}, ("data", OFF): {turn: NOW}}))
+
+
+def test_what_was_written_within_the_day_is_not_read_again_at_once() -> None:
+    assert not verified(found(*series(1, OFF, start=23), turns={}))
+    assert verified(found(*series(1, OFF, start=24), turns={}))
 
 
 def test_nothing_is_read_where_nothing_can_be_or_nothing_lies_or_something_runs() -> None:
-    assert not verified(found(*series(1, OFF)))
+    assert not verified(found(*series(1, OFF, start=30)))
     assert not verified(found(turns={}))
-    assert not verified(found(point(slot(0), dumped(OFF, FAILED), of="orders"), turns={}))
-    assert not verified(found(*series(1, OFF), turns={}, running={"orders": "dump"}))
-    assert not verified(found(*series(1, OFF), turns={}, unread={OFF: "timeout"}))
-    assert verified(found(*series(1, OFF), turns={}, running={"data": "dump"}))
+    assert not verified(found(point(slot(30), dumped(OFF, FAILED), of="orders"), turns={}))
+    assert not verified(found(*series(1, OFF, start=30), turns={}, running={"orders": "dump"}))
+    assert not verified(found(*series(1, OFF, start=30), turns={}, unread={OFF: "timeout"}))
+    assert verified(found(*series(1, OFF, start=30), turns={}, running={"data": "dump"}))
 
 
 @given(st.integers(0, 40_000), st.integers(0, 86_399))

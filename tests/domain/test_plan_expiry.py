@@ -41,12 +41,13 @@ from planning import (
 )
 
 from drorch.domain.action import DELETING, Action, Braked, Expire, Hold, Keep, Mark, deletions_digest
-from drorch.domain.catalogue import Leftover
+from drorch.domain.catalogue_upkeep import Leftover
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.native import Source
 from drorch.domain.plan import Failure, SourcesSeen
 from drorch.domain.policy import DrillRule, VaultRule
 from drorch.domain.policy import Keep as KeepRules
+from drorch.domain.schedule import Cron
 
 LAST_3 = series(3, OFF)
 """What keeps an older point from being needed."""
@@ -112,7 +113,13 @@ def test_a_lock_that_is_read_back_is_waited_for() -> None:
         marked = point(slot(40), going(OFF, NOW - GRACE, locked_until=until), of="orders")
         found = plan_of(marked)
         assert bool(expired(found)) is over
-        assert over or why(found, OFF, marked.id) == "no keep rule keeps it; locked until 2026-11-20T09:30:01Z"
+        reason = "no keep rule keeps it; locked until 2026-11-20T09:30:01Z"
+        assert over or only(found, Hold) == [Hold("shop", "orders", OFF, marked.id, reason)]
+
+
+def test_what_is_kept_is_told_with_every_reason() -> None:
+    reason = "last 1 of 3; floor: the newest 2 usable points of a vault always stay"
+    assert only(plan_of(), Keep)[0] == Keep("shop", "orders", OFF, LAST_3[0].id, reason)
 
 
 def test_a_copy_with_a_mark_expired_alone_is_marked_anew_and_waited_for() -> None:
@@ -191,11 +198,10 @@ def test_what_holds_every_mark_and_deletion_of_a_resource(changes: Mapping[str, 
     given = dict(changes) | {"more": {"leftovers": (left,)} | changes.get("more", {})}
     found = plan_of(old(), marked, half, **given)
     assert not only(found, *DELETING) and not marks(found)
-    held = [a for a in only(found, Hold) if said in a.reason]
-    assert [(a.vault, a.point, a.alarm, a.reason) for a in held if isinstance(a, Hold)] == [
-        (OFF, "", alarm, f"2 copies would be let go, but {said}"),
-        (OFF, half.id, alarm, f"its deletion was begun and not ended, but {said}"),
-        (OFF, "x", alarm, f"its manifest is deleted, data of it are left, but {said}"),
+    assert [a for a in only(found, Hold) if said in a.reason] == [
+        Hold("shop", "orders", OFF, "", f"2 copies would be let go, but {said}", alarm),
+        Hold("shop", "orders", OFF, half.id, f"its deletion was begun and not ended, but {said}", alarm),
+        Hold("shop", "orders", OFF, "x", f"its manifest is deleted, data of it are left, but {said}", alarm),
     ]
     assert [a.point for a in only(found, Keep)] == [p.id for p in LAST_3], "what is kept is told all the same"
 
@@ -215,21 +221,23 @@ def test_an_unread_vault_lets_nothing_go_and_the_others_do() -> None:
     observed = seen(*points, unread={WEST: "timeout"}, more={"leftovers": (half,)})
     found = planned(observed, orders(OFF, WEST))
     assert taken(found) == {(OFF, points[3].id)}
-    assert why(found, WEST, "") == "not read completely, so nothing there would be let go: timeout"
+    reason = "not read completely, so nothing there would be let go: timeout"
+    assert Hold("shop", "orders", WEST, "", reason) in found
 
 
 def test_a_stale_policy_lets_nothing_go() -> None:
     found = plan_of(old(), stale=True)
     assert not taken(found)
-    assert why(found, OFF, "") == "its policy file is invalid, so nothing there would be let go"
+    reason = "its policy file is invalid, so nothing there would be let go"
+    assert Hold("shop", "orders", OFF, "", reason) in found
 
 
 def test_a_vault_that_the_policy_does_not_name_any_more_keeps_what_it_has() -> None:
     points = [point(slot(n), dumped(OFF), dumped("nas"), of="orders") for n in (0, 1, 2, 40)]
     found = planned(seen(*points), orders(OFF))
     assert {vault for vault, _ in taken(found)} == {OFF}
-    assert why(found, "nas", "") == "the policy does not name this vault (any more): its copies there are kept"
-    assert alarms(found) == ["left-behind"]
+    reason = "the policy does not name this vault (any more): its copies there are kept"
+    assert only(found, Hold) == [Hold("shop", "orders", "nas", "", reason, "left-behind")]
 
 
 def test_a_failed_drill_holds_until_one_passes_from_the_same_vault_while_it_is_drilled() -> None:
@@ -328,6 +336,22 @@ def test_the_source_of_a_pending_copy_stays_while_the_policy_wants_that_copy() -
     assert (HOME, unwanted.id) in taken(gone)
 
 
+def test_every_vault_that_waits_for_a_copy_is_named() -> None:
+    waiting = point(slot(40), dumped(OFF), dumped(WEST, PENDING), dumped("nas", PENDING), of="orders")
+    found = planned(seen(*LAST_3, waiting), orders(OFF, WEST, "nas"))
+    assert why(found, OFF, waiting.id) == "source of the pending copy to nas, s3-west"
+
+
+def test_what_several_vaults_are_owed_stays() -> None:
+    keeps = {OFF: KeepRules(last=1), WEST: KeepRules(last=2), "nas": KeepRules(last=1, within=hours(5))}
+    rules = tuple(VaultRule(vault=vault, keep=keep) for vault, keep in keeps.items())
+    points = series(9, OFF)
+    found = planned(seen(*points, brake=FREE), orders(targets=rules, floor=1))
+    assert why(found, OFF, points[1].id) == f"{WEST} is owed it and lacks it"
+    assert why(found, OFF, points[4].id) == "nas is owed it and lacks it"
+    assert marks(found) == [p.id for p in reversed(points[6:])]
+
+
 def test_a_pending_copy_here_does_not_make_the_others_its_source_twice() -> None:
     waiting = point(slot(40), recorded(HOME, PENDING), recorded(AWAY))
     found = planned(seen(*(_native(HOME, AWAY, hour=n) for n in range(4)), waiting))
@@ -377,6 +401,17 @@ def test_the_first_of_each_slot_of_a_vaults_own_cadence_stays() -> None:
     assert {kept[name] for name in first} == {"the first of its slot in this vault's own cadence"}
 
 
+def test_days_are_those_of_the_schedules_zone() -> None:
+    """23:30 and 22:30 UTC in November are two days in Berlin."""
+    points = [
+        point(f"2026-11-1{n}", dumped(OFF), of="orders") for n in ("9T23:30Z", "9T22:30Z", "8T22:45Z", "8T21:00Z")
+    ]
+    rule = VaultRule(vault=OFF, keep=KeepRules(daily=3))
+    for zone, gone in (("Europe/Berlin", [3]), ("UTC", [3, 1])):
+        of = orders(targets=(rule,), floor=1, schedule=Cron("30 * * * *", zone))
+        assert marks(planned(seen(*points, brake=FREE), of)) == [points[n].id for n in gone]
+
+
 def test_a_duplicate_goes_where_the_earlier_one_lies_and_the_newest_stays() -> None:
     second = point(slot(1), dumped(OFF), of="orders", attempt=2, late=timedelta(minutes=9))
     found = plan_of(second)
@@ -394,37 +429,6 @@ def test_the_verified_one_of_the_vault_and_the_one_proved_elsewhere_stay() -> No
     assert marks(found) == [there.id]
     found = plan_of(there, point(slot(42), dumped(OFF, verified_at=NOW), of="orders"))
     assert why(found, OFF, there.id) == "the newest point that a drill from another vault has verified"
-
-
-# --- suspicion ------------------------------------------------------------------------------------------------------
-
-
-def test_what_is_older_than_a_suspect_point_is_frozen_and_what_is_newer_is_not() -> None:
-    suspect = point(slot(45), dumped(OFF), of="orders", suspect="it shrank")
-    older, newer = point(slot(50), dumped(OFF), of="orders"), old()
-    found = plan_of(suspect, older, newer)
-    assert why(found, OFF, older.id) == f"point {suspect.id} after it is suspect"
-    assert set(marks(found)) == {suspect.id, newer.id}
-
-
-def test_the_newest_suspect_point_in_any_vault_freezes() -> None:
-    newer = point(slot(5), dumped(WEST), of="orders", suspect="it shrank")
-    suspect = point(slot(45), dumped(OFF), of="orders", suspect="it shrank")
-    found = plan_of(suspect, newer, old())
-    assert not taken(found) and f"point {newer.id} after it is suspect" in why(found, OFF, old().id)
-
-
-@pytest.mark.parametrize(
-    "suspect",
-    [
-        point(slot(5), dumped(OFF, FAILED), of="orders", suspect="it shrank"),
-        point(slot(-9), dumped(OFF), of="orders", suspect="it shrank"),
-        point(slot(5), dumped(OFF), of="orders", suspect="it shrank", cut_at=None),
-        point(slot(5), dumped(OFF), of="data", suspect="it shrank"),
-    ],
-)
-def test_a_suspect_point_that_is_gone_or_of_the_future_freezes_nothing(suspect: RecoveryPoint) -> None:
-    assert taken(plan_of(suspect, old())) == {(OFF, old().id)}
 
 
 def test_the_usable_states_are_two() -> None:

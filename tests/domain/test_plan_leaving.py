@@ -10,6 +10,7 @@ from planning import (
     FREE,
     GRACE,
     NOW,
+    WEST,
     data,
     dumped,
     expired,
@@ -27,7 +28,7 @@ from planning import (
     taken,
 )
 
-from drorch.domain.action import Action, Braked, Cut, Drill, Keep, Sweep
+from drorch.domain.action import Action, Braked, Cut, Drill, Keep, Ship, Sweep
 from drorch.domain.model import RecoveryPoint
 from drorch.domain.plan import Observed
 from drorch.domain.policy import DrillRule, Retired
@@ -58,6 +59,13 @@ def test_from_the_day_it_leaves_its_last_rules_decide() -> None:
     ]
     for retired, gone in cases:
         assert len(marks(retired_plan(retired, seen(*points, brake=FREE), floor=1))) == gone
+
+
+def test_while_it_leaves_the_floor_and_the_verified_one_are_kept_as_ever() -> None:
+    proved = point(slot(40), dumped(OFF, verified_at=NOW), of="orders")
+    points = [*series(4, OFF, start=30), proved]
+    found = retired_plan(leaving(timedelta(), keep=KeepRules(last=1)), seen(*points, brake=FREE))
+    assert [a.point for a in only(found, Keep)] == [points[0].id, points[1].id, proved.id]
 
 
 def test_after_its_time_the_last_ones_are_braked_until_they_are_approved() -> None:
@@ -103,6 +111,23 @@ def test_what_has_left_is_neither_cut_nor_drilled_any_more() -> None:
     assert len(only(retired_plan(leaving(-timedelta(seconds=1)), seen(*points), **of), Cut, Drill)) == 2
     assert not only(retired_plan(leaving(timedelta()), seen(*points), **of), Cut, Drill)
     assert not only(planned(seen(_native(HOME, hour=9)), data(), retired=leaving(timedelta())), Cut)
+
+
+def test_what_a_vault_is_owed_is_judged_by_the_rules_in_force() -> None:
+    points = series(6, WEST, start=30)
+    last = Retired(since=NOW - hours(9), keep=KeepRules(last=1), reason="sold")
+
+    def shipped(retired: Retired) -> list[str]:
+        return [a.point for a in only(planned(seen(*points), orders(floor=1), retired=retired), Ship)]
+
+    assert shipped(last) == [points[0].id]
+    assert shipped(leaving(-timedelta(seconds=1), keep=KeepRules(last=1))) == [p.id for p in points[:3]]
+
+
+def test_after_its_time_nothing_is_brought_anywhere_any_more() -> None:
+    """What was let go in one vault and not yet in another must not come back."""
+    points = series(3, WEST, start=30)
+    assert not only(planned(seen(*points), orders(), retired=leaving(hours(9), timedelta())), Ship)
 
 
 def test_what_has_left_is_still_swept() -> None:

@@ -33,8 +33,8 @@ from planning import (
 )
 
 from drorch.domain.action import DELETING, Action, Braked, Expire, Mark, Sweep, deletions, deletions_digest
-from drorch.domain.catalogue import Leftover
 from drorch.domain.catalogue_marks import LetGo
+from drorch.domain.catalogue_upkeep import Leftover
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.native import Source

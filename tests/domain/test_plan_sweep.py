@@ -12,7 +12,7 @@ from passes import OFF
 from planning import NOW, WEST, drilled, dumped, head, hours, only, orders, planned, point, seen, series, slot
 
 from drorch.domain.action import Action, Sweep
-from drorch.domain.catalogue import Bygone, Leftover
+from drorch.domain.catalogue_upkeep import Bygone, Leftover
 from drorch.domain.instant import from_compact, to_compact
 from drorch.domain.plan_sweep import old_heads
 

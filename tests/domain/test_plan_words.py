@@ -18,6 +18,7 @@ from planning import (
     data,
     drilled,
     dumped,
+    head,
     hours,
     only,
     orders,
@@ -32,10 +33,11 @@ from planning import (
 
 from drorch.domain.action import Action, Cut, Drill, Hold, Settling
 from drorch.domain.catalogue import Catalogue
+from drorch.domain.head import other_host
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState, Member, Oddity, RecoveryPoint
 from drorch.domain.native import Source
-from drorch.domain.plan import Failure, Observed, SourcesSeen
+from drorch.domain.plan import Failure, Observed, SourcesSeen, newest_usable
 from drorch.domain.policy import DrillRule, VaultRule
 from drorch.domain.policy import Keep as KeepRules
 
@@ -86,7 +88,7 @@ def test_a_part_elsewhere_or_of_a_dump_is_not_resumed() -> None:
 
 
 def test_a_partial_copy_is_found_among_others_of_the_slot() -> None:
-    failed = point(SLOT, recorded(HOME, FAILED), attempt=1)
+    failed = point(SLOT, recorded(HOME, FAILED), attempt=1, late=timedelta(minutes=28))
     part = point(SLOT, recorded(HOME, PENDING, partial=True), attempt=2, late=timedelta(minutes=29))
     cut = the_cut(planned(seen(failed, part)))
     assert (cut.point, cut.attempt, cut.resumed) == (part.id, 2, True), "and waits for no failure before it"
@@ -135,6 +137,11 @@ def test_attempts_that_failed() -> None:
     assert held == Hold("shop", "data", HOME, point_id("shop", "data", SLOT, 3), reason)
     assert not only(planned(seen(*failed), now=NOW + timedelta(minutes=2) - SECOND), Cut)
     assert the_cut(planned(seen(*failed), now=NOW + timedelta(minutes=2))).attempt == 3
+
+
+def test_a_record_that_nobody_signed_is_no_attempt_and_delays_none() -> None:
+    planted = point(SLOT, PointCopy(OFF, CopyState.UNSIGNED), of="orders", late=timedelta(minutes=29))
+    assert only(planned(seen(planted), orders()), Cut)
 
 
 def test_an_attempt_of_the_future_delays_none_of_now() -> None:
@@ -330,9 +337,28 @@ def test_what_is_drilled_is_at_most_five_minutes_ahead(ahead: int, wanted: bool)
     assert (found.point == near.id) is wanted
 
 
+def test_of_a_point_whose_data_time_is_not_known_nobody_says_that_it_is_ahead() -> None:
+    unknown = point(SLOT, dumped(OFF), of="orders", cut_at=None)
+    assert [a.point for a in only(planned(seen(unknown), DRILLED), Drill)] == [unknown.id]
+    ahead = point(slot(-9), dumped(OFF), of="orders")
+    assert newest_usable((ahead, unknown), OFF) == ahead
+    assert newest_usable((ahead, unknown), OFF, NOW) == unknown
+    assert newest_usable((ahead,), OFF, NOW) is None
+
+
 def test_a_copy_that_is_not_usable_is_not_drilled() -> None:
     unsigned = point(SLOT, PointCopy(OFF, CopyState.UNSIGNED), of="orders")
     assert not only(planned(seen(unsigned), DRILLED), Drill)
+
+
+# --- another host ---------------------------------------------------------------------------------------------------
+
+
+def test_what_stands_still_says_what_it_would_be() -> None:
+    last = head(host="there", at=NOW - hours(0.5))
+    (held,) = holds(planned(seen(host="here", more={"head": last})), "other-host")
+    reason = f"{other_host(Catalogue('shop', head=last), 'here', NOW)} (cut: slot {SLOT} is due)"
+    assert held == Hold("shop", "data", HOME, FIRST, reason, "other-host")
 
 
 # --- what does not fit ----------------------------------------------------------------------------------------------

@@ -66,6 +66,42 @@ def test_golden(rules: Keep, expected: list[str]) -> None:
     assert kept(rules, HOURS) == sorted(expected)
 
 
+@pytest.mark.parametrize(
+    ("unit", "newer", "older"),
+    [
+        ("hourly", "2026-11-20T11:00", "2026-11-20T10:59"),
+        ("hourly", "2026-11-20T11:00", "2026-11-19T11:30"),
+        ("hourly", "2026-11-20T11:00", "2026-10-20T11:30"),
+        ("hourly", "2026-11-20T11:00", "2025-11-20T11:30"),
+        ("daily", "2026-11-20T00:00", "2026-11-19T23:59"),
+        ("daily", "2026-11-20T11:00", "2026-10-20T11:30"),
+        ("daily", "2026-11-20T11:00", "2025-11-20T11:30"),
+        ("weekly", "2026-11-16T00:00", "2026-11-15T23:59"),
+        ("weekly", "2026-11-20T11:00", "2025-11-21T11:30"),
+        ("monthly", "2026-11-01T00:00", "2026-10-31T23:59"),
+        ("monthly", "2026-11-20T11:00", "2025-11-20T11:30"),
+        ("yearly", "2026-01-01T00:00", "2025-12-31T23:59"),
+    ],
+)
+def test_points_of_two_buckets_are_both_kept(unit: str, newer: str, older: str) -> None:
+    points = candidates(newer, older)
+    assert kept(Keep(**{unit: 2}), points) == sorted([newer, older])
+
+
+@pytest.mark.parametrize(
+    ("unit", "newer", "older"),
+    [
+        ("hourly", "2026-11-20T11:59", "2026-11-20T11:00"),
+        ("daily", "2026-11-19T23:59", "2026-11-19T00:00"),
+        ("weekly", "2026-11-15T23:59", "2026-11-09T00:00"),
+        ("monthly", "2026-10-31T23:59", "2026-10-01T00:00"),
+        ("yearly", "2025-12-31T23:59", "2025-01-01T00:00"),
+    ],
+)
+def test_of_one_bucket_the_newest_is_kept(unit: str, newer: str, older: str) -> None:
+    assert kept(Keep(**{unit: 2}), candidates(newer, older)) == [newer]
+
+
 def test_iso_weeks_not_calendar_weeks_at_the_turn_of_the_year() -> None:
     """2027-01-01 is a Friday of ISO week 53 of 2026, together with 2026-12-28."""
     points = candidates("2027-01-01T12:00", "2026-12-28T12:00", "2026-12-27T12:00")

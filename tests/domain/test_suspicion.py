@@ -11,7 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from passes import OFF
-from planning import FAILED, NOW, WEST, alarms, dumped, marks, only, orders, planned, point, seen, slot
+from planning import (
+    FAILED,
+    NOW,
+    WEST,
+    alarms,
+    dumped,
+    marks,
+    only,
+    orders,
+    planned,
+    point,
+    seen,
+    series,
+    slot,
+    taken,
+    why,
+)
 
 from drorch.domain.action import Action, Hold, Mark
 from drorch.domain.model import RecoveryPoint
@@ -181,3 +197,47 @@ def test_the_last_unsuspicious_is_the_newest_usable_one() -> None:
     points = [made(1, suspect="x"), point(slot(2), dumped(OFF, FAILED), of="orders"), made(3), made(4)]
     assert last_unsuspicious(points) == points[2]
     assert last_unsuspicious(points[:2]) is None
+
+
+# --- what it freezes -------------------------------------------------------------------------------------------------
+
+OLD = point(slot(40), dumped(OFF), of="orders")
+"""What no rule keeps."""
+
+
+def letting_go(*points: RecoveryPoint) -> list[Action]:
+    return found(*series(3, OFF), *points)
+
+
+def test_what_is_older_than_a_suspect_point_is_frozen_and_what_is_newer_is_not() -> None:
+    suspect = point(slot(45), dumped(OFF), of="orders", suspect="it shrank")
+    older, newer = point(slot(50), dumped(OFF), of="orders"), OLD
+    actions = letting_go(suspect, older, newer)
+    assert why(actions, OFF, older.id) == f"point {suspect.id} after it is suspect"
+    assert set(marks(actions)) == {suspect.id, newer.id}
+
+
+def test_the_newest_suspect_point_in_any_vault_freezes() -> None:
+    newer = point(slot(5), dumped(WEST), of="orders", suspect="it shrank")
+    suspect = point(slot(45), dumped(OFF), of="orders", suspect="it shrank")
+    actions = letting_go(suspect, newer, OLD)
+    assert not taken(actions) and f"point {newer.id} after it is suspect" in why(actions, OFF, OLD.id)
+
+
+@pytest.mark.parametrize(("ahead", "freezes"), [(-60, True), (300, True), (301, False)])
+def test_a_suspect_point_freezes_while_its_data_time_is_plausible(ahead: int, freezes: bool) -> None:
+    suspect = point(slot(0), dumped(OFF), of="orders", suspect="it shrank", cut_at=NOW + timedelta(seconds=ahead))
+    assert bool(taken(letting_go(suspect, OLD))) is not freezes
+
+
+@pytest.mark.parametrize(
+    "suspect",
+    [
+        point(slot(5), dumped(OFF, FAILED), of="orders", suspect="it shrank"),
+        point(slot(-9), dumped(OFF), of="orders", suspect="it shrank"),
+        point(slot(5), dumped(OFF), of="orders", suspect="it shrank", cut_at=None),
+        point(slot(5), dumped(OFF), of="data", suspect="it shrank"),
+    ],
+)
+def test_a_suspect_point_that_is_gone_or_of_the_future_freezes_nothing(suspect: RecoveryPoint) -> None:
+    assert taken(letting_go(suspect, OLD)) == {(OFF, OLD.id)}

@@ -22,7 +22,7 @@ SECONDS = 2.0
 MEMORY_KIB = 512 * 1024
 """By how much one input may raise the most memory that this process ever had."""
 OPEN = "open-"
-"""Names of seeds that still show a fault: they are expected to fail, and what fails alike is not told again."""
+"""Names of seeds that still show a fault: the suite fails while there is one, and a run does not tell it again."""
 MENDED = "found-"
 """Names of seeds that showed one once."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuzz import records, replies, sealed, texts, workers
+from fuzz import natives, records, replies, sealed, texts, workers
 
-_ROOMS = (texts, records, sealed, replies, workers)
+_ROOMS = (texts, records, sealed, replies, natives, workers)
 PARSERS = {parser.name: parser for room in _ROOMS for parser in room.PARSERS}

@@ -26,11 +26,8 @@ from urllib3 import HTTPHeaderDict, HTTPResponse
 
 from drorch.aws import AMBIENT, AwsAccounts
 from drorch.domain.errors import DrorchError, OutcomeUnknown, Refused, Unavailable
-from drorch.kinds.ebs import EbsSnapshots
-from drorch.kinds.ebs import Options as EbsOptions
-from drorch.kinds.rds_instance import Options as RdsOptions
-from drorch.kinds.rds_instance import RdsInstanceSnapshots
-from drorch.ports import ObjectInfo
+from drorch.ports import ObjectInfo, PendingUpload
+from drorch.stores import StoreClock
 from drorch.stores.gcs import Options as GcsOptions
 from drorch.stores.gcs import open_store as open_gcs
 from drorch.stores.s3 import Options as S3Options
@@ -122,7 +119,7 @@ class _Adapter(HTTPAdapter):
 
 
 @functools.cache
-def _accounts() -> AwsAccounts:
+def accounts() -> AwsAccounts:
     return AwsAccounts(attempts=1)
 
 
@@ -140,8 +137,8 @@ def _with_environment(make: Callable[[], Any]) -> Any:
 
 
 @functools.cache
-def _client(service: str, repeatable: bool = True) -> Any:
-    client = _with_environment(lambda: _accounts().client(service, AMBIENT, REGION, repeatable=repeatable))
+def client(service: str, repeatable: bool = True) -> Any:
+    client = _with_environment(lambda: accounts().client(service, AMBIENT, REGION, repeatable=repeatable))
     client.meta.events.register_first(f"before-send.{service}", _answer)
     return client
 
@@ -149,8 +146,8 @@ def _client(service: str, repeatable: bool = True) -> Any:
 @functools.cache
 def s3() -> Any:
     """An S3 vault over the script."""
-    _client("s3")
-    return open_s3("s3-west", S3Options(bucket="acme-dr", region=REGION, account=AMBIENT), _accounts())
+    client("s3")
+    return open_s3("s3-west", S3Options(bucket="acme-dr", region=REGION, account=AMBIENT), accounts())
 
 
 @functools.cache
@@ -164,16 +161,10 @@ def gcs() -> Any:
     return store
 
 
-@functools.cache
-def _kind(service: str) -> Any:
-    _client(service)
-    return EbsSnapshots(_accounts()) if service == "ec2" else RdsInstanceSnapshots(_accounts())
-
-
 # --- what may come of it -------------------------------------------------------------------------------------------
 
 
-def _asked(call: Callable[[], object], *, mutates: bool = False) -> Any:
+def asked(call: Callable[[], object], *, mutates: bool = False) -> Any:
     """The answer, or None for one of our kinds of errors; a reader's is never OutcomeUnknown."""
     try:
         return call()
@@ -193,15 +184,27 @@ def _store_check(store: Callable[[], Any], sign: bytes) -> Callable[[bytes], Non
     def check(data: bytes) -> None:
         SCRIPT.load(data)
         vault = store()
+        vault._clock = StoreClock(vault._ask_time)  # a run must be repeatable: nothing is known from the input before
         first = SCRIPT.call[:1]
         if first == b"s":
-            _sound(_asked(lambda: [vault.stat(PATHS[0])]))
+            _sound(asked(lambda: [vault.stat(PATHS[0])]))
         elif first == b"r":
-            _asked(lambda: b"".join(vault.read(PATHS[0])))
+            asked(lambda: b"".join(vault.read(PATHS[0])))
         elif first == b"p":
-            _asked(lambda: vault.put(PATHS[0], BODY), mutates=True)
+            asked(lambda: vault.put(PATHS[0], BODY), mutates=True)
+        elif first == b"d":
+            done = asked(lambda: [vault.delete(PATHS[0])], mutates=True)
+            assert not done or sign in SCRIPT.given[0], "it is gone, says a listing that says nothing"
+        elif first == b"o":
+            lock = asked(lambda: vault.lock_of(PATHS[0]))
+            assert lock is None or lock.until.tzinfo is not None
+        elif first in (b"h", b"u"):
+            calls = {b"h": vault.history, b"u": vault.uploads}
+            found = asked(lambda: list(calls[first]("drorch/")))
+            _sound_versions(found)
+            assert found is None or all(sign in given for given in SCRIPT.given), "a listing that says nothing is empty"
         else:
-            found = _asked(lambda: list(vault.list("drorch/")))
+            found = asked(lambda: list(vault.list("drorch/")))
             _sound(found)
             assert found is None or all(sign in given for given in SCRIPT.given), "a listing that says nothing is empty"
 
@@ -216,23 +219,16 @@ def _sound(found: Any) -> None:
         assert info.modified.tzinfo is not None
 
 
-def _native_check(service: str) -> Callable[[bytes], None]:
-    def check(data: bytes) -> None:
-        SCRIPT.load(data)
-        kind = _kind(service)
-        if SCRIPT.call[:1] == b"v":
-            options: Any = RdsOptions(identifier="shop") if service == "rds" else None
-            options = options or EbsOptions.model_validate({"select": {"tags": {"app": "shop"}}})
-            found = _asked(lambda: list(kind.sources(AMBIENT, REGION, [options])))
-            assert all(source.source_id and isinstance(source.bytes, int) for source in found or ())
+def _sound_versions(found: Any) -> None:
+    for one in found or ():
+        assert isinstance(one.path, str)
+        if isinstance(one, PendingUpload):
+            assert one.begun.tzinfo is not None
+            assert one.handle
         else:
-            found = _asked(lambda: list(kind.snapshots(AMBIENT, REGION, "acme")))
-            for snapshot in found or ():
-                assert snapshot.native_id
-                assert isinstance(snapshot.progress, int)
-                assert snapshot.started is None or snapshot.started.tzinfo is not None
-
-    return check
+            assert isinstance(one.size, int)
+            assert one.modified.tzinfo is not None
+            assert one.version != "None"
 
 
 # --- seeds ---------------------------------------------------------------------------------------------------------
@@ -256,7 +252,37 @@ def _s3_error(code: str, status: int) -> bytes:
     return reply(f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode(), status)
 
 
+def s3_versions(*entries: str, following: str = "") -> bytes:
+    """The body of one page of ListObjectVersions; an entry is ``PATH VERSION``, with a minus before it for a marker."""
+
+    def entry(text: str) -> str:
+        path, version = text.removeprefix("-").split()
+        name, size = ("DeleteMarker", "") if text.startswith("-") else ("Version", "<Size>7</Size>")
+        facts = f"<VersionId>{version}</VersionId><IsLatest>false</IsLatest><LastModified>{WHEN}</LastModified>{size}"
+        return f"<{name}><Key>{path}</Key>{facts}</{name}>"
+
+    more = f"<NextKeyMarker>{following}</NextKeyMarker>" if following else ""
+    return (
+        f"<ListVersionsResult><IsTruncated>{'true' if following else 'false'}</IsTruncated>{more}"
+        f"{''.join(map(entry, entries))}</ListVersionsResult>"
+    ).encode()
+
+
+def _s3_uploads(following: str, *handles: str) -> bytes:
+    entries = "".join(
+        f"<Upload><Key>{PATHS[0]}</Key><UploadId>{handle}</UploadId><Initiated>{WHEN}</Initiated></Upload>"
+        for handle in handles
+    )
+    more = f"<NextKeyMarker>{PATHS[0]}</NextKeyMarker><NextUploadIdMarker>{following}</NextUploadIdMarker>"
+    return (
+        f"<ListMultipartUploadsResult>{more if following else ''}<IsTruncated>{'true' if following else 'false'}"
+        f"</IsTruncated>{entries}</ListMultipartUploadsResult>"
+    ).encode()
+
+
 _S3_HEAD = {"ETag": '"ab"', "Last-Modified": "Fri, 20 Nov 2026 09:00:00 GMT", "x-amz-meta-drorch-write": "ab"}
+
+_S3_LOCK = {"x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": "2027-11-20T09:00:00Z"}
 
 
 def _planted_s3() -> Mapping[str, bytes]:
@@ -271,7 +297,23 @@ def _planted_s3() -> Mapping[str, bytes]:
         "put": script("put", reply(b"", headers={"ETag": '"ab"'})),
         "put-lost": script("put", _s3_error("InternalError", 500), reply(b"", headers=_S3_HEAD)),
         "put-taken": script("put", _s3_error("PreconditionFailed", 412), reply(b"", headers=_S3_HEAD)),
-    }  # fmt: skip
+        "history": script("history", reply(s3_versions(f"{PATHS[0]} v1", f"-{PATHS[0]} v2", f"{PATHS[1]} null"))),
+        "history-pages": script(
+            "history", reply(s3_versions(f"{PATHS[0]} v2", following=PATHS[0])), reply(s3_versions(f"{PATHS[0]} v1"))
+        ),
+        "uploads": script("uploads", reply(_s3_uploads("u1", "u1")), reply(_s3_uploads("", "u2", "u3"))),
+        "delete": script(
+            "delete", reply(s3_versions(f"{PATHS[0]} v2", f"{PATHS[0]} v1")), reply(b"", 204), reply(b"", 204)
+        ),
+        "delete-locked": script(
+            "delete",
+            reply(s3_versions(f"{PATHS[0]} v2", f"{PATHS[0]} v1")),
+            _s3_error("AccessDenied", 403),
+            reply(b"", headers={**_S3_HEAD, **_S3_LOCK}),
+            reply(s3_page(()), headers={"Date": "Fri, 20 Nov 2026 09:00:00 GMT"}),
+        ),
+        "lock": script("object-lock", reply(b"", headers={**_S3_HEAD, **_S3_LOCK})),
+    }
 
 
 def gcs_page(paths: tuple[str, ...], following: str = "") -> bytes:
@@ -279,6 +321,14 @@ def gcs_page(paths: tuple[str, ...], following: str = "") -> bytes:
     entries = ",".join(f'{{"name":"{path}","size":"7","timeCreated":"{WHEN}"}}' for path in paths)
     more = f',"nextPageToken":"{following}"' if following else ""
     return f'{{"kind":"storage#objects","items":[{entries}]{more}}}'.encode()
+
+
+def _gcs_generations(*numbers: int) -> bytes:
+    entries = ",".join(
+        f'{{"name":"{PATHS[0]}","size":"7","timeCreated":"{WHEN}","timeDeleted":"{WHEN}","generation":"{number}"}}'
+        for number in numbers
+    )
+    return f'{{"items":[{entries}]}}'.encode()
 
 
 def _gcs_error(status: int, reason: str) -> bytes:
@@ -292,6 +342,8 @@ _CRC = base64.b64encode(_checksum(BODY).digest()).decode()
 
 def _planted_gcs() -> Mapping[str, bytes]:
     fact = f'{{"name":"{PATHS[0]}","size":"69","timeCreated":"{WHEN}","metadata":{{"drorch-write":"ab"}}}}'.encode()
+    retention = '"retention":{"mode":"Locked","retainUntilTime":"2027-11-20T09:00:00Z"}'
+    locked = fact[:-1] + b"," + retention.encode() + b"}"
     kind = {"Content-Type": "application/json"}
     body = {"x-goog-hash": "crc32c=" + _CRC, "x-goog-generation": "3"}
     span = {"Content-Range": "bytes 0-68/69", **body}
@@ -311,74 +363,19 @@ def _planted_gcs() -> Mapping[str, bytes]:
         "put": script("put", reply(fact, headers=kind)),
         "put-lost": script("put", _gcs_error(500, "backendError"), reply(fact, headers=kind)),
         "put-taken": script("put", _gcs_error(412, "conditionNotMet"), reply(fact, headers=kind)),
-    }
-
-
-def _tags(name: str, item: str, site: str = "acme") -> str:
-    low = "" if item != "item" else "k"
-    key, value = ("key", "value") if low else ("Key", "Value")
-    return f"<{name}><{item}><{key}>drorch:site</{key}><{value}>{site}</{value}></{item}></{name}>"
-
-
-def _planted_ec2() -> Mapping[str, bytes]:
-    def page(following: str, *numbers: int) -> bytes:
-        entries = "".join(
-            f"<item><snapshotId>snap-{number}</snapshotId><volumeId>vol-1</volumeId><status>completed</status>"
-            f"<startTime>{WHEN}</startTime><progress>100%</progress><volumeSize>8</volumeSize>"
-            f"<encrypted>true</encrypted>{_tags('tagSet', 'item')}</item>"
-            for number in numbers
-        )
-        more = f"<nextToken>{following}</nextToken>" if following else ""
-        return reply(f"<DescribeSnapshotsResponse><snapshotSet>{entries}</snapshotSet>{more}"
-                     "</DescribeSnapshotsResponse>".encode())  # fmt: skip
-
-    volume = (
-        "<item><volumeId>vol-1</volumeId><size>8</size><availabilityZone>us-east-1a</availabilityZone>"
-        "<attachmentSet><item><instanceId>i-1</instanceId><device>/dev/sdf</device><status>attached</status></item>"
-        f"</attachmentSet><iops>3000</iops>{_tags('tagSet', 'item')}</item>"
-    )
-    volumes = f"<DescribeVolumesResponse><volumeSet>{volume}</volumeSet></DescribeVolumesResponse>"
-    error = "<Response><Errors><Error><Code>RequestLimitExceeded</Code></Error></Errors></Response>"
-    return {
-        "snapshots": script("snapshots", page("", 1, 2)),
-        "snapshots-pages": script("snapshots", page("t1", 1, 2), page("", 3)),
-        "snapshots-limit": script("snapshots", page("t1", 1), reply(error.encode(), 503)),
-        "volumes": script("volumes", reply(volumes.encode())),
-    }
-
-
-def _planted_rds() -> Mapping[str, bytes]:
-    def page(following: str, *numbers: int) -> bytes:
-        entries = "".join(
-            f"<DBSnapshot><DBSnapshotIdentifier>drorch-{number}</DBSnapshotIdentifier>"
-            f"<DBInstanceIdentifier>shop</DBInstanceIdentifier><Status>available</Status>"
-            f"<SnapshotCreateTime>{WHEN}</SnapshotCreateTime><AllocatedStorage>20</AllocatedStorage>"
-            f"<PercentProgress>100</PercentProgress>{_tags('TagList', 'Tag')}</DBSnapshot>"
-            for number in numbers
-        )
-        more = f"<Marker>{following}</Marker>" if following else ""
-        inner = f"<DescribeDBSnapshotsResult>{more}<DBSnapshots>{entries}</DBSnapshots></DescribeDBSnapshotsResult>"
-        return reply(f"<DescribeDBSnapshotsResponse>{inner}</DescribeDBSnapshotsResponse>".encode())
-
-    instance = (
-        "<DBInstance><DBInstanceIdentifier>shop</DBInstanceIdentifier><AllocatedStorage>20</AllocatedStorage>"
-        "<Endpoint><Port>5432</Port></Endpoint><DBSubnetGroup><VpcId>vpc-1</VpcId></DBSubnetGroup>"
-        f"<DbiResourceId>db-1</DbiResourceId>{_tags('TagList', 'Tag')}</DBInstance>"
-    )
-    instances = (
-        f"<DescribeDBInstancesResponse><DescribeDBInstancesResult><DBInstances>{instance}</DBInstances>"
-        "</DescribeDBInstancesResult></DescribeDBInstancesResponse>"
-    )
-    return {
-        "snapshots": script("snapshots", page("", 1, 2)),
-        "snapshots-pages": script("snapshots", page("m1", 1, 2), page("", 3)),
-        "volumes": script("v instances", reply(instances.encode())),
-    }
+        "history": script("history", reply(_gcs_generations(1, 2), headers=kind)),
+        "delete": script(
+            "delete", reply(_gcs_generations(1, 2), headers=kind), reply(b"", 204), reply(b"", 204)
+        ),
+        "delete-locked": script(
+            "delete", reply(_gcs_generations(1), headers=kind), _gcs_error(403, "forbidden"),
+            reply(locked, headers=kind), reply(b"{}", headers={**kind, "Date": "Fri, 20 Nov 2026 09:00:00 GMT"}),
+        ),
+        "lock": script("object-lock", reply(locked, headers=kind)),
+    }  # fmt: skip
 
 
 PARSERS = (
     Parser("s3", _store_check(s3, b"<IsTruncated"), _planted_s3, 300),
     Parser("gcs", _store_check(gcs, b"{"), _planted_gcs, 300),
-    Parser("ec2", _native_check("ec2"), _planted_ec2, 200),
-    Parser("rds", _native_check("rds"), _planted_rds, 200),
 )

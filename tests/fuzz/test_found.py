@@ -183,3 +183,70 @@ def test_a_listing_whose_second_page_does_not_come_is_an_error(store: str) -> No
 )
 def test_a_reply_that_is_no_listing_is_not_an_empty_vault(store: str, body: bytes) -> None:
     assert isinstance(listed(store, answer(body)), DrorchError)
+
+
+@pytest.mark.parametrize("call", ["history", "uploads", "list"])
+def test_a_listing_of_s3_that_does_not_say_whether_it_goes_on_is_incomplete(call: str) -> None:
+    for body in (b"", b"<html><body>Log in</body></html>", page("s3", replies.PATHS).replace(b"IsTruncated", b"Is")):
+        replies.SCRIPT.load(replies.script(call, answer(body)))
+        with pytest.raises(Unavailable):
+            list(getattr(replies.s3(), call)("drorch/"))
+
+
+def test_what_is_gone_is_known_from_a_listing_only() -> None:
+    replies.SCRIPT.load(replies.script("delete", answer(b"<html><body>Log in</body></html>"), replies.reply(b"", 204)))
+    with pytest.raises(Unavailable):
+        replies.s3().delete(replies.PATHS[0])
+    replies.SCRIPT.load(replies.script("stat", replies.reply(b"", 404), answer(b"<html></html>")))
+    with pytest.raises(Unavailable):
+        replies.s3().stat(replies.PATHS[0])
+
+
+# --- reads that break off ------------------------------------------------------------------------------------------
+
+FACTS = {
+    "s3": {"ETag": '"ab"', "Last-Modified": "Fri, 20 Nov 2026 09:00:00 GMT"},
+    "gcs": {"x-goog-generation": "3"},
+}
+
+
+def got(store: str, *answers: bytes, start: int = 0, length: int | None = None) -> bytes:
+    vault = replies.s3() if store == "s3" else replies.gcs()
+    replies.SCRIPT.load(replies.script("read", *answers))
+    return b"".join(vault.read(replies.PATHS[0], start, length))
+
+
+def part(store: str, body: bytes, span: str = "", announced: int | None = None) -> bytes:
+    told = {**FACTS[store], **({"Content-Range": f"bytes {span}"} if span else {})}
+    whole = replies.reply(body + b"." * (0 if announced is None else announced - len(body)), 206, told)
+    return whole[: whole.index(b"\n\n") + 2] + body
+
+
+@pytest.mark.parametrize("store", ["s3", "gcs"])
+def test_a_read_that_broke_at_its_first_byte_does_not_take_a_shorter_end_from_the_next_reply(store: str) -> None:
+    body = replies.BODY
+    broken = part(store, b"", announced=len(body))
+    assert got(store, broken, part(store, body)) == body
+    with pytest.raises(Unavailable):
+        got(store, broken, *(part(store, body[:-9]) for _ in range(9)))
+
+
+@pytest.mark.parametrize("store", ["s3", "gcs"])
+def test_a_read_goes_on_only_where_it_broke(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"drorch.stores.{store}.CHUNK", 10)
+    body = replies.BODY
+    broken = part(store, body[:20], announced=len(body))
+    rest = f"20-{len(body) - 1}/{len(body)}"
+    assert got(store, broken, part(store, body[20:], rest)) == body
+    for again in (part(store, body), part(store, body, f"0-{len(body) - 1}/{len(body)}")):
+        with pytest.raises(Unavailable, match="another byte"):
+            got(store, broken, again)
+    with pytest.raises(Unavailable, match="another byte"):
+        got(store, part(store, body[20:], rest))
+
+
+@pytest.mark.parametrize("store", ["s3", "gcs"])
+def test_a_store_that_answers_with_the_whole_object_gives_no_more_than_was_asked_for(store: str) -> None:
+    assert got(store, part(store, replies.BODY), length=5) == replies.BODY[:5]
+    with pytest.raises(Unavailable, match="another byte"):
+        got(store, part(store, replies.BODY), start=3, length=5)

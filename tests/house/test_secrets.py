@@ -95,7 +95,7 @@ def secrets_of(desk: Desk) -> dict[str, str]:
 
 def test_the_run_did_what_is_watched(watched: tuple[Desk, Said, Watch]) -> None:
     _, said, watch = watched
-    assert {f["action"] for f in said.json["finished"]} == {"cut", "copy", "record", "drill"}
+    assert {f["action"] for f in said.json["finished"]} == {"cut", "copy", "record", "drill", "head"}
     assert {"pg_dump", "pg_restore", "postgres"} <= watch.programs
     assert len(watch.seen["environ"]) >= 3
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from faults import Fault, FaultySnapshots
 from native_clouds import ACCOUNT, AWAY, HOME, MemoryWorld, copy_order, cut, cut_order, listed
 
-from drorch.domain.errors import Busy, Refused, Unavailable
+from drorch.domain.errors import Busy, DrorchError, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
 
@@ -117,6 +119,32 @@ def test_a_protected_snapshot_is_refused_with_the_reason_until_it_is_free() -> N
     world.cloud.protect(held, "")
     world.kind.expire(ACCOUNT, HOME, held.native_id)
     assert listed(world) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "told", "left"),
+    [("lose", None, 1), ("before", Unavailable, 1), ("timeout", OutcomeUnknown, 1), ("after", OutcomeUnknown, 0)],
+)
+def test_a_deletion_can_be_ordered_to_fail_or_to_lie(fault: Fault, told: type[DrorchError] | None, left: int) -> None:
+    world = MemoryWorld(named=False)
+    world.source_with()
+    made = usable_point(world, "point1")
+    faulty = FaultySnapshots(world.inner)
+    faulty.faults.order("expire", fault)
+    with nullcontext() if told is None else pytest.raises(told):
+        faulty.expire(ACCOUNT, HOME, made.native_id)
+    assert len(listed(world)) == left
+    faulty.expire(ACCOUNT, HOME, made.native_id)
+    assert listed(world) == []
+
+
+def test_a_providers_clock_can_be_turned_and_lost() -> None:
+    faulty = FaultySnapshots(MemorySnapshots(MemoryCloud(lambda: NOW)))
+    faulty.clock = timedelta(hours=-2)
+    assert faulty.now(ACCOUNT, HOME) == NOW - timedelta(hours=2)
+    faulty.faults.order("now", "before")
+    with pytest.raises(Unavailable):
+        faulty.now(ACCOUNT, HOME)
 
 
 def test_a_lost_region_keeps_what_it_held() -> None:

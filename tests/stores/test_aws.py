@@ -8,14 +8,16 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
+import botocore.session
 import clouds
 import pytest
 from botocore.exceptions import ClientError
+from botocore.parsers import create_parser
 
 from drorch import __version__
 from drorch.aws import AMBIENT, AwsAccount, AwsAccounts, _timestamp, mapped, regions
 from drorch.demo.aws import EmbeddedAws
-from drorch.domain.errors import Refused, Unavailable
+from drorch.domain.errors import OutcomeUnknown, Refused, Unavailable
 from drorch.kinds.ebs import EbsSnapshots
 
 HOME, SECOND, THIRD = clouds.REGIONS
@@ -272,3 +274,24 @@ def test_regions_are_known_without_network() -> None:
 def test_instants_of_replies_are_read_in_every_form(text: object) -> None:
     """ISO 8601 (EC2, RDS), RFC 822 (S3 headers), Unix seconds (JSON services)."""
     assert _timestamp(text) == datetime(2026, 11, 20, 9, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("fault", [KeyError("x"), ValueError("x"), RuntimeError("x"), TypeError("x")])
+def test_fault_of_a_program_is_not_taken_for_a_reply_that_cannot_be_read(fault: Exception) -> None:
+    with pytest.raises(type(fault)), mapped("ec2 DescribeVolumes"):
+        raise fault
+
+
+@pytest.mark.parametrize(("mutates", "kind"), [(False, Unavailable), (True, OutcomeUnknown)])
+def test_reply_that_botocore_cannot_read_is_an_error_of_ours(mutates: bool, kind: type[Exception]) -> None:
+    model: Any = botocore.session.Session().get_service_model("ec2").operation_model("DescribeSnapshots").output_shape
+    item = b"<item><volumeSize>many</volumeSize></item>"
+    body = b"<DescribeSnapshotsResponse><snapshotSet>" + item + b"</snapshotSet></DescribeSnapshotsResponse>"
+    with pytest.raises(kind) as told, mapped("ec2 DescribeSnapshots", mutates=mutates):
+        create_parser("ec2").parse({"status_code": 200, "headers": {}, "body": body}, model)
+    assert "many" in str(told.value)
+
+
+def test_instant_in_no_time_zone_is_none() -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        _timestamp("Fri, 20 Nov 2026 09:00:00")

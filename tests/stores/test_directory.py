@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from drorch.domain.errors import (
     AlreadyExists,
     Damaged,
     NotFound,
+    NotInThisVersion,
     OutcomeUnknown,
     Refused,
     Unavailable,
 )
+from drorch.ports import PendingUpload
 from drorch.stores.directory import DirectoryStore, Options, from_url, open_store
 
 PART = 8 * 1024 * 1024
@@ -139,6 +142,7 @@ def test_file_size_limit_of_the_process_is_refused_and_commits_nothing(root: Pat
     program = f"""
 import resource
 from drorch.domain.errors import Refused
+from drorch.ports import PendingUpload
 from drorch.stores.directory import DirectoryStore
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 store = DirectoryStore("nas", {str(root)!r})
@@ -396,3 +400,48 @@ def test_address_of_a_folder() -> None:
         with pytest.raises(Refused) as raised:
             from_url(url)
         assert raised.value.hint == "file:///path"
+
+
+# --- what a folder has besides files -------------------------------------------------------------------------------
+
+
+def test_the_present_is_the_file_systems_and_leaves_nothing(root: Path, store: DirectoryStore) -> None:
+    store.put("a", b"x")
+    assert abs(store.now() - store.stat("a").modified) < timedelta(minutes=1)
+    assert store.now().tzinfo is not None
+    assert list((root / ".incoming").iterdir()) == []
+
+
+def test_a_file_has_one_version_and_no_lock(store: DirectoryStore) -> None:
+    store.put("a", b"x")
+    (found,) = store.history("")
+    assert (found.path, found.size, found.version, found.marker) == ("a", 1, "", False)
+    assert store.lock is None
+    assert store.lock_of("a") is None
+    for ask in (lambda: store.lock_of("b"), lambda: list(store.read("a", version="v1"))):
+        with pytest.raises(NotFound):
+            ask()
+    with pytest.raises(NotInThisVersion):
+        store.extend_lock("a", datetime(2031, 1, 1, tzinfo=UTC))
+
+
+def test_what_a_killed_process_left_is_shown_by_its_path_and_dropped(root: Path, store: DirectoryStore) -> None:
+    path = "drorch/v1/data/shop/orders/20261120T091500Z-abc/data.pgcustom.zst.age"
+    store.upload(path).write(b"half")
+    long = "n" * 200 + "/" + "m" * 200
+    store.upload(long)
+    (pending,) = store.uploads("drorch/v1/data/")
+    assert pending.path == path
+    assert abs(pending.begun - store.now()) < timedelta(minutes=1)
+    assert len(list(store.uploads(".incoming/"))) == 1, "one whose name has no room for its path is shown by its own"
+    for found in (*list(store.uploads("")), pending):
+        store.abort_upload(found)
+    assert list(store.uploads("")) == []
+    assert list((root / ".incoming").iterdir()) == []
+
+
+def test_no_file_outside_is_dropped_by_a_handle(root: Path, store: DirectoryStore) -> None:
+    store.put("a", b"x")
+    store.upload("b").abort()
+    store.abort_upload(PendingUpload("a", datetime(2026, 1, 1, tzinfo=UTC), "../a"))
+    assert (root / "a").read_bytes() == b"x"

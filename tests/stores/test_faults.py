@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from faults import FaultySnapshots, FaultyStore
@@ -11,9 +11,10 @@ from faults import FaultySnapshots, FaultyStore
 from drorch.domain.errors import NotFound, OutcomeUnknown, Unavailable
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
-from drorch.ports import CutOrder
+from drorch.ports import CutOrder, LockRule
 from drorch.stores.memory import MemoryStore
 
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HOME, AWAY = "us-east-1", "us-west-2"
 
 
@@ -175,3 +176,49 @@ def test_black_holed_region_leaves_the_others(kind: FaultySnapshots) -> None:
         kind.cut(order("a"), 0)
     kind.cut(order("a", AWAY), 0)
     assert len(listed(kind, AWAY)) == 1
+
+
+# --- clock, locks, unfinished uploads ------------------------------------------------------------------------------
+
+
+def test_the_clock_of_a_store_is_turned_and_fails_on_order() -> None:
+    store = FaultyStore(MemoryStore(now=lambda: NOON))
+    store.clock = timedelta(minutes=10)
+    assert store.now() == NOON + timedelta(minutes=10)
+    store.faults.order("now", "before")
+    with pytest.raises(Unavailable):
+        store.now()
+
+
+def test_an_extension_of_a_lock_is_lost_without_a_word_or_happens_without_one() -> None:
+    store = FaultyStore(MemoryStore(now=lambda: NOON, lock=LockRule(for_=timedelta(days=1))))
+    assert store.lock is not None
+    store.put("drorch/v1/data/a", b"x")
+    before = store.lock_of("drorch/v1/data/a")
+    store.faults.order("extend_lock", "lose")
+    store.faults.order("extend_lock", "after")
+    store.extend_lock("drorch/v1/data/a", NOON + timedelta(days=2))
+    assert store.lock_of("drorch/v1/data/a") == before
+    with pytest.raises(OutcomeUnknown):
+        store.extend_lock("drorch/v1/data/a", NOON + timedelta(days=2))
+    found = store.lock_of("drorch/v1/data/a")
+    assert found is not None
+    assert found.until == NOON + timedelta(days=2)
+    store.faults.order("lock_of", "before")
+    with pytest.raises(Unavailable):
+        store.lock_of("drorch/v1/data/a")
+
+
+def test_unfinished_uploads_are_shown_by_halves_and_not_dropped_on_order(store: FaultyStore) -> None:
+    for path in ("a", "b"):
+        store.inner.upload(path)
+    store.faults.order("uploads", "half")
+    shown = store.uploads("")
+    first = next(shown)
+    with pytest.raises(Unavailable):
+        next(shown)
+    store.faults.order("abort_upload", "lose")
+    store.abort_upload(first)
+    assert len(list(store.uploads(""))) == 2
+    store.abort_upload(first)
+    assert [pending.path for pending in store.uploads("")] == ["b"]

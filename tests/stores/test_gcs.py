@@ -304,7 +304,7 @@ def test_retained_object_is_not_overwritten_and_the_refusal_is_named() -> None:
         store = gcs.open_store("gcs-eu", gcs.Options(bucket="acme-locked", region="europe-west1"), patience=0.01)
         store.put("a", b"first")
         for attempt in (lambda: store.put("a", b"x", overwrite=True), lambda: store.delete("a")):
-            with pytest.raises(Refused, match="retained|it is locked"):
+            with pytest.raises(Refused, match=r"retained|it is locked"):
                 attempt()  # type: ignore[no-untyped-call]
         assert read(store, "a") == b"first"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ from pydantic import ValidationError
 
 from drorch.aws import AMBIENT
 from drorch.domain.errors import Refused
-from drorch.domain.model import FailureDomain
+from drorch.domain.model import FailureDomain, LockMode
+from drorch.ports import LockRule
 from drorch.stores import directory, gcs, memory, s3
 
 
@@ -114,3 +117,38 @@ def test_address_of_a_memory_vault() -> None:
     assert memory.from_url("memory:") == memory.Options()
     with pytest.raises(Refused):
         memory.from_url("memory://x")
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        (s3.Options, {"bucket": "acme-dr", "account": "a", "region": "r"}),
+        (s3.Options, {"bucket": "acme-dr", "region": "r", "endpoint": "https://x.example", "provider": "p"}),
+        (gcs.Options, {"bucket": "acme-dr", "region": "r"}),
+    ],
+)
+def test_a_lock_is_read_and_reaches_the_worker_as_it_was_written(model: Any, fields: dict[str, str]) -> None:
+    options = model(**fields, lock={"mode": "governance", "for": "35d"})
+    assert options.lock == LockRule(mode=LockMode.GOVERNANCE, for_=timedelta(days=35))
+    carried = json.loads(json.dumps(options.model_dump(mode="json", exclude_none=True, by_alias=True)))
+    assert carried["lock"] == {"mode": "governance", "for": "35d"}
+    assert model(**carried) == options
+    assert model(**fields, lock={"for": "1d"}).lock == LockRule(for_=timedelta(days=1)), "compliance, unless it says"
+    assert model(**fields).lock is None
+
+
+@pytest.mark.parametrize(
+    "lock", [{}, {"for": "0d"}, {"for": "35d", "mode": "forever"}, {"for": "35d", "days": 3}, "35d"]
+)
+def test_a_lock_that_says_nothing_clear_is_refused(lock: object) -> None:
+    with pytest.raises(ValidationError, match="lock"):
+        gcs.Options.model_validate({"bucket": "acme-dr", "region": "r", "lock": lock})
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [(directory.Options, {"path": "/mnt/dr", "provider": "p", "region": "r"}), (memory.Options, {})],
+)
+def test_a_store_without_locks_takes_none(model: Any, fields: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="lock"):
+        model(**fields, lock={"for": "35d"})

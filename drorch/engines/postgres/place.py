@@ -128,16 +128,20 @@ def from_url(url: str, password: str | None) -> Place:
     host = query.get("host") or unquote(parts.hostname or "") or os.environ.get("PGHOST", "")
     if "," in host or "," in parts.netloc:
         raise Usage("the target names one host; lists of hosts are not supported", hint=_FORM)
+    user = query.get("user") or unquote(parts.username or "")
+    ca = query.get("sslrootcert", "")
+    if "\x00" in host + user + ca:
+        raise Usage("the target holds a NUL, which no client program can be given", hint=_FORM)
     if password is not None:
         _check_password(password, "password file")
     return Place(
         host=host,
         port=_port(query.get("port"), port),
         database=database,
-        user=query.get("user") or unquote(parts.username or ""),
+        user=user,
         sslmode=_sslmode(query.get("sslmode"), host),
         password=password,
-        ca=query.get("sslrootcert", ""),
+        ca=ca,
     )
 
 
@@ -146,8 +150,8 @@ _FORM = "postgresql://[user@]host[:port]/db or postgresql:///db?host=/socket-fol
 
 def _port(text: str | None, port: int | None) -> int:
     raw = text or (str(port) if port is not None else os.environ.get("PGPORT", "5432"))
-    if not raw.isdecimal() or not 1 <= int(raw) <= 65535:
-        raise Usage(f"{raw!r} is no port", hint=_FORM)
+    if not raw.isdecimal() or len(raw) > len("65535") or not 1 <= int(raw) <= 65535:
+        raise Usage(f"{raw[:20]!r} is no port", hint=_FORM)
     return int(raw)
 
 

@@ -33,7 +33,7 @@ from drorch.domain.errors import AlreadyExists, Damaged, DrorchError, NotFound, 
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
 from drorch.stores import StoreClock, lock_from
-from drorch.stores.gcs import locks
+from drorch.stores.gcs import locks, replies
 from drorch.stores.gcs.errors import answered, mapped
 from drorch.stores.gcs.session import Session
 from drorch.stores.gcs.upload import GcsUpload, crc32c
@@ -158,7 +158,9 @@ class GcsStore:
         """objects.list, page by page."""
         check_path(prefix + "x", vault=self.vault)
         for blob in self._blobs(prefix, "name,size,timeCreated"):
-            yield ObjectInfo(blob.name.removeprefix(self._prefix), blob.size, blob.time_created.astimezone(UTC))
+            with self.legible("gcs objects.list", prefix):
+                found = replies.info(blob.name.removeprefix(self._prefix), blob)
+            yield found
 
     def history(self, prefix: str) -> Iterator[ObjectVersion]:
         """objects.list with `versions`: every generation; after those of a path that has no live one, a marker."""
@@ -166,36 +168,39 @@ class GcsStore:
         blobs = self._blobs(prefix, "name,size,timeCreated,timeDeleted,generation", versions=True)
         for name, generations in groupby(blobs, key=lambda blob: blob.name):
             path = name.removeprefix(self._prefix)
-            ordered = sorted(generations, key=lambda blob: blob.generation)
-            for blob in ordered:
-                made = blob.time_created.astimezone(UTC)
-                yield ObjectVersion(path, blob.size, made, str(blob.generation))
-            if (gone := ordered[-1].time_deleted) is not None:
+            same_name = list(generations)
+            with self.legible("gcs objects.list", prefix):
+                ordered = sorted(same_name, key=replies.generation)
+                kept = [replies.version(path, blob) for blob in ordered]
+                gone = ordered[-1].time_deleted
+            yield from kept
+            if gone is not None:
                 yield ObjectVersion(path, 0, gone.astimezone(UTC), marker=True)
 
     def stat(self, path: str) -> ObjectInfo:
         """objects.get."""
-        blob = self.facts(path)
-        return ObjectInfo(path, blob.size, blob.time_created.astimezone(UTC))
+        return replies.info(path, self.facts(path))
 
     def read(self, path: str, start: int = 0, length: int | None = None, *, version: str = "") -> Iterator[bytes]:
         """A streamed download; a broken connection is taken up again where it broke, on the same object only.
 
+        The first reply says where it ends: one that comes after it does not change that.
         An object read whole is compared with its CRC-32C: Damaged, after the last byte, when they differ.
         """
         check_path(path, vault=self.vault)
         if length == 0:
             self._check_start(path, start, self.facts(path, version).size)
             return
-        at, end = start, None if length is None else start + length
+        at, wanted = start, None if length is None else start + length
+        end: int | None = None
         whole, checksum = "", crc32c()
         generation: str | None = None
         resumes = 0
         while end is None or at < end:
             broken: DrorchError | None = None
-            with closing(self._get(path, at, end, generation, version)) as reply:
-                if end is None or at == start:
-                    end, whole = self._extent(path, at, reply)
+            with closing(self._get(path, at, wanted if end is None else end, generation, version)) as reply:
+                if end is None:
+                    end, whole = self._extent(path, at, wanted, reply)
                     generation = reply.headers.get("x-goog-generation")
                 try:
                     while at < end:
@@ -236,7 +241,9 @@ class GcsStore:
         """objects.delete of every generation, the newest first: what a lock refuses is what was first."""
         check_path(path, vault=self.vault)
         name = self._prefix + path
-        found = [blob.generation for blob in self._blobs(path, "name,generation", versions=True) if blob.name == name]
+        blobs = [blob for blob in self._blobs(path, "name,generation", versions=True) if blob.name == name]
+        with self.legible("gcs objects.list", path):
+            found = [replies.generation(blob) for blob in blobs]
         for generation in sorted(found, reverse=True):
             try:
                 with suppress(NotFound), self.mapped("gcs objects.delete", path, mutates=True):
@@ -280,16 +287,18 @@ class GcsStore:
     def facts(self, path: str, generation: str = "") -> Any:
         """The object's metadata as it is now, of the live generation unless one is named.
 
-        A missing bucket is not a missing object: Refused.
+        A missing bucket is not a missing object: Refused. Whatever is read of it later can be read.
         """
         check_path(path, vault=self.vault)
         blob = self._bucket.blob(self._prefix + path, generation=int(generation) if generation else None)
         try:
-            with self.mapped("gcs objects.get", path):
+            with self.legible("gcs objects.get", path), self.mapped("gcs objects.get", path):
                 blob.reload(**self._asked)
         except NotFound:
             self._check_bucket(path)
             raise
+        with self.legible("gcs objects.get", path):
+            replies.check(blob)
         return blob
 
     def patch(self, blob: Any, path: str) -> None:
@@ -333,6 +342,10 @@ class GcsStore:
         """Our errors for Google's, with this vault's name."""
         return mapped(operation, resource=path, vault=self.vault, mutates=mutates)
 
+    def legible(self, operation: str, path: str) -> AbstractContextManager[None]:
+        """Unavailable, with this vault's name, where a field of a reply cannot be read."""
+        return replies.legible(operation, resource=path, vault=self.vault)
+
     def _blobs(self, prefix: str, fields: str, *, versions: bool = False) -> Iterator[Any]:
         """objects.list, page by page: by name."""
         with self.mapped("gcs objects.list", prefix):
@@ -347,7 +360,7 @@ class GcsStore:
         objects = iter(found)
         while True:
             try:
-                with self.mapped("gcs objects.list", prefix):
+                with self.legible("gcs objects.list", prefix), self.mapped("gcs objects.list", prefix):
                     blob = next(objects, None)
             except NotFound as error:
                 raise self._no_bucket(error) from error
@@ -366,7 +379,7 @@ class GcsStore:
                 return parsedate_to_datetime(reply.headers["Date"]).astimezone(UTC)
         except NotFound as error:
             raise self._no_bucket(error) from error
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OverflowError) as error:
             raise Unavailable("the reply does not tell the time", **self._where(operation, "")) from error
 
     def _get(self, path: str, start: int, end: int | None, generation: str | None, version: str) -> Any:
@@ -387,12 +400,16 @@ class GcsStore:
                         self._check_start(path, start, self.facts(path, version).size)
                 elif reply.status_code not in (200, 206):
                     raise answered(reply)
-                return reply
         except NotFound:
             self._check_bucket(path)
             raise
         except AlreadyExists as error:  # 412
             raise Unavailable("it was replaced while it was read", **self._where("gcs download", path)) from error
+        found = replies.span(reply)
+        if reply.status_code != 416 and (start or found) and not found.startswith(f"{start}-"):
+            reply.close()
+            raise Unavailable("the reply begins at another byte", **self._where("gcs download", path))
+        return reply
 
     def _ask(self, url: str, headers: dict[str, str], query: dict[str, str]) -> Any:
         reply = self.http.get(url, headers=headers, params=query, stream=True, timeout=TIMEOUT)
@@ -400,16 +417,16 @@ class GcsStore:
             raise answered(reply)
         return reply
 
-    def _extent(self, path: str, start: int, reply: Any) -> tuple[int, str]:
-        """Where the reply's bytes end, and the object's CRC-32C if they are all of it."""
+    def _extent(self, path: str, start: int, wanted: int | None, reply: Any) -> tuple[int, str]:
+        """Where the bytes end that are to be read, and the object's CRC-32C if they are all of it."""
         if reply.status_code == 416:
             return start, ""
-        span, _, total = reply.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-        if total:
-            self._check_start(path, start, int(total))
-        size = int(reply.headers["Content-Length"])
-        hashes = dict(part.strip().split("=", 1) for part in reply.headers.get("x-goog-hash", "").split(",") if part)
-        return start + size, hashes.get("crc32c", "") if not span else ""
+        with self.legible("gcs download", path):
+            length, total, whole = replies.extent(reply)
+        if total is not None:
+            self._check_start(path, start, total)
+        end = start + length if wanted is None else min(wanted, start + length)
+        return end, whole if total is None and end == start + length else ""
 
     def _check_start(self, path: str, start: int, size: int) -> None:
         if start > size:

@@ -18,7 +18,7 @@ ATTEMPTS = 6
 PAUSE = 0.5
 """Seconds before the second attempt."""
 _CANCELLED = 499
-_RANGE = re.compile(r"bytes=0-(\d+)")
+_RANGE = re.compile(r"bytes=0-(\d{1,18})(?!\d)", re.ASCII)
 
 
 class Session:

@@ -22,19 +22,18 @@ import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, suppress
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from drorch.aws import AMBIENT, AwsAccounts, mapped
+from drorch.aws import AMBIENT, AwsAccounts, mapped, told_time
 from drorch.domain import layout
 from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
 from drorch.stores import StoreClock, lock_from
-from drorch.stores.s3 import locks, versions
+from drorch.stores.s3 import locks, replies, versions
 from drorch.stores.s3.upload import TOKEN, S3Upload
 from drorch.stores.s3.versions import PAGE
 
@@ -160,9 +159,11 @@ class S3Store:
         while True:
             with self.mapped("s3 ListObjectsV2", prefix):
                 page = self.client.list_objects_v2(**asked)
+            more = replies.continued(self, page, "s3 ListObjectsV2", prefix)
             for found in page.get("Contents", ()):
+                replies.require(self, found, replies.LISTED, "s3 ListObjectsV2", prefix)
                 yield ObjectInfo(found["Key"].removeprefix(self._prefix), found["Size"], _utc(found["LastModified"]))
-            if not page.get("IsTruncated"):
+            if not more:
                 return
             following = page.get("NextContinuationToken")
             if not following or following == asked.get("ContinuationToken"):
@@ -187,16 +188,25 @@ class S3Store:
         return ObjectInfo(path, head["ContentLength"], _utc(head["LastModified"]))
 
     def read(self, path: str, start: int = 0, length: int | None = None, *, version: str = "") -> Iterator[bytes]:
-        """Ranged GetObject; a broken connection is taken up again where it broke, on the same object only."""
+        """Ranged GetObject; a broken connection is taken up again where it broke, on the same object only.
+
+        The first reply says where it ends: one that comes after it does not change that.
+        """
+        if length == 0:
+            self._check_start(path, start, version)
+            return
         asked: dict[str, Any] = {"VersionId": version} if version else {}
-        end: int | None = None if length is None else start + length
+        wanted = None if length is None else start + length
+        end: int | None = None
         resumes = 0
         while end is None or start < end:
-            reply = self._get(path, start, end, asked)
+            reply = self._get(path, start, wanted if end is None else end, asked)
             if reply is None:
                 return
+            if end is None:
+                announced: int = start + reply["ContentLength"]
+                end = announced if wanted is None else min(wanted, announced)
             asked["IfMatch"] = reply["ETag"]
-            end = start + reply["ContentLength"]
             broken: DrorchError | None = None
             try:
                 with closing(reply["Body"]) as body:
@@ -216,8 +226,6 @@ class S3Store:
                     vault=self.vault,
                     resource=path,
                 ) from broken
-        if length == 0:
-            self._check_start(path, start, version)
 
     def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
         """PutObject, with a lock where the vault has one; then HeadObject must show it."""
@@ -277,7 +285,7 @@ class S3Store:
 
     def abort_upload(self, upload: PendingUpload) -> None:
         """AbortMultipartUpload."""
-        with self.mapped("s3 AbortMultipartUpload", upload.path, mutates=True), suppress(NotFound):
+        with suppress(NotFound), self.mapped("s3 AbortMultipartUpload", upload.path, mutates=True):
             self.client.abort_multipart_upload(**self.key(upload.path), UploadId=upload.handle)
 
     def with_lock(self, rule: LockRule, below: str) -> S3Store:
@@ -304,11 +312,14 @@ class S3Store:
         named = {"VersionId": version} if version else {}
         try:
             with self.mapped("s3 HeadObject", path):
-                return self.client.head_object(**self.key(path), **named)
+                head = self.client.head_object(**self.key(path), **named)
         except NotFound:
             with self.mapped("s3 ListObjectsV2", path):
-                self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.key(path)["Key"], MaxKeys=1)
+                page = self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.key(path)["Key"], MaxKeys=1)
+            replies.continued(self, page, "s3 ListObjectsV2", path)
             raise
+        replies.require(self, head, replies.HEAD, "s3 HeadObject", path)
+        return head
 
     def key(self, path: str) -> dict[str, str]:
         """Bucket and key of a path, as every request takes them."""
@@ -355,10 +366,7 @@ class S3Store:
         operation = "s3 ListObjectsV2"
         with self.mapped(operation, ""):
             reply = self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._prefix, MaxKeys=1)
-        try:
-            return parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
-        except (KeyError, ValueError) as error:
-            raise Unavailable("the reply does not tell the time", operation=operation, vault=self.vault) from error
+        return told_time(reply, operation, self.vault)
 
     def _get(self, path: str, start: int, end: int | None, condition: dict[str, Any]) -> Any:
         """A GetObject reply; None when there is nothing at and after `start`."""
@@ -366,7 +374,7 @@ class S3Store:
         span = {} if start == 0 and end is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
         try:
             with self.mapped("s3 GetObject", path):
-                return self.client.get_object(**self.key(path), **span, **condition)
+                reply = self.client.get_object(**self.key(path), **span, **condition)
         except AlreadyExists as error:  # 412: If-Match
             raise Unavailable(
                 "it was replaced while it was read", operation="s3 GetObject", vault=self.vault, resource=path
@@ -376,8 +384,20 @@ class S3Store:
         except Refused as error:
             if getattr(error.__cause__, "response", {}).get("Error", {}).get("Code") not in ("InvalidRange", "416"):
                 raise
+            if "IfMatch" in condition:  # it was there a moment ago
+                raise Unavailable(
+                    "it ends before its announced end", operation="s3 GetObject", vault=self.vault, resource=path
+                ) from error
             self._check_start(path, start, condition.get("VersionId", ""))
             return None
+        replies.require(self, reply, replies.HEAD, "s3 GetObject", path)
+        found = str(reply.get("ContentRange", ""))
+        if (start or found) and not found.startswith(f"bytes {start}-"):
+            reply["Body"].close()
+            raise Unavailable(
+                "the reply begins at another byte", operation="s3 GetObject", vault=self.vault, resource=path
+            )
+        return reply
 
     def _check_start(self, path: str, start: int, version: str) -> None:
         if start > self.head(path, version)["ContentLength"]:

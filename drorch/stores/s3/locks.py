@@ -34,12 +34,14 @@ def of_request(lock: ObjectLock | None) -> dict[str, Any]:
 
 def of_reply(head: Any) -> ObjectLock | None:
     """The lock in a HeadObject reply. It shows none to a caller without s3:GetObjectRetention
-    (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html).
+    (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html). A mode that is not known counts as one that
+    can be taken off again.
     """
     mode, until = head.get("ObjectLockMode"), head.get("ObjectLockRetainUntilDate")
     if not mode or until is None:
         return None
-    return ObjectLock(LockMode(mode.lower()), until.astimezone(UTC))
+    compliant = mode.lower() == LockMode.COMPLIANCE
+    return ObjectLock(LockMode.COMPLIANCE if compliant else LockMode.GOVERNANCE, until.astimezone(UTC))
 
 
 def require(store: S3Store, path: str, wanted: ObjectLock | None, head: Any, operation: str) -> None:

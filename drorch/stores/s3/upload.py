@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from drorch.domain.errors import AlreadyExists, Damaged, DrorchError, NotFound, OutcomeUnknown, Unavailable
 from drorch.domain.model import ObjectLock
 from drorch.stores import Parts
-from drorch.stores.s3 import locks
+from drorch.stores.s3 import locks, replies
 
 if TYPE_CHECKING:
     from drorch.stores.s3 import S3Store
@@ -72,7 +72,7 @@ class S3Upload:
         self._waiting = None
         if not self._upload_id:
             return
-        with self._store.mapped("s3 AbortMultipartUpload", self._path, mutates=True), suppress(NotFound):
+        with suppress(NotFound), self._store.mapped("s3 AbortMultipartUpload", self._path, mutates=True):
             self._store.client.abort_multipart_upload(**self._store.key(self._path), UploadId=self._upload_id)
         self._upload_id = ""
 
@@ -85,6 +85,7 @@ class S3Upload:
                 **self._store.checked_parts,
                 **locks.of_request(self._lock),
             )
+        replies.require(self._store, begun, ("UploadId",), "s3 CreateMultipartUpload", self._path)
         self._upload_id = begun["UploadId"]
 
     def _send(self, part: bytes | bytearray | memoryview) -> None:
@@ -95,6 +96,7 @@ class S3Upload:
             reply = self._store.client.upload_part(
                 **self._store.key(self._path), UploadId=self._upload_id, PartNumber=number, Body=body, **checksum
             )
+        replies.require(self._store, reply, ("ETag",), "s3 UploadPart", self._path)
         checksum.pop("ContentMD5", None)
         self._sent.append({"PartNumber": number, "ETag": reply["ETag"], **checksum})
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from drorch.domain.errors import DrorchError, NotFound, Unavailable
 from drorch.ports import ObjectVersion, PendingUpload
+from drorch.stores.s3 import replies
 
 if TYPE_CHECKING:
     from drorch.stores.s3 import S3Store
@@ -32,6 +33,8 @@ def versions(store: S3Store, prefix: str, *, only: str | None = None) -> Iterato
         for page in _pages(store, "ListObjectVersions", "list_object_versions", prefix, "VersionIdMarker", "MaxKeys"):
             for kind, marker in (("Versions", False), ("DeleteMarkers", True)):
                 for found in page.get(kind, ()):
+                    names = replies.MARKED if marker else replies.LISTED
+                    replies.require(store, found, names, "s3 ListObjectVersions", prefix)
                     held.setdefault(found["Key"], []).append((found, marker))
             last = max(held, default="")
             for key in sorted(held):
@@ -48,12 +51,12 @@ def versions(store: S3Store, prefix: str, *, only: str | None = None) -> Iterato
 
 
 def _wanted(store: S3Store, key: str, found: list[tuple[Any, bool]], only: str | None) -> Iterator[list[ObjectVersion]]:
-    """Two lists, each newest first, as one, oldest first; of the same second what is current is the last."""
+    """Two lists, each newest first, as one, oldest first; of a second versions, then markers; the current one last."""
     path = store.path(key)
     if only not in (None, path):
         return
     found.reverse()
-    found.sort(key=lambda pair: (pair[0]["LastModified"], bool(pair[0].get("IsLatest"))))
+    found.sort(key=lambda pair: (pair[0]["LastModified"], bool(pair[0].get("IsLatest")), pair[1]))
     yield [
         ObjectVersion(path, one.get("Size", 0), one["LastModified"].astimezone(UTC), one.get("VersionId") or "", marker)
         for one, marker in found
@@ -66,6 +69,7 @@ def uploads(store: S3Store, prefix: str) -> Iterator[PendingUpload]:
         pages = _pages(store, "ListMultipartUploads", "list_multipart_uploads", prefix, "UploadIdMarker", "MaxUploads")
         for page in pages:
             for found in page.get("Uploads", ()):
+                replies.require(store, found, replies.PENDING, "s3 ListMultipartUploads", prefix)
                 begun = found["Initiated"].astimezone(UTC)
                 yield PendingUpload(store.path(found["Key"]), begun, found["UploadId"])
     except DrorchError as error:
@@ -78,8 +82,9 @@ def _pages(store: S3Store, operation: str, call: str, prefix: str, second_marker
     while True:
         with store.mapped(f"s3 {operation}", prefix):
             page = getattr(store.client, call)(**asked)
+        more = replies.continued(store, page, f"s3 {operation}", prefix)
         yield page
-        if not page.get("IsTruncated"):
+        if not more:
             return
         before = asked.get("KeyMarker"), asked.get(second_marker)
         following = page.get("NextKeyMarker"), page.get(f"Next{second_marker}")

@@ -1,0 +1,109 @@
+"""What EC2 and RDS answer: listings of snapshots and of what they are made from, over the network of `replies`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fuzz.engine import Parser
+from fuzz.replies import REGION, SCRIPT, WHEN, accounts, asked, client, reply, script
+
+from drorch.aws import AMBIENT
+from drorch.kinds.ebs import EbsSnapshots
+from drorch.kinds.ebs import Options as EbsOptions
+from drorch.kinds.rds_instance import Options as RdsOptions
+from drorch.kinds.rds_instance import RdsInstanceSnapshots
+
+
+@functools.cache
+def _kind(service: str) -> Any:
+    client(service)
+    return EbsSnapshots(accounts()) if service == "ec2" else RdsInstanceSnapshots(accounts())
+
+
+def _native_check(service: str) -> Callable[[bytes], None]:
+    def check(data: bytes) -> None:
+        SCRIPT.load(data)
+        kind = _kind(service)
+        if SCRIPT.call[:1] == b"v":
+            options: Any = RdsOptions(identifier="shop") if service == "rds" else None
+            options = options or EbsOptions.model_validate({"select": {"tags": {"app": "shop"}}})
+            found = asked(lambda: list(kind.sources(AMBIENT, REGION, [options])))
+            assert all(source.source_id and isinstance(source.bytes, int) for source in found or ())
+        else:
+            found = asked(lambda: list(kind.snapshots(AMBIENT, REGION, "acme")))
+            for snapshot in found or ():
+                assert snapshot.native_id
+                assert isinstance(snapshot.progress, int)
+                assert snapshot.started is None or snapshot.started.tzinfo is not None
+
+    return check
+
+
+def _tags(name: str, item: str, site: str = "acme") -> str:
+    low = "" if item != "item" else "k"
+    key, value = ("key", "value") if low else ("Key", "Value")
+    return f"<{name}><{item}><{key}>drorch:site</{key}><{value}>{site}</{value}></{item}></{name}>"
+
+
+def _planted_ec2() -> Mapping[str, bytes]:
+    def page(following: str, *numbers: int) -> bytes:
+        entries = "".join(
+            f"<item><snapshotId>snap-{number}</snapshotId><volumeId>vol-1</volumeId><status>completed</status>"
+            f"<startTime>{WHEN}</startTime><progress>100%</progress><volumeSize>8</volumeSize>"
+            f"<encrypted>true</encrypted>{_tags('tagSet', 'item')}</item>"
+            for number in numbers
+        )
+        more = f"<nextToken>{following}</nextToken>" if following else ""
+        return reply(f"<DescribeSnapshotsResponse><snapshotSet>{entries}</snapshotSet>{more}"
+                     "</DescribeSnapshotsResponse>".encode())  # fmt: skip
+
+    volume = (
+        "<item><volumeId>vol-1</volumeId><size>8</size><availabilityZone>us-east-1a</availabilityZone>"
+        "<attachmentSet><item><instanceId>i-1</instanceId><device>/dev/sdf</device><status>attached</status></item>"
+        f"</attachmentSet><iops>3000</iops>{_tags('tagSet', 'item')}</item>"
+    )
+    volumes = f"<DescribeVolumesResponse><volumeSet>{volume}</volumeSet></DescribeVolumesResponse>"
+    error = "<Response><Errors><Error><Code>RequestLimitExceeded</Code></Error></Errors></Response>"
+    return {
+        "snapshots": script("snapshots", page("", 1, 2)),
+        "snapshots-pages": script("snapshots", page("t1", 1, 2), page("", 3)),
+        "snapshots-limit": script("snapshots", page("t1", 1), reply(error.encode(), 503)),
+        "volumes": script("volumes", reply(volumes.encode())),
+    }
+
+
+def _planted_rds() -> Mapping[str, bytes]:
+    def page(following: str, *numbers: int) -> bytes:
+        entries = "".join(
+            f"<DBSnapshot><DBSnapshotIdentifier>drorch-{number}</DBSnapshotIdentifier>"
+            f"<DBInstanceIdentifier>shop</DBInstanceIdentifier><Status>available</Status>"
+            f"<SnapshotCreateTime>{WHEN}</SnapshotCreateTime><AllocatedStorage>20</AllocatedStorage>"
+            f"<PercentProgress>100</PercentProgress>{_tags('TagList', 'Tag')}</DBSnapshot>"
+            for number in numbers
+        )
+        more = f"<Marker>{following}</Marker>" if following else ""
+        inner = f"<DescribeDBSnapshotsResult>{more}<DBSnapshots>{entries}</DBSnapshots></DescribeDBSnapshotsResult>"
+        return reply(f"<DescribeDBSnapshotsResponse>{inner}</DescribeDBSnapshotsResponse>".encode())
+
+    instance = (
+        "<DBInstance><DBInstanceIdentifier>shop</DBInstanceIdentifier><AllocatedStorage>20</AllocatedStorage>"
+        "<Endpoint><Port>5432</Port></Endpoint><DBSubnetGroup><VpcId>vpc-1</VpcId></DBSubnetGroup>"
+        f"<DbiResourceId>db-1</DbiResourceId>{_tags('TagList', 'Tag')}</DBInstance>"
+    )
+    instances = (
+        f"<DescribeDBInstancesResponse><DescribeDBInstancesResult><DBInstances>{instance}</DBInstances>"
+        "</DescribeDBInstancesResult></DescribeDBInstancesResponse>"
+    )
+    return {
+        "snapshots": script("snapshots", page("", 1, 2)),
+        "snapshots-pages": script("snapshots", page("m1", 1, 2), page("", 3)),
+        "volumes": script("v instances", reply(instances.encode())),
+    }
+
+
+PARSERS = (
+    Parser("ec2", _native_check("ec2"), _planted_ec2, 200),
+    Parser("rds", _native_check("rds"), _planted_rds, 200),
+)
