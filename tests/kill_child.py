@@ -85,7 +85,7 @@ def _store(opened: Callable[[str], Any], ahead: timedelta, locks: dict[str, Lock
     if "now" not in vars(store):
         store.now = partial(_later, store.now, ahead)
         if name in locks:
-            book = LockBook(Path(store.root).with_suffix(".locks"))
+            book = LockBook(Path(store._root).with_suffix(".locks"))
             store.lock, store.lock_of, store.extend_lock = locks[name], book.lock_of, book.extend_lock
     return store
 

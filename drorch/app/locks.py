@@ -72,6 +72,37 @@ class Locks:
         finally:
             lock.release()
 
+    @contextmanager
+    def shared(self, name: str, what: str) -> Iterator[None]:
+        """Hold `name` beside others who share it, for the block. Unavailable where no lock can be made."""
+        path = self._path(name)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.pwrite(descriptor, f"{what} (process {os.getpid()})\n".encode(), 0)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        except OSError as error:
+            raise Unavailable(f"cannot make the lock file {path}", cause=error.strerror or "") from error
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def sharer(self, name: str) -> str:
+        """What one of those says who share `name` now; empty when nobody does."""
+        try:
+            descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return ""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another drorch"
+        else:
+            return ""
+        finally:
+            os.close(descriptor)
+
     def holder(self, name: str) -> str:
         """What holds the lock `name` now; empty when nothing does."""
         try:
@@ -103,3 +134,8 @@ def _lock(descriptor: int) -> None:
 def resource_lock(application: str, resource: str) -> str:
     """The name of a resource's lock; no name contains the separator."""
     return f"{application}.{resource}"
+
+
+def restoring_lock(application: str) -> str:
+    """What restores of an application share, so that nothing of it is let go meanwhile; no name holds its separator."""
+    return f"restoring:{application}"

@@ -14,7 +14,7 @@ import structlog
 from drorch.app.carry import LightHands, Scene
 from drorch.app.failpoint import reach
 from drorch.app.intents import Intents, copy_intent
-from drorch.app.locks import Lock, Locks, resource_lock
+from drorch.app.locks import Lock, Locks, resource_lock, restoring_lock
 from drorch.app.observe import Observer, World
 from drorch.app.passing import ApplicationPlan, Finished, Guards, Handle, HeavyHands, Pass
 from drorch.app.policies import PolicySet
@@ -109,6 +109,7 @@ class Reconciler:
             state_since=self._intents.since,
             servers={r.name: str(getattr(r.options, "server", "")) for r in policy.resources},
             stale=not valid,
+            restoring=self._locks.sharer(restoring_lock(policy.application)),
             drills=self._drills,
             never_read=self.observer.never_read(world) & self.observer.vaults.keys(),
             skewed=world.skewed,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,14 @@ import click
 
 if TYPE_CHECKING:
     from drorch.app.loading import Reader
+    from drorch.app.locks import Locks
     from drorch.app.progress import Progress
     from drorch.app.reading import TrustedKey
     from drorch.app.restore import RestoreReport, RestoreRequest
     from drorch.cli.screen import ProgressLine
     from drorch.domain.recovery import RestorePlan, Step
     from drorch.ports import Clock, Engine, ObjectStore
+    from drorch.wiring.host import Host
 
 EPILOG = """
 \b
@@ -63,8 +66,6 @@ def restore(config: str | None, /, application: str, resources: tuple[str, ...],
     Everything is verified before the database sees it. An absent database is made under a temporary name and renamed
     at the end; an existing one must be empty. The same command may be repeated after a failure.
     """
-    from drorch.cli.screen import emit_json, tell
-
     said = _Said.of(options)
     if len(resources) > 1:
         from drorch.domain.errors import Usage
@@ -74,8 +75,14 @@ def restore(config: str | None, /, application: str, resources: tuple[str, ...],
         )
     sources = _break_glass(said) if said.urls else _configured(config, said)
     request = _request(application, resources, said, sources.site)
+    with sources.held(application):
+        return _carry_out(said, sources, request)
+
+
+def _carry_out(said: _Said, sources: _Sources, request: RestoreRequest) -> int:
     from drorch.app.restore import plan_restore
     from drorch.app.restore import restore as carry_out
+    from drorch.cli.screen import emit_json, tell
 
     if said.plan_only or _asks(said):
         planned = plan_restore(request, sources.engine, sources.stores, sources.reader)
@@ -136,6 +143,22 @@ class _Sources:
     engine: Engine
     site: str
     line: ProgressLine
+    locks: Locks | None = None
+
+    @contextmanager
+    def held(self, application: str) -> Iterator[None]:
+        """Nothing of the application is let go on this host meanwhile. A restore goes on where that cannot be said."""
+        from drorch.app.locks import restoring_lock
+        from drorch.cli.screen import tell
+        from drorch.domain.errors import DrorchError
+
+        with ExitStack() as stack:
+            try:
+                if self.locks is not None:
+                    stack.enter_context(self.locks.shared(restoring_lock(application), "a restore"))
+            except DrorchError as error:
+                tell(f"retention on this host does not know of this restore: {error}", color="yellow")
+            yield
 
 
 def _break_glass(said: _Said) -> _Sources:
@@ -178,7 +201,20 @@ def _configured(config: str | None, said: _Said) -> _Sources:
     tools = {name: list(folders) for name, folders in host.config.tools.items()}
     engine = adapters.build_engine(adapters.engine_of_target(said.into), tools)
     line = ProgressLine(quiet=said.as_json)
-    return _Sources(stores, _reader(trusted, identities, host.clock, line), engine, host.config.site, line)
+    reader = _reader(trusted, identities, host.clock, line)
+    return _Sources(stores, reader, engine, host.config.site, line, _locks(host))
+
+
+def _locks(host: Host) -> Locks | None:
+    """The host's locks; None where its state folder is another's: a restore does not stop for that."""
+    from drorch.cli.screen import tell
+    from drorch.domain.errors import DrorchError
+
+    try:
+        return host.locks
+    except DrorchError as error:
+        tell(f"retention on this host does not know of this restore: {error}", color="yellow")
+        return None
 
 
 def _reader(trusted: list[TrustedKey], identities: tuple[str, ...], clock: Clock, line: ProgressLine) -> Reader:

@@ -282,6 +282,8 @@ def why_held(resource: ResourcePolicy, observed: Observed, *, after_drill: bool 
         return "no object vault can take the marks now", ""
     if resource.name in observed.running:
         return f"{observed.running[resource.name]} is running", ""
+    if observed.restoring:
+        return f"{observed.restoring} is running", ""
     failed = failed_drill(resource, observed) if after_drill else ""
     if failed:
         return failed, "drill-failed"

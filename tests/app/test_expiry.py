@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from worlds import AWAY, EU, HOME, ORDERS, VOLUMES, WEST, Installation, outcomes
 
+from drorch.app.locks import restoring_lock
 from drorch.domain.action import Expire, Hold, Mark
 from drorch.domain.model import CopyState
 
@@ -67,6 +68,20 @@ def test_rules_that_keep_it_again_take_the_mark_back(tmp_path: Path) -> None:
     days(world, 5)
     assert set(states(world, "desk", EU)) == {CopyState.USABLE}
     assert outcomes(world, "expire") == {}
+
+
+def test_nothing_of_an_application_is_let_go_while_it_is_restored(tmp_path: Path) -> None:
+    world = Installation(tmp_path, DUMPS)
+    days(world, 6)
+    before = outcomes(world, "expire"), outcomes(world, "mark")
+    with world.locks.shared(restoring_lock("desk"), "a restore"):
+        days(world, 3)
+        held = [h for h in world.reconciler.look().holds if "a restore" in h.reason]
+        assert {h.vault for h in held} >= {WEST, EU}
+    assert (outcomes(world, "expire"), outcomes(world, "mark")) == before
+    assert outcomes(world, "cut")["done"] == 9, "cuts go on"
+    days(world, 2)
+    assert outcomes(world, "expire") != before[0]
 
 
 def test_nothing_is_deleted_before_the_grace_is_over(tmp_path: Path) -> None:

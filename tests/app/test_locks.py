@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from drorch.app.locks import Locks, resource_lock
+from drorch.app.locks import Locks, resource_lock, restoring_lock
 from drorch.domain.errors import Busy, Unavailable
 
 
@@ -99,3 +99,20 @@ def test_a_state_folder_that_cannot_be_written_to_is_unavailable(tmp_path: Path)
 def test_resources_of_names_that_run_together_have_locks_of_their_own() -> None:
     names = {resource_lock(a, r) for a, r in (("a", "b-c"), ("a-b", "c"), ("a_b", "c"), ("a", "b_c"))}
     assert len(names) == 4
+
+
+def test_what_is_shared_is_seen_as_long_as_anybody_holds_it(tmp_path: Path) -> None:
+    locks = Locks(tmp_path)
+    name = restoring_lock("shop")
+    assert locks.sharer(name) == ""
+    with locks.shared(name, "a restore"):
+        with Locks(tmp_path).shared(name, "another restore"):
+            assert "another restore" in locks.sharer(name)
+        assert locks.sharer(name)
+    assert locks.sharer(name) == ""
+
+
+def test_a_shared_lock_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "locks").touch()
+    with pytest.raises(Unavailable), Locks(tmp_path).shared("x", "a restore"):
+        raise AssertionError("it was held")

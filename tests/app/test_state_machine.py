@@ -429,6 +429,8 @@ class Life(RuleBasedStateMachine):
         alarms = {hold.alarm for hold in seen.holds}
         COUNTS["lives at rest"] += 1
         problems = at_rest(self.witness, strict=False)
+        if "replicate-failed" in alarms:  # what was hidden in the vault that alone has it cannot be brought elsewhere
+            problems = [problem for problem in problems if " lacks " not in problem]
         assert not problems, (problems, sorted(alarms))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -30,6 +30,7 @@ from planning import (
     slot,
     the_cut,
 )
+from pydantic import BaseModel, Field
 
 from drorch.domain.action import Action, Cut, Drill, Hold, Settling
 from drorch.domain.catalogue import Catalogue
@@ -178,6 +179,19 @@ def test_selections_that_match_nothing_or_less_than_before() -> None:
         )
         for gone in ("vol-2", "vol-3")
     ]
+
+
+class Picky(BaseModel):
+    """Options with a name of their own in the file, one that is left out, and one that is no text."""
+
+    from_: tuple[str, ...] = Field(("a",), alias="from")
+    note: str | None = None
+    since: date = date(2026, 1, 1)
+
+
+def test_what_matches_nothing_is_said_as_the_file_says_it() -> None:
+    (empty,) = planned(seen(sources={"data": SourcesSeen()}), data(options=Picky()))
+    assert "matches {'from': ['a'], 'since': '2026-01-01'}:" in empty.reason
 
 
 def test_members_are_those_of_the_latest_usable_point_at_home() -> None:

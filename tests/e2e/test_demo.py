@@ -92,7 +92,7 @@ def test_every_comparison_holds_in_under_90_seconds(told: Told) -> None:
     assert all(table["same"] and table["rows"] == table["restored_rows"] for table in tables)
     assert sum(table["rows"] for table in tables) >= 100_000
     assert [act["act"] for act in told.document["acts"]] == [
-        "setting up", "a normal day", "the drill", "region lost", "AWS gone", "back",
+        "setting up", "a normal day", "the drill", "letting go", "region lost", "AWS gone", "back",
     ]  # fmt: skip
     assert "Traceback" not in told.text
 
@@ -104,6 +104,10 @@ def test_the_story_shows_what_the_loop_did(told: Told) -> None:
         "into s3-eu, gcs-eu, office",
         "gcs-eu: drill passed",
         "was not read completely",
+        "marked as expiring in office",
+        "marked as kept in office",
+        "objects deleted from office",
+        "somebody removed it",
         "LEVEL       PROMISED  ATTAINED  VERIFIED",
         "nothing listens where AWS was",
         "drorch restore shop orders --vault-url gs://",
@@ -131,7 +135,8 @@ def test_the_kept_folder_holds_the_vault_its_keys_and_a_configuration_that_works
 
 
 def test_the_kept_dump_opens_with_stock_tools(told: Told) -> None:
-    (folder,) = (told.kept / "vault/drorch/v1/data/shop/orders").iterdir()
+    folders = sorted((told.kept / "vault/drorch/v1/data/shop/orders").iterdir())
+    (folder, *_) = [folder for folder in folders if any(folder.iterdir())]
 
     def stock(*command: str) -> None:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
