@@ -65,7 +65,7 @@ def _events(site: Site) -> Iterator[Event]:
     yield Event(205, 0.1, "killed", lambda w: setattr(w, "dies_after", 7))
     yield Event(210, 3, "region us-west-2 and s3-west lost", _lose_west, _west_back)
     yield Event(222, 0.5, "a second daemon", _second_daemon)
-    yield Event(232, 4, "listing of gcs-eu denied", lambda w: w.weather.blind.add("gcs-eu"), lambda w: w.weather.blind.discard("gcs-eu"))
+    yield Event(232, 4, "listing denied", lambda w: w.weather.blind.update(("gcs-eu", AWAY)), lambda w: w.weather.blind.clear())
     yield Event(248, 1, "copies of gcs-eu deleted by somebody", _empty_some("gcs-eu"), look=True)
     yield Event(258, 1, "snapshots deleted by somebody", _take_snapshots, look=True)
     yield Event(268, 0.5, "killed", lambda w: setattr(w, "dies_after", 12))

@@ -209,6 +209,8 @@ class SimSnapshots(MemorySnapshots):
         vault = native_vault_name(account, region)
         try:
             self.cloud.weather.meet(vault, "snapshots")
+            if vault in self.cloud.weather.blind:
+                raise Unavailable("not allowed to list", operation="snapshots", vault=vault)
             yield from list(super().snapshots(account, region, site))
         except (Busy, Unavailable):
             self.cloud._ledger.listing_failed(vault)

@@ -11,6 +11,7 @@ from bench import installation
 from drorch.app import passing
 from drorch.app.observe import Observer
 from drorch.domain import brake, objective, plan_expiry
+from drorch.domain.action import Expire
 
 GUARDS = ("newest", "grace", "incomplete", "rpo")
 
@@ -22,14 +23,22 @@ def apply(guard: str) -> None:
 
 
 def _newest() -> None:
-    """Retention lets the newest point go, and the brake does not look at what would be left."""
+    """Retention takes the newest point of a vault for expirable at once, and the brake does not look at what is left."""
     judge: Callable[..., Any] = plan_expiry.judge
+    step: Callable[..., Any] = plan_expiry._next_step
 
     def careless(*given: Any) -> Any:
         verdicts = judge(*given)
         return (replace(verdicts[0], kept=False), *verdicts[1:]) if len(verdicts) > 3 else verdicts
 
+    def at_once(application: str, resource: str, copy: Any, point: str, reason: str, observed: Any, now: Any) -> Any:
+        newest = next((p for p in observed.catalogue.of(resource) if p.copy_in(copy.vault)), None)
+        if newest is None or newest.id != point:
+            return step(application, resource, copy, point, reason, observed, now)
+        return Expire(application, resource, copy.vault, point, reason, observed.writable)
+
     plan_expiry.judge = careless
+    plan_expiry._next_step = at_once
     brake._lasts = lambda *_given: {}
 
 

@@ -30,9 +30,9 @@ def classes() -> tuple[Class, ...]:
     cron = "30 2 * * *"
     return (
         Class("dump daily, three vaults", 0.3, "memory", {"every": "1d", "offset": "3h"}, USUAL, THREE, 14),
+        Class("ebs daily", 0.3, "ebs", {"every": "1d", "offset": "4h"}, {"last": 3, "daily": 7}),
         Class("dump daily 30 -> 7", 0.3, "memory", {"every": "1d", "offset": "2h"}, {"daily": 30}, TWO, 0, {"daily": 7}),
         Class("dump every 12 h", 0.2, "memory", {"every": "12h"}, {"last": 4, "daily": 4}, TWO),
-        Class("ebs daily", 0.3, "ebs", {"every": "1d", "offset": "4h"}, {"last": 3, "daily": 7}),
         Class("rds cron Berlin", 0.2, "rds-instance", {"cron": cron, "timezone": "Europe/Berlin"}, FEW),
         Class("dump cron New York", 0.2, "memory", {"cron": cron, "timezone": "America/New_York"}, FEW, TWO),
         Class("dump cron Sydney", 0.2, "memory", {"cron": cron, "timezone": "Australia/Sydney"}, FEW, TWO),

@@ -15,9 +15,10 @@ from drorch.domain import layout
 from drorch.domain.canonical import LARGEST_RECORD
 from drorch.domain.catalogue import SeenRecord, Trust, VaultView
 from drorch.domain.errors import Damaged, DrorchError, NotFound, Refused
-from drorch.domain.instant import from_compact, from_text, to_text
+from drorch.domain.instant import from_compact, from_text, to_compact, to_text
 from drorch.domain.model import LockMode, ObjectLock, Vault
 from drorch.domain.record import Record, RecordType, parse, parse_at
+from drorch.domain.retention import FUTURE
 from drorch.ports import ObjectStore, ObjectVersion, check_path
 
 _LARGEST_SIGNATURE = 16 * 1024
@@ -123,7 +124,7 @@ class VaultReader:
 
         for path in _to_read(listed.versions):
             read(path)
-        for heads in _heads(listed.versions):
+        for heads in _heads(listed.versions, now):
             self._newest_head(store.vault, heads, read, fetched)
         self._cache.replace(store.vault, scope.prefixes, keep, fetched, objects, ticket, listed.tampered)
         if not scope.application:
@@ -287,10 +288,11 @@ def _to_read(listed: Mapping[str, object]) -> Iterator[str]:
     yield from [path for path in records if path.startswith(layout.APPROVALS)][-_APPROVALS:]
 
 
-def _heads(listed: Iterable[str]) -> Iterable[list[str]]:
-    """The heads of each application, newest first."""
+def _heads(listed: Iterable[str], now: datetime) -> Iterable[list[str]]:
+    """The heads of each application, newest first; one of the future, which a wrong clock wrote, comes after them."""
+    limit = to_compact(now + FUTURE)
     heads: dict[str, list[str]] = {}
-    for path in sorted(listed, reverse=True):
+    for path in sorted(listed, key=lambda path: (path.rpartition("/")[2] <= limit, path), reverse=True):
         if path.startswith(layout.HEADS) and path.endswith(".json"):
             heads.setdefault(path.rpartition("/")[0], []).append(path)
     return heads.values()

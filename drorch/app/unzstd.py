@@ -31,6 +31,8 @@ class Frames:
         self._skip = 0
         self._checksum = False
         self._seen = False
+        self._told = 0
+        self._untold = False
 
     def feed(self, data: memoryview) -> None:
         """Raises Damaged when the bytes are no frame."""
@@ -53,6 +55,10 @@ class Frames:
         """Whether at least one frame was seen and nothing is missing."""
         return self._seen and self._step == self._magic and not self._head and not self._skip
 
+    def fits(self, size: int) -> bool:
+        """Whether the frames may hold `size` plain bytes, by what their headers tell; a frame need not tell."""
+        return size >= self._told if self._untold else size == self._told
+
     def _next(self, step: Callable[[bytes], None], want: int) -> None:
         self._step, self._want = step, want
 
@@ -74,7 +80,15 @@ class Frames:
         single = bool(descriptor & 0x20)
         self._checksum = bool(descriptor & 0x04)
         size_bytes = (1 if single else 0, 2, 4, 8)[descriptor >> 6]
-        self._skip = (0 if single else 1) + (0, 1, 2, 4)[descriptor & 0x03] + size_bytes
+        self._skip = (0 if single else 1) + (0, 1, 2, 4)[descriptor & 0x03]
+        if size_bytes:
+            self._next(self._size, size_bytes)
+        else:
+            self._untold = True
+            self._next(self._block, 3)
+
+    def _size(self, head: bytes) -> None:
+        self._told += int.from_bytes(head, "little") + (256 if len(head) == 2 else 0)
         self._next(self._block, 3)
 
     def _block(self, head: bytes) -> None:
@@ -112,13 +126,17 @@ def decompressed(parts: Iterable[bytes | bytearray | memoryview]) -> Iterator[me
         source,  # type: ignore[arg-type]  # it calls read() alone
         read_across_frames=True,
     )
+    size = 0
     try:
         while count := reader.readinto(out):
+            size += count
             yield out[:count]
     except zstandard.ZstdError as error:
         raise _damaged(str(error)) from error
     if not source.frames.whole:
         raise _damaged("it ends in the middle of a frame")
+    if not source.frames.fits(size):  # libzstd does not look when an empty last block comes in two reads
+        raise _damaged(f"it holds {size} bytes, its headers tell of others")
 
 
 def _damaged(cause: str) -> Damaged:

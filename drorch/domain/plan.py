@@ -65,9 +65,10 @@ class Observed:
     it was begun; `state_since` is when the state folder was made, if it is young enough to have lost intents; `stale`
     says that the policy is the last valid text of a file that is invalid now; without `drills` this host runs none.
 
-    For what deletes: `restoring` says which restore of the application runs here, `never_read` names object vaults of which nothing is known, `skewed` says why clocks differ,
-    `other_host` names a host whose head is fresh, `host` is this one's name in heads ("" writes none), `locks` are the
-    rules of vaults that lock, `turns` maps (resource, vault) to when each turn of its bytes was read (None: none is).
+    For what deletes: `restoring` says which restore of the application runs here, `never_read` names object vaults
+    of which nothing is known, `skewed` says why clocks differ, `host` is this one's name in heads ("" writes none),
+    `locks` are the rules of vaults that lock, `turns` maps (resource, vault) to when each turn of its bytes was read
+    (None: none is), `approved` are the pairs of vault and point that a person lets pass the brake.
     """
 
     catalogue: Catalogue

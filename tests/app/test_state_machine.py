@@ -341,7 +341,8 @@ class Life(RuleBasedStateMachine):
             record = compose(RecordType.HEAD, site=SITE, at=at, application=application, **told)
             away = [name for name, store in self.world.stores.items() if store.faults.away]
             if self._written(record) and not away:
-                self.witness.other_until = at + timedelta(hours=2)
+                written = [self.world.drifts[name].now() for name in self.world.stores]
+                self.witness.other_until = min(at, *written) + timedelta(hours=2)
                 COUNTS["other host"] += 1
 
     # --- what must hold ---

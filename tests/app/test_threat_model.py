@@ -331,3 +331,26 @@ def test_another_hosts_fresh_head_stops_everything_and_names_it(tmp_path: Path) 
     world.once()
     assert world.quiet() and not holds(world, "other-host")
     assert to_compact(world.clock.now())
+
+
+def test_a_head_of_the_future_does_not_stand_in_the_way_of_later_ones(tmp_path: Path) -> None:
+    """This host's own clock was a year ahead once, when no vault could be asked for the time."""
+    world = lived(tmp_path)
+    head = catalogue(world).head
+    assert head is not None
+    ahead = compose(
+        RecordType.HEAD,
+        site=SITE,
+        at=world.clock.now() + timedelta(days=365),
+        application="desk",
+        seq=head.seq + 1,
+        host="backup1",
+        live={},
+        lost={},
+    )
+    for store in world.stores.values():
+        put_pair(store.inner, ahead.path, ahead.data, world.key.sign(ahead.data, ahead.comment))
+    world.clock.turn(hours=2)
+    world.run(4)
+    after = catalogue(world).head
+    assert after is not None and after.at < world.clock.now() and after.live

@@ -183,6 +183,7 @@ DRILLED_ONCE = orders(OFF, drill=DrillRule(every=timedelta(days=7), from_=(OFF,)
             "no object vault can take the marks now",
         ),
         ({"running": {"orders": "dump (process 7)"}}, "", "dump (process 7) is running"),
+        ({"restoring": "restore (process 9)"}, "", "restore (process 9) is running"),
         (
             {"more": {"drills": (drilled(hours(2), passed=False),)}},
             "drill-failed",

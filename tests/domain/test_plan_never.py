@@ -245,6 +245,7 @@ _holding = st.sampled_from(
         {"object_vaults": ()},
         {"unread": {OFF: "timeout", WEST: "timeout"}},
         {"running": {"orders": "dump", "data": "cut"}},
+        {"restoring": "restore (process 9)"},
         {"drills": tuple(drilled(hours(1), passed=False, of=name) for name in ("orders", "data"))},
     ]
 )

@@ -324,6 +324,11 @@ def test_when_a_drill_is_not_due() -> None:
     assert not only(drills(drilled(hours(6) - SECOND, passed=False), of=OFTEN), Drill)
 
 
+def test_nothing_is_drilled_by_a_clock_that_may_be_wrong() -> None:
+    """Its proof would outweigh those of all the time in between."""
+    assert not only(drills(skewed="the vault is 9 minutes behind"), Drill)
+
+
 def test_a_drill_waits_for_what_runs() -> None:
     reason = f"drill from {OFF} is due, but dump is running"
     assert drills(running={"orders": "dump"}) == [Settling("shop", "orders", OFF, DUMP, reason)]
