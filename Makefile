@@ -1,11 +1,12 @@
 # make demo   the main job end to end on an embedded cloud; no account needed
 # make test   the whole test suite; installs what it needs
 # make check  ruff, mypy --strict, import-linter
+# make year   a simulated year of 1,000 applications; fails when anything is lost
 # make mutants  changes what decides on deletion, one change at a time; each must fail a test (docs/mutants.md)
 
 PYTEST_ARGS ?= -q -n 2
 
-.PHONY: demo test check format mutants clean
+.PHONY: demo test check year format mutants clean
 
 demo:
 	@PYTHON="$(PYTHON)" sh .ci/venv demo
@@ -22,6 +23,10 @@ check:
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
+
+year:
+	@PYTHON="$(PYTHON)" sh .ci/venv test
+	@.venv/bin/python -m bench.year
 
 format:
 	.venv/bin/ruff check --fix .

@@ -28,18 +28,19 @@ class Event:
     begin: Callable[[Installation], object]
     end: Callable[[Installation], object] = lambda _world: None
     look: bool = False
+    at_least: float = 0.9
 
 
 def timetable(site: Site) -> list[tuple[timedelta, str, str, Callable[[Installation], object], bool]]:
     """(since the start, `begin` or `end`, cause, what is done, whether passes follow), in order.
 
-    A shorter year is the same year in little: events follow each other as fast, none lasts less than half a day.
+    A shorter year is the same year in little: events follow each other as fast, none loses its sense by being short.
     """
     scale = site.days / YEAR
     found = []
     for event in _events(site):
         begins = timedelta(days=event.day * scale)
-        lasts = timedelta(days=max(event.days * scale, min(event.days, 0.9)))
+        lasts = timedelta(days=max(event.days * scale, min(event.days, event.at_least)))
         found.append((begins, "begin", event.cause, event.begin, event.look))
         found.append((begins + lasts, "end", event.cause, event.end, event.look))
     return sorted(found, key=lambda entry: entry[:2])
@@ -49,13 +50,23 @@ def _events(site: Site) -> Iterator[Event]:
     few = set(site.names[:: max(1, len(site.names) // 3)][:3])
     other = set(site.names[1 :: max(1, len(site.names) // 3)][:3])
     yield Event(12, 1, "pins", _pin)
-    yield Event(22, 4, "region us-west-2 lost", lambda w: w.cloud.lose("us-west-2"), lambda w: w.cloud.give_back("us-west-2"))
+    yield Event(
+        22, 4, "region us-west-2 lost", lambda w: w.cloud.lose("us-west-2"), lambda w: w.cloud.give_back("us-west-2")
+    )
     yield Event(38, 7, "throttled", _throttle, _free)
-    yield Event(58, 3, "provider gcs-eu lost", lambda w: w.weather.down.add("gcs-eu"), lambda w: w.weather.down.discard("gcs-eu"))
+    yield Event(
+        58,
+        3,
+        "provider gcs-eu lost",
+        lambda w: w.weather.down.add("gcs-eu"),
+        lambda w: w.weather.down.discard("gcs-eu"),
+    )
     yield Event(72, 2, "vault s3-west emptied", _empty_whole("s3-west"), _marked_again("s3-west"), look=True)
     yield Event(92, 1, "host clock a year ahead", _ahead(365), _ahead(0), look=True)
     yield Event(105, 0.1, "state folder lost", lambda w: w.restart(lost=True))
-    yield Event(115, 7, "databases emptied", lambda w: w.emptied.update(few), lambda w: w.emptied.difference_update(few))
+    yield Event(
+        115, 7, "databases emptied", lambda w: w.emptied.update(few), lambda w: w.emptied.difference_update(few)
+    )
     yield Event(126, 0.5, "suspects cleared", _clear, look=True)
     yield Event(135, 1, "policy folder gone", _folder(gone=True), _folder(gone=False))
     yield Event(145, 12, "policies removed", _policies("removed", other), _policies_back("removed", other))
@@ -65,7 +76,14 @@ def _events(site: Site) -> Iterator[Event]:
     yield Event(205, 0.1, "killed", lambda w: setattr(w, "dies_after", 7))
     yield Event(210, 3, "region us-west-2 and s3-west lost", _lose_west, _west_back)
     yield Event(222, 0.5, "a second daemon", _second_daemon)
-    yield Event(232, 4, "listing denied", lambda w: w.weather.blind.update(("gcs-eu", AWAY)), lambda w: w.weather.blind.clear())
+    yield Event(
+        232,
+        4,
+        "listing denied",
+        lambda w: w.weather.blind.add("gcs-eu" if w.site.of.kind == "memory" else AWAY),
+        lambda w: w.weather.blind.clear(),
+        at_least=3.6,
+    )
     yield Event(248, 1, "copies of gcs-eu deleted by somebody", _empty_some("gcs-eu"), look=True)
     yield Event(258, 1, "snapshots deleted by somebody", _take_snapshots, look=True)
     yield Event(268, 0.5, "killed", lambda w: setattr(w, "dies_after", 12))
@@ -231,5 +249,3 @@ def _policies_back(what: str, names: set[str]) -> Callable[[Installation], objec
             world.ledger.frozen.pop(name, None)
 
     return change
-
-

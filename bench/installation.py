@@ -84,6 +84,7 @@ class Installation:
         self.failing: set[str] = set()
         self.dies_after = 0
         self.processes = 0
+        self.reconciler: Reconciler
         for module in (carry, expiry, native, sweep):
             module.reach = self.reach  # type: ignore[attr-defined]
         self.restart(lost=True)
@@ -197,5 +198,3 @@ def silence() -> None:
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(50), logger_factory=structlog.ReturnLoggerFactory()
     )
-
-

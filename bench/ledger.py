@@ -160,7 +160,9 @@ class Ledger:
 
     def _judge_mark(self, vault: str, application: str, resource: str, point: str) -> None:
         if application in self.frozen and point in self.of((application, resource), vault):
-            self.break_("frozen", application, f"{point} marked as expired under a policy that is {self.frozen[application]}")
+            self.break_(
+                "frozen", application, f"{point} marked as expired under a policy that is {self.frozen[application]}"
+            )
 
     # --- what goes ---
 
@@ -171,7 +173,9 @@ class Ledger:
             point = folder.partition("-")[2]
             if rest == "manifest.json":
                 self.deleting_copy(vault, application, resource, point)
-            elif rest.endswith(".json") and any(point in held for held in self.copies[(application, resource)].values()):
+            elif rest.endswith(".json") and any(
+                point in held for held in self.copies[(application, resource)].values()
+            ):
                 self.break_("records", application, f"{vault}: {rest} of {point}, which still exists, was deleted")
         elif path.startswith(layout.DATA):
             application, resource, folder, _ = path.removeprefix(layout.DATA).split("/", 3)

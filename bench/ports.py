@@ -6,7 +6,7 @@ What a port really holds is told to the ledger (`bench.ledger`) at the very call
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -102,9 +102,9 @@ class SimStore(MemoryStore):
         below = [found for key, found in self._journal.items() if f"{key}/".startswith(prefix)]
         return ((folder, at) for found in below for folder, at in found.items())
 
-    def _below(self, prefix: str) -> list[ObjectVersion]:
+    def _below(self, prefix: str) -> Sequence[ObjectVersion]:
         if prefix in self._index:
-            return list(self._index[prefix].values())
+            return (*self._index[prefix].values(),)
         return [v for folder, _ in self.folders(prefix) for v in self._index.get(folder, {}).values()]
 
     def _changed(self, path: str) -> str:

@@ -8,7 +8,7 @@ changed. A listing that fails still fails; a cache that is lost still is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -19,10 +19,8 @@ from drorch.app import catalogue as reading
 from drorch.app.cache import Cache, CachedRecord
 from drorch.app.catalogue import Scope, VaultReader
 from drorch.app.observe import Observer, World
-from drorch.domain import layout
-from drorch.domain.catalogue import Catalogue, VaultView
+from drorch.domain.catalogue import Catalogue
 from drorch.domain.instant import to_text
-from drorch.domain.model import Vault
 from drorch.domain.policy import Policy
 from drorch.ports import ObjectStore
 

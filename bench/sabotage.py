@@ -23,7 +23,7 @@ def apply(guard: str) -> None:
 
 
 def _newest() -> None:
-    """Retention takes the newest point of a vault for expirable at once, and the brake does not look at what is left."""
+    """Retention lets the newest point of a vault go at once, and the brake does not look at what is left."""
     judge: Callable[..., Any] = plan_expiry.judge
     step: Callable[..., Any] = plan_expiry._next_step
 
@@ -37,7 +37,7 @@ def _newest() -> None:
             return step(application, resource, copy, point, reason, observed, now)
         return Expire(application, resource, copy.vault, point, reason, observed.writable)
 
-    plan_expiry.judge = careless
+    plan_expiry.judge = careless  # type: ignore[assignment]
     plan_expiry._next_step = at_once
     brake._lasts = lambda *_given: {}
 

@@ -102,7 +102,9 @@ def _one_per_slot(ledger: Ledger, application: str, vault: str, there: Mapping[s
             kept.setdefault(held.slot, []).append(held.point)
     for slot, points in kept.items():
         if len(points) > 1:
-            ledger.break_("slot", application, f"{vault} keeps {len(points)} points of slot {slot}: {', '.join(points)}")
+            ledger.break_(
+                "slot", application, f"{vault} keeps {len(points)} points of slot {slot}: {', '.join(points)}"
+            )
 
 
 def _wanted(rules: Mapping[str, object], held: Iterable[Held], zone: ZoneInfo) -> Iterator[Held]:
@@ -129,7 +131,7 @@ def _count(rules: Mapping[str, object], name: str) -> int:
 def _nothing_stays(
     ledger: Ledger, policy: Policy, vault: str, there: Mapping[str, Held], rules: Mapping[str, object], zone: ZoneInfo
 ) -> None:
-    """What was marked goes when its grace is over; what nothing keeps is marked, verified and anchoring points apart."""
+    """What was marked goes when its grace is over; what nothing keeps is marked, but for pinned and verified points."""
     now = ledger.clocks.true
     resource = policy.resources[0]
     slot = max(resource.schedule.longest_gap(), timedelta(days=1))
@@ -138,7 +140,9 @@ def _nothing_stays(
     special = {h.point for h in copies if h.verified or ledger.pinned.get(h.point, now) > now}
     for held in there.values():
         if held.marked is not None and now > held.marked + GRACE + slot + OVERDUE:
-            ledger.break_("stays", policy.application, f"{vault}: {held.point} was marked at {held.marked} and is there")
+            ledger.break_(
+                "stays", policy.application, f"{vault}: {held.point} was marked at {held.marked} and is there"
+            )
         young = now < held.came + 2 * slot
         if held.marked is None and held.point not in wanted | special and not young:
             ledger.break_("stays", policy.application, f"{vault}: {held.point} ({held.cut_at}) is kept by no rule")

@@ -31,7 +31,9 @@ def classes() -> tuple[Class, ...]:
     return (
         Class("dump daily, three vaults", 0.3, "memory", {"every": "1d", "offset": "3h"}, USUAL, THREE, 14),
         Class("ebs daily", 0.3, "ebs", {"every": "1d", "offset": "4h"}, {"last": 3, "daily": 7}),
-        Class("dump daily 30 -> 7", 0.3, "memory", {"every": "1d", "offset": "2h"}, {"daily": 30}, TWO, 0, {"daily": 7}),
+        Class(
+            "dump daily 30 -> 7", 0.3, "memory", {"every": "1d", "offset": "2h"}, {"daily": 30}, TWO, 0, {"daily": 7}
+        ),
         Class("dump every 12 h", 0.2, "memory", {"every": "12h"}, {"last": 4, "daily": 4}, TWO),
         Class("rds cron Berlin", 0.2, "rds-instance", {"cron": cron, "timezone": "Europe/Berlin"}, FEW),
         Class("dump cron New York", 0.2, "memory", {"cron": cron, "timezone": "America/New_York"}, FEW, TWO),
@@ -105,7 +107,9 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--break", dest="sabotage", choices=GUARDS, default="", help="take out one guard of the product")
+    parser.add_argument(
+        "--break", dest="sabotage", choices=GUARDS, default="", help="take out one guard of the product"
+    )
     parser.add_argument("--json", type=Path, help="write the outcome there, too")
     options = parser.parse_args(given)
     outcomes, seconds = run(options.applications, options.days, options.seed, options.processes, options.sabotage)

@@ -121,7 +121,10 @@ def _obey(order: dict[str, Any]) -> int:
     os.dup2(2, 1)
     if order["failpoint"]:
         os.environ[VARIABLE] = order["failpoint"]
-    os._exit(run(order["config"], order["minutes"], order["locked"]).exit_code)
+    report = run(order["config"], order["minutes"], order["locked"])
+    sys.stderr.write("".join(f"{problem}\n" for problem in report.problems))
+    sys.stderr.flush()
+    os._exit(report.exit_code)
 
 
 def main() -> None:

@@ -133,7 +133,8 @@ def candidates_in(
 
 
 def _held(point: RecoveryPoint, copy: Copy, resource: ResourcePolicy) -> str:
-    waiting = [c.vault for c in point.copies if c.state is CopyState.PENDING and c.vault != copy.vault]
+    pending = [c for c in point.copies if c.state is CopyState.PENDING and c.expired_at is None]
+    waiting = [c.vault for c in pending if c.vault != copy.vault]
     wanted = {rule.vault for rule in resource.targets}
     missing = sorted(wanted.intersection(waiting))
     return f"source of the pending copy to {', '.join(missing)}" if missing else ""

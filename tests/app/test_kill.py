@@ -28,7 +28,7 @@ from drorch.crypto.age import new_identity
 from drorch.crypto.minisign import SecretKey
 from drorch.demo.aws import EmbeddedAws
 from drorch.domain import layout
-from drorch.domain.action import EXECUTABLE, Keep
+from drorch.domain.action import EXECUTABLE, Keep, WriteHead
 from drorch.domain.errors import Unavailable
 from drorch.domain.model import CopyState
 
@@ -58,8 +58,9 @@ KINDS = {
 class Row:
     """One death: at which failpoint, in a world of which kind. `late` says that vault `nas` was away until then.
 
-    `after` is what was there before: a point that is too old to be kept (`old`), one whose grace is over besides
-    (`marked`), one that is a day old (`settled`), data without a manifest (`leftover`), a copy of which an object is gone (`damaged`).
+    `after` is what was there before: a point (`whole`), one that is too old to be kept (`old`), one whose grace is over besides
+    (`marked`), one that is a day old (`settled`), data without a manifest (`leftover`), a copy of which an object is
+    gone (`damaged`).
     """
 
     failpoint: str
@@ -83,7 +84,8 @@ ROWS = [
         Row(f"ship.{at}", "memory", late=True, in_worker=True)
         for at in ("data-written", "before-manifest", "manifest-written")
     ),
-    *(Row(f"{action}.{step}", "memory") for action in ("head", "lock") for step in STEPS),
+    *(Row(f"head.{step}", "memory") for step in STEPS),
+    *(Row(f"lock.{step}", "memory", after="whole") for step in STEPS),
     *(Row(f"verify.{step}", "memory", after="settled") for step in STEPS),
     *(Row(f"mark.{step}", "undrilled", after="old") for step in STEPS),
     *(
@@ -227,13 +229,16 @@ class Site:
         """The points of which a vault holds data."""
         return {path.parent.name for path in (self.folder / vault / layout.DATA).rglob("*") if path.is_file()}
 
-    def check_whole(self, minutes: float, *, locked: bool = False) -> None:
+    def check_whole(self, minutes: float, *, locked: bool = False, marked: bool = False) -> None:
         host = kill_child.host_of(str(self.config), minutes, locked)
         seen = host.reconciler.look(fresh=True)
         planned = seen.plans["shop"]
-        assert not [action for action in planned.actions if isinstance(action, EXECUTABLE)]
-        assert [hold for hold in planned.actions if hold.name == "hold"] == []
-        (point,) = planned.catalogue.points
+        due = [action for action in planned.actions if isinstance(action, EXECUTABLE)]
+        assert not [action for action in due if not isinstance(action, WriteHead)]  # one a second at the most
+        told = ("no new one before that", "deleted no earlier than")
+        assert [a for a in planned.actions if a.name == "hold" and not any(words in a.reason for words in told)] == []
+        point, *older = planned.catalogue.points
+        assert {copy.state for old in older for copy in old.copies} == ({CopyState.EXPIRING} if marked else set())
         (resource,) = planned.policy.resources
         kept = sorted(action.vault for action in planned.actions if isinstance(action, Keep))
         assert kept == sorted(rule.vault for rule in resource.targets)
@@ -243,9 +248,11 @@ class Site:
         if resource.native:
             assert all(copy.recorded_in == {"disk", "nas"} for copy in point.copies)
         else:
-            assert len([path for path in records[0] if path.endswith("manifest.json")]) == 1
+            assert len([path for path in records[0] if path.endswith("manifest.json")]) == 1 + len(older)
             assert resource.drill is None or any(drill.passed for drill in planned.catalogue.drills)
-            assert {name.partition("-")[2] for name in self.data("disk") | self.data("nas")} == {point.id}
+            assert {name.partition("-")[2] for name in self.data("disk") | self.data("nas")} == {
+                known.id for known in planned.catalogue.points
+            }
         if locked:
             copy = point.copy_in("disk")
             assert copy is not None and copy.locked_until is not None
@@ -309,7 +316,7 @@ def test_killed_and_started_again(
     assert site.run(minutes, row.failpoint, locked=locked) == died, "the failpoint was not reached"
     minutes += 6  # what may still show has settled
     assert site.run(minutes, locked=locked) == 0
-    site.check_whole(minutes, locked=locked)
+    site.check_whole(minutes, locked=locked, marked=row.after == "old")
     if row.kind in AWS_KINDS:
         assert made(aws, row.kind) == ([2, 2] if row.kind == "ebs" else [1, 1])
 
@@ -321,7 +328,7 @@ def become(site: Site, what: str) -> float:
         site.leave_leftover()
     elif what == "damaged":
         site.damage()
-    if what in ("leftover", "damaged"):
+    if what in ("whole", "leftover", "damaged"):
         return 1
     if what == "settled":
         return timedelta(hours=25) / timedelta(minutes=1)

@@ -402,6 +402,7 @@ class Life(RuleBasedStateMachine):
                 COUNTS[f"{action} {outcome}"] += self.world.reconciler.outcomes[(action, outcome)]
             for lock in self.held.values():
                 lock.release()
+            _write_report()
             self._stop(self.world)
             shutil.rmtree(self.state, ignore_errors=True)
 
@@ -443,14 +444,17 @@ def _quiet_log() -> Iterator[None]:
     structlog.configure(**before)
 
 
+def _write_report() -> None:
+    """After every life, so that a run that is cut short has its counts."""
+    if "DRORCH_MACHINE_REPORT" in os.environ:
+        Path(os.environ["DRORCH_MACHINE_REPORT"]).write_text(json.dumps(dict(sorted(COUNTS.items())), indent=1))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _report() -> Iterator[None]:
     yield
-    text = json.dumps(dict(sorted(COUNTS.items())), indent=1)
     if LONG:
-        sys.stdout.write(f"\n{text}\n")
-    if "DRORCH_MACHINE_REPORT" in os.environ:
-        Path(os.environ["DRORCH_MACHINE_REPORT"]).write_text(text)
+        sys.stdout.write(f"\n{json.dumps(dict(sorted(COUNTS.items())), indent=1)}\n")
 
 
 TestLife = Life.TestCase

@@ -18,6 +18,7 @@ from drorch.app.reading import TrustedKey, read_signed
 from drorch.app.restore import RestoreRequest, restore
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
+from drorch.domain.action import digest_of
 from drorch.domain.errors import Refused
 from drorch.domain.record import MarkType, Record, RecordType, compose
 from drorch.stores.memory import MemoryStore
@@ -178,14 +179,18 @@ RECORDS = {
     RecordType.MARK: {"mark": str(MarkType.PIN), "reason": "before the migration"},
     RecordType.PROOF: {"vault": "gcs-eu", "outcome": "passed", "seconds": {"total": 3}},
     RecordType.VAULT: {"vault": "gcs-eu", "id": "v1"},
+    RecordType.HEAD: {"application": APPLICATION, "host": "backup1", "seq": 7, "live": {"gcs-eu": {"p1": "0" * 64}}},
+    RecordType.APPROVAL: {"digest": digest_of([("gcs-eu", "p1")]), "deletions": [["gcs-eu", "p1"]]},
 }
+OF_NO_POINT = (RecordType.VAULT, RecordType.HEAD, RecordType.APPROVAL)
 
 
 def _record(record_type: RecordType) -> Record:
     content = RECORDS[record_type]
     if isinstance(content, Record):
         return content
-    point = {} if record_type == RecordType.VAULT else {"point": "p1", "application": APPLICATION, "resource": RESOURCE}
+    named = {"point": "p1", "application": APPLICATION, "resource": RESOURCE}
+    point = {} if record_type in OF_NO_POINT else named
     at = WORLD.clock.now()
     return compose(record_type, site=SITE, at=at, cut_at=at if point else None, **point, **content)  # type: ignore[arg-type]
 

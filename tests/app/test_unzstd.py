@@ -101,3 +101,11 @@ def test_errors_of_the_source_pass_through() -> None:
 
     with pytest.raises(Damaged, match="leaf 3"):
         list(decompressed(broken()))
+
+
+@pytest.mark.parametrize("before", [b"", zstandard.ZstdCompressor().compress(b"words")])
+def test_a_frame_that_holds_less_than_its_header_tells_is_damaged_however_it_arrives(before: bytes) -> None:
+    frame = before + bytes.fromhex("28b52ffd206c010000")  # of 108 bytes, it says; its only block is empty
+    for piece in (1, 3, len(frame)):
+        with pytest.raises(Damaged):
+            list(decompressed(frame[at : at + piece] for at in range(0, len(frame), piece)))
