@@ -20,14 +20,17 @@ YEAR = 365
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that begins on a day and ends so many days later. `look`: passes are made just after each."""
+    """Something that begins on a day and ends so many days later.
+
+    `look` says after which of them passes are made at once: ``begin``, ``end`` or both.
+    """
 
     day: float
     days: float
     cause: str
     begin: Callable[[Installation], object]
     end: Callable[[Installation], object] = lambda _world: None
-    look: bool = False
+    look: str = ""
     at_least: float = 0.9
 
 
@@ -41,8 +44,8 @@ def timetable(site: Site) -> list[tuple[timedelta, str, str, Callable[[Installat
     for event in _events(site):
         begins = timedelta(days=event.day * scale)
         lasts = timedelta(days=max(event.days * scale, min(event.days, event.at_least)))
-        found.append((begins, "begin", event.cause, event.begin, event.look))
-        found.append((begins + lasts, "end", event.cause, event.end, event.look))
+        found.append((begins, "begin", event.cause, event.begin, "begin" in event.look))
+        found.append((begins + lasts, "end", event.cause, event.end, "end" in event.look))
     return sorted(found, key=lambda entry: entry[:2])
 
 
@@ -61,13 +64,13 @@ def _events(site: Site) -> Iterator[Event]:
         lambda w: w.weather.down.add("gcs-eu"),
         lambda w: w.weather.down.discard("gcs-eu"),
     )
-    yield Event(72, 2, "vault s3-west emptied", _empty_whole("s3-west"), _marked_again("s3-west"), look=True)
-    yield Event(92, 1, "host clock a year ahead", _ahead(365), _ahead(0), look=True)
+    yield Event(72, 2, "vault s3-west emptied", _empty_whole("s3-west"), _marked_again("s3-west"), look="begin end")
+    yield Event(92, 1, "host clock a year ahead", _ahead(365), _ahead(0), look="begin")
     yield Event(105, 0.1, "state folder lost", lambda w: w.restart(lost=True))
     yield Event(
         115, 7, "databases emptied", lambda w: w.emptied.update(few), lambda w: w.emptied.difference_update(few)
     )
-    yield Event(126, 0.5, "suspects cleared", _clear, look=True)
+    yield Event(126, 0.5, "suspects cleared", _clear)
     yield Event(135, 1, "policy folder gone", _folder(gone=True), _folder(gone=False))
     yield Event(145, 12, "policies removed", _policies("removed", other), _policies_back("removed", other))
     yield Event(165, 5, "policies invalid", _policies("invalid", few), _policies_back("invalid", few))
@@ -84,12 +87,12 @@ def _events(site: Site) -> Iterator[Event]:
         lambda w: w.weather.blind.clear(),
         at_least=3.6,
     )
-    yield Event(248, 1, "copies of gcs-eu deleted by somebody", _empty_some("gcs-eu"), look=True)
-    yield Event(258, 1, "snapshots deleted by somebody", _take_snapshots, look=True)
+    yield Event(248, 1, "copies of gcs-eu deleted by somebody", _empty_some("gcs-eu"), look="begin")
+    yield Event(258, 1, "snapshots deleted by somebody", _take_snapshots, look="begin")
     yield Event(268, 0.5, "killed", lambda w: setattr(w, "dies_after", 12))
-    yield Event(275, 1, "keep rules shortened", _shorten, _approve, look=True)
+    yield Event(275, 1, "keep rules shortened", _shorten, _approve, look="begin end")
     yield Event(285, 8, "drills fail", lambda w: w.failing.update(few), lambda w: w.failing.difference_update(few))
-    yield Event(300, 1, "host clock a year behind", _ahead(-365), _ahead(0), look=True)
+    yield Event(300, 1, "host clock a year behind", _ahead(-365), _ahead(0), look="begin")
 
 
 # --- people ---------------------------------------------------------------------------------------------------------

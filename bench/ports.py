@@ -185,11 +185,11 @@ class SimCloud(MemoryCloud):
 
     def vanish(self, snapshots: Iterable[NativeSnapshot]) -> int:
         """Somebody deletes snapshots."""
-        count = 0
-        for count, snapshot in enumerate(snapshots, start=1):
+        gone = list(snapshots)
+        for snapshot in gone:
             super().remove(snapshot)
             self._ledger.taken_copy(*_where(snapshot))
-        return count
+        return len(gone)
 
 
 def _where(snapshot: NativeSnapshot) -> tuple[str, str, str, str]:

@@ -55,7 +55,7 @@ class RememberingCache(Cache):
         for known in (self._records, self._objects):
             stale = [prefix for name, prefix in known if name == vault and prefix.startswith(tuple(_above(given)))]
             for prefix in stale:
-                known.pop((vault, prefix))  # type: ignore[attr-defined]
+                known.pop((vault, prefix))
 
     def records(self, vault: str, prefix: str) -> list[CachedRecord]:
         """As the product's own."""

@@ -16,7 +16,7 @@ from bench.installation import Installation, Killed, silence
 from bench.ledger import Broken
 from bench.truth import check_end, check_rpo
 from drorch.app.passing import Pass
-from drorch.domain.action import Braked, Settling
+from drorch.domain.action import Braked, Settling, WriteHead
 from drorch.domain.errors import InvalidInput
 from drorch.domain.instant import to_slot
 
@@ -97,20 +97,20 @@ class Simulation:
                 self.during.add(cause)
             else:
                 self.causes.discard(cause)
-            self._guarded(lambda act=act: act(self.world))  # type: ignore[misc]
+            self._guarded(lambda act=act: act(self.world))
             if look:
                 self._cluster(everybody=True)
         clocks.true = max(clocks.true, instant)  # type: ignore[call-overload]
 
     def _cluster(self, *, everybody: bool = False) -> None:
-        """Passes until one has nothing to begin, five at most."""
+        """Passes until one has nothing to begin but heads, five at most."""
         clocks = self.world.clocks
         clocks.true = max(clocks.true, self._last + APART)
         for number in range(AT_MOST):
             seen = self._pass(everybody=everybody and number == 0)
             self._last = clocks.true
             clocks.true += BETWEEN
-            if seen is None or not seen.started:
+            if seen is None or all(isinstance(action, WriteHead) for action in seen.started):
                 break
 
     def _pass(self, *, everybody: bool) -> Pass | None:

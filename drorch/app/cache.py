@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,11 +159,14 @@ class Cache:
         with self._transaction() as db:
             db.execute("insert or replace into lock values (?, ?, ?, ?)", (vault, point, mode, until))
 
-    def locks(self, vault: str) -> dict[str, tuple[str, str]]:
-        """point -> (mode, until) as last read back."""
+    def locks(self, vault: str, points: Collection[str]) -> dict[str, tuple[str, str]]:
+        """point -> (mode, until) as last read back, of those of `points` of which anything was."""
         with self._transaction() as db:
-            rows = db.execute("select point, mode, until from lock where vault = ?", (vault,))
-            return {point: (mode, until) for point, mode, until in rows.fetchall()}
+            if not db.execute("select exists (select 1 from lock where vault = ?)", (vault,)).fetchone()[0]:
+                return {}
+            query = "select point, mode, until from lock where vault = ? and point = ?"
+            rows = [db.execute(query, (vault, point)).fetchone() for point in points]
+            return {row[0]: (row[1], row[2]) for row in rows if row is not None}
 
     def set_turn(self, vault: str, application: str, resource: str, turn: int, at: str) -> None:
         """That the turn of a resource's leaves in a vault was read, and when (text)."""

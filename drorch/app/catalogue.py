@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -217,7 +217,7 @@ class VaultReader:
             tampered=self._tampered(vault.name, application),
             heads=tuple(path for path in self._cache.objects(vault.name, heads) if path.endswith(".json")),
             uploads=self._uploads.get(vault.name, {}),
-            locks={p: ObjectLock(LockMode(m), from_text(u)) for p, (m, u) in self._cache.locks(vault.name).items()},
+            locks=self._locks(vault.name, {record.record.point for record in records if record is not None}),
         )
 
     def approvals(self, vaults: Iterable[str]) -> tuple[Record, ...]:
@@ -229,6 +229,10 @@ class VaultReader:
                 if seen is not None and seen.trust is Trust.SIGNED:
                     found[seen.digest] = seen.record
         return tuple(found.values())
+
+    def _locks(self, vault: str, points: Collection[str]) -> dict[str, ObjectLock]:
+        found = self._cache.locks(vault, points)
+        return {point: ObjectLock(LockMode(mode), from_text(until)) for point, (mode, until) in found.items()}
 
     def _tampered(self, vault: str, application: str) -> dict[str, str]:
         below = (f"{layout.RECORDS}{application}/", f"{layout.DATA}{application}/")

@@ -49,6 +49,8 @@ class World:
     natives: tuple[NativeView, ...] = ()
     sources: Mapping[Place, tuple[Source, ...] | str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
+    approvals: tuple[Record, ...] = ()
+    """The signed approvals that lie in any vault."""
     skewed: str = ""
     """Which clocks differ by more than `SKEW`, in words; while any do nothing is deleted and nothing locked."""
     _lock: Lock = field(default_factory=Lock, compare=False, repr=False)
@@ -139,7 +141,8 @@ class Observer:
             if not view.complete:
                 unread[view.vault.name] = view.why
         seen_sources = dict(zip(sorted(homes), sources, strict=True))
-        return World(now, tuple(views), seen_sources, unread, self._skewed(unread))
+        approvals = self._reader.approvals(self.vaults)
+        return World(now, tuple(views), seen_sources, unread, approvals, self._skewed(unread))
 
     def refresh(self, vault: str, application: str, resource: str, now: datetime) -> None:
         """Read back what drorch has just written; a failure leaves that to the next listing."""
@@ -158,10 +161,6 @@ class Observer:
         """One application's catalogue from what this pass saw, with the histories that it carries on."""
         own, *former = (self._fold(name, world) for name in (policy.application, *former_names(policy)))
         return carried_on(policy, own, former)
-
-    def approvals(self) -> tuple[Record, ...]:
-        """The signed approvals that lie in any vault."""
-        return self._reader.approvals(self.vaults)
 
     def _fold(self, application: str, world: World) -> Catalogue:
         views = [

@@ -116,7 +116,7 @@ class Reconciler:
             host=guards.host,
             grace=guards.grace,
             brake=guards.brake,
-            approved=approved_pairs(self.observer.approvals(), now),
+            approved=approved_pairs(world.approvals, now),
             locks=guards.locks,
             turns=None if guards.turns is None else guards.turns(policy.application),
         )
@@ -200,7 +200,11 @@ class Reconciler:
             return ()
         started: list[Action] = []
         for where, lock in locks.items():
-            confirmed = [a for a in actions if (a.application, a.resource) == where and _confirmed(a, again)]
+            confirmed = [
+                same
+                for action in actions
+                if (action.application, action.resource) == where and (same := _planned_again(action, again))
+            ]
             if not confirmed:
                 lock.release()
                 continue
@@ -391,10 +395,10 @@ class Reconciler:
             lock.release()
 
 
-def _confirmed(action: Action, again: Pass) -> bool:
-    """Whether the second plan wants the very same deletion."""
+def _planned_again(action: Action, again: Pass) -> Action | None:
+    """The same deletion as the second plan has it; None when it does not want it any more."""
     p = again.plans.get(action.application)
-    return p is not None and any(a.key == action.key and type(a) is type(action) for a in p.actions)
+    return next((a for a in p.actions if a.key == action.key and type(a) is type(action)), None) if p else None
 
 
 def _scene(seen: Pass, action: Action) -> Scene:

@@ -211,9 +211,10 @@ def _let_go(
         reason = f"{len(verdicts)} {'copy' if len(verdicts) == 1 else 'copies'} would be let go, but {why}"
         yield Hold(policy.application, resource.name, rule.vault, "", reason, alarm)
         return
+    points = observed.catalogue.of(resource.name)
     for verdict in reversed(verdicts):  # the oldest first, so that a brake spares the newest
         point, reason = verdict.candidate.point, "; ".join(verdict.reasons)
-        copy = _copy_of(observed.catalogue.of(resource.name), point, rule.vault)
+        copy = _copy_of(points, point, rule.vault)
         if copy is not None:
             yield _next_step(policy.application, resource.name, copy, point, reason, observed, now)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -30,9 +30,11 @@ from drorch.domain.action import (
     Expire,
     Lock,
     Mark,
+    Repair,
     Replicate,
     Ship,
     Sweep,
+    Verify,
     WriteHead,
     WriteRecord,
 )
@@ -124,6 +126,13 @@ def _records_of_old(world: Installation) -> None:
         world.once()
 
 
+def _damage(world: Installation) -> None:
+    """Somebody deletes the data of the newest copy."""
+    world.clock.turn(minutes=20)
+    path = max(p for p in world.memory(EU).objects if p.startswith(layout.DATA) and p.endswith(layout.ENCRYPTED))
+    world.memory(EU).delete(path)
+
+
 def _life(world: Installation, days: int) -> None:
     for _ in range(days):
         world.clock.turn(days=1)
@@ -152,6 +161,8 @@ ROWS = [
         begins=_vault_missed_out,
     ),
     Row("drill", Drill, DRILLED, EU, "put", "/proofs/", (EU, "/data/"), (EU, "/proofs/"), days=7),
+    Row("verify", Verify, DUMPS, EU, "read", "/data/", (EU, "/data/"), vault=EU),
+    Row("repair", Repair, DUMPS, EU, "put", "/proofs/", (WEST, "/data/"), (EU, "/"), vault=EU, begins=_damage),
     Row("lock", Lock, DUMPS, EU, "extend_lock", vault=EU),
     Row("mark", Mark, DUMPS, EU, "put", MARK, (EU, MARK), (EU, MARK), days=2),
     Row("head", WriteHead, DUMPS, EU, "put", layout.HEADS, (EU, layout.HEADS), (EU, layout.HEADS)),
@@ -273,12 +284,15 @@ FAULTS: dict[str, Callable[[Installation, Row], None]] = {
 IMPOSSIBLE = {
     1: "the provider moves the bytes: there is no stream and no disk of ours",
     2: "it reads no object's bytes",
-    3: "it writes no bytes: it removes or locks",
+    3: "it writes no bytes: it reads, removes or locks",
+    4: "a read has no reply beside its bytes: that is the short stream",
 }
 
 
 def impossible(row: Row, fault: str) -> int:
     """The number of the reason why the fault cannot meet the action; 0 when it can."""
+    if fault == "lost reply" and row.call == "read":
+        return 4
     if fault == "short stream" and row.reads is None:
         return 1 if row.native else 2
     if fault == "disk full" and row.writes is None:
@@ -288,6 +302,20 @@ def impossible(row: Row, fault: str) -> int:
 
 # --- the cells -------------------------------------------------------------------------------------------------------
 
+
+class Turns:
+    """What a cache remembers of turns."""
+
+    def __init__(self) -> None:
+        self.read: dict[tuple[str, str], dict[int, datetime]] = {}
+
+    def of(self, _application: str) -> dict[tuple[str, str], dict[int, datetime]]:
+        return {where: dict(turns) for where, turns in self.read.items()}
+
+    def note(self, action: Verify, at: datetime) -> None:
+        self.read.setdefault((action.resource, action.vault), {})[action.turn] = at
+
+
 _moulds: dict[str, Installation | None] = {}
 
 
@@ -296,7 +324,10 @@ def mould(row: Row, folder: Path) -> Installation:
     if row.name not in _moulds:
         _moulds[row.name] = None
         locks = {EU: LOCKED} if row.action is Lock else {}
+        turns = Turns() if row.action is Verify else None
         guards = Guards(host="backup1", grace=GRACE, locks=locks)
+        if turns is not None:
+            guards = replace(guards, turns=turns.of, turn_read=turns.note)
         world = Installation(folder / row.name.replace(" ", "-"), row.policy, guards=guards, locks=locks)
         if row.action not in (Lock, WriteHead):
             world.quiet()
@@ -323,8 +354,13 @@ def _until(world: Installation, row: Row) -> None:
 def run_cell(row: Row, fault: str, folder: Path) -> Installation:
     """The world of one cell after the fault and its recovery."""
     world = mould(row, folder).twin(folder / f"{row.name}-{fault}".replace(" ", "-"))
+    if world.guards.turns is not None:  # a twin of the memory, too
+        turns = Turns()
+        world.guards = replace(world.guards, turns=turns.of, turn_read=turns.note)
+        world.restart()
     witness = Witness(world)
-    every = [place.faults for place in (*world.kinds.values(), *world.stores.values())]
+    every: list[Faults] = [kind.faults for kind in world.kinds.values()]
+    every += [store.faults for store in world.stores.values()]
     for faults in every:
         faults.met.clear()
     FAULTS[fault](world, row)

@@ -58,9 +58,9 @@ KINDS = {
 class Row:
     """One death: at which failpoint, in a world of which kind. `late` says that vault `nas` was away until then.
 
-    `after` is what was there before: a point (`whole`), one that is too old to be kept (`old`), one whose grace is over besides
-    (`marked`), one that is a day old (`settled`), data without a manifest (`leftover`), a copy of which an object is
-    gone (`damaged`).
+    `after` is what was there before: a point (`whole`), one that is too old to be kept (`old`), one whose grace is over
+    besides (`marked`), one that is a day old (`settled`), data without a manifest (`leftover`), a copy of which an
+    object is gone (`damaged`).
     """
 
     failpoint: str

@@ -13,29 +13,35 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import wraps
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import structlog
 from dumped import DATA, table_rows
-from faults import Fault
+from faults import Fault, FaultySnapshots, FaultyStore
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from witness import Truth, Witness, at_rest
 from worlds import AWAY, CLOUD, EU, HOME, ORDERS, ROOM, SITE, VOLUMES, WEST, FakeHands, Installation, policies
 
-from drorch.app.locks import Lock, resource_lock
+from drorch.app import reconcile
+from drorch.app.expiry import ExpiryHands
+from drorch.app.locks import Lock, Locks, resource_lock
 from drorch.app.passing import Guards, Pass
 from drorch.app.signing import put_pair, write_somewhere
 from drorch.crypto.minisign import SecretKey
-from drorch.domain import layout
-from drorch.domain.action import Braked, deletions, digest_of
+from drorch.domain import catalogue_marks, layout, objective, plan, plan_expiry, retention
+from drorch.domain.action import Braked, Cut, deletions, digest_of
 from drorch.domain.errors import DrorchError
 from drorch.domain.model import FailureDomain, FailureLevel, survives
+from drorch.domain.objective import ApplicationStatus
 from drorch.domain.policy import Policy
 from drorch.domain.record import Record, RecordType, compose
 
@@ -56,6 +62,20 @@ COUNTS: Counter[str] = Counter()
 pick = st.integers(0, 5)
 vaults = st.sampled_from((WEST, EU))
 everywhere = st.sampled_from((WEST, EU, HOME, AWAY))
+
+
+def tried(**given: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A rule of the machine that counts how often it was tried."""
+
+    def counting(does: Callable[..., None]) -> Callable[..., None]:
+        @wraps(does)
+        def counted(self: Life, **chosen: Any) -> None:
+            COUNTS[f"rule {does.__name__}"] += 1
+            does(self, **chosen)
+
+        return cast("Callable[..., None]", rule(**given)(counted))
+
+    return counting
 
 
 class Mould:
@@ -106,18 +126,18 @@ class Life(RuleBasedStateMachine):
             self._pass()
             self.world.clock.turn(minutes=minutes)
 
-    @rule(days=st.integers(1, 2))
+    @tried(days=st.integers(1, 2))
     def days_pass(self, days: int) -> None:
         for _ in range(days):
             self.world.clock.turn(days=1)
             self._run(4, 11)
 
-    @rule(hours=st.sampled_from((1, 5, 13)))
+    @tried(hours=st.sampled_from((1, 5, 13)))
     def hours_pass(self, hours: int) -> None:
         self.world.clock.turn(hours=hours)
         self._run(2, 7)
 
-    @rule(without=st.sampled_from(((), (), ("cache",), ("intents",), ("cache", "intents"))))
+    @tried(without=st.sampled_from(((), (), ("cache",), ("intents",), ("cache", "intents"))))
     def the_daemon_dies_in_mid_pass(self, without: tuple[str, ...]) -> None:
         """What was begun ends or not; nobody hears of it."""
         self.world.reconciler.run_pass()
@@ -128,7 +148,7 @@ class Life(RuleBasedStateMachine):
         world.reconciler.close()
         world.cache.close()
 
-    @rule()
+    @tried()
     def a_second_daemon_runs_beside(self) -> None:
         """On the same state folder, against the locks' intent."""
         rival = copy.copy(self.world)
@@ -144,64 +164,64 @@ class Life(RuleBasedStateMachine):
     def _set_policies(self) -> None:
         self.world.policies = tuple(p for p in TEXTS[self.keep] if p.application not in self.gone)
 
-    @rule(keep=st.sampled_from(KEEPS))
+    @tried(keep=st.sampled_from(KEEPS))
     def retention_changes(self, keep: int) -> None:
         self.keep = keep
         self._set_policies()
 
-    @rule(application=st.sampled_from(("desk", "shop")))
+    @tried(application=st.sampled_from(("desk", "shop")))
     def a_policy_goes_or_comes_back(self, application: str) -> None:
         self.gone ^= {application}
         self._set_policies()
 
-    @rule(application=st.sampled_from(("desk", "shop")))
+    @tried(application=st.sampled_from(("desk", "shop")))
     def a_policy_becomes_invalid_or_valid(self, application: str) -> None:
         self.world.stale ^= {application}
 
     # --- clocks ---
 
-    @rule(hours=st.sampled_from(HOURS))
+    @tried(hours=st.sampled_from(HOURS))
     def the_hosts_clock_steps(self, hours: int) -> None:
         self.world.host.ahead = timedelta(hours=hours)
         self.world.clock.turn(minutes=2)
 
-    @rule(where=st.sampled_from((WEST, EU, CLOUD)), hours=st.sampled_from(HOURS))
+    @tried(where=st.sampled_from((WEST, EU, CLOUD)), hours=st.sampled_from(HOURS))
     def anothers_clock_steps(self, where: str, hours: int) -> None:
         self.world.drifts[where].ahead = timedelta(hours=hours)
         self.world.clock.turn(minutes=2)
 
     # --- places ---
 
-    @rule(vault=vaults)
+    @tried(vault=vaults)
     def a_vault_is_lost_or_comes_back(self, vault: str) -> None:
         faults = self.world.stores[vault].faults
         faults.recover() if faults.away else faults.black_hole()
 
-    @rule(vault=st.sampled_from((HOME, AWAY)))
+    @tried(vault=st.sampled_from((HOME, AWAY)))
     def a_region_is_lost_or_comes_back(self, vault: str) -> None:
         region, lost = REGIONS[vault], self.world.cloud._lost
         self.world.cloud.give_back(region) if region in lost else self.world.cloud.lose(region)
 
-    @rule(where=st.sampled_from(sorted(PLACES)), method=pick, fault=st.sampled_from(("before", "after", "timeout")))
+    @tried(where=st.sampled_from(sorted(PLACES)), method=pick, fault=st.sampled_from(("before", "after", "timeout")))
     def something_will_fail(self, where: str, method: int, fault: Fault) -> None:
         only = REGIONS[HOME] if where == "ebs" else ""  # two regions are listed at once, in no certain order
         self.world.faults(where).order(PLACES[where][method % len(PLACES[where])], fault, only=only)
 
-    @rule(where=st.sampled_from(sorted(PLACES)), times=st.integers(1, 6))
+    @tried(where=st.sampled_from(sorted(PLACES)), times=st.integers(1, 6))
     def listings_will_end_half_way(self, where: str, times: int) -> None:
         if where == "ebs":
             self.world.faults(where).order("snapshots", "half", times=times, only=REGIONS[AWAY])
         else:
             self.world.faults(where).order("list", "half", times=times)
 
-    @rule(where=st.sampled_from(sorted(PLACES)), times=st.integers(1, 8))
+    @tried(where=st.sampled_from(sorted(PLACES)), times=st.integers(1, 8))
     def listings_will_be_stale(self, where: str, times: int) -> None:
         if where == "ebs":
             self.world.kinds[where].stale(2 * times)
         else:
             self.world.stores[where].stale(times)
 
-    @rule(held=st.booleans())
+    @tried(held=st.booleans())
     def dumps_take_long_or_end(self, held: bool) -> None:
         self.world.hands.held = held
 
@@ -213,7 +233,7 @@ class Life(RuleBasedStateMachine):
     def _by_others(self, vault: str, point: str) -> None:
         self.witness.by_others.add((vault, point))
 
-    @rule(vault=vaults)
+    @tried(vault=vaults)
     def a_vault_is_emptied(self, vault: str) -> None:
         for truth in self._points(vault):
             self._by_others(vault, truth.point)
@@ -221,7 +241,7 @@ class Life(RuleBasedStateMachine):
         store.objects.clear()
         store._versions.clear()
 
-    @rule(vault=everywhere, number=pick)
+    @tried(vault=everywhere, number=pick)
     def somebody_deletes_a_copy(self, vault: str, number: int) -> None:
         points = self._points(vault)
         if not points:
@@ -238,7 +258,7 @@ class Life(RuleBasedStateMachine):
     def _paths(self, vault: str, part: str) -> list[str]:
         return [p for p in self.world.memory(vault).objects if part in p] if vault in self.world.stores else []
 
-    @rule(vault=vaults, number=pick)
+    @tried(vault=vaults, number=pick)
     def somebody_deletes_an_object(self, vault: str, number: int) -> None:
         paths = self._paths(vault, "/data/")
         points = self._points(vault)
@@ -248,14 +268,14 @@ class Life(RuleBasedStateMachine):
             self.world.memory(vault).objects.pop(path)
             self.world.memory(vault)._versions.pop(path, None)
 
-    @rule(number=pick, planted=st.booleans())
+    @tried(number=pick, planted=st.booleans())
     def somebody_hides_or_writes_over_an_object(self, number: int, planted: bool) -> None:
         paths = self._paths(EU, "/desk/")
         if paths:
             path = paths[number * 5 % len(paths)]
             self.world.memory(EU).plant(path, b"{}\n") if planted else self.world.memory(EU).hide(path)
 
-    @rule(vault=vaults, number=pick, mark=st.sampled_from(("expiring", "expired", "unpin", "kept", "suspect")))
+    @tried(vault=vaults, number=pick, mark=st.sampled_from(("expiring", "expired", "unpin", "kept", "suspect")))
     def somebody_plants_an_unsigned_mark(self, vault: str, number: int, mark: str) -> None:
         for truth in self._points(vault)[number : number + 1]:
             of = None if mark in ("unpin", "suspect") else vault
@@ -264,7 +284,7 @@ class Life(RuleBasedStateMachine):
             with suppress(DrorchError):
                 put_pair(self.world.memory(vault), record.path, record.data, forged)
 
-    @rule(vault=vaults, number=pick)
+    @tried(vault=vaults, number=pick)
     def somebody_leaves_junk(self, vault: str, number: int) -> None:
         self.world.memory(vault).plant(f"{layout.DATA}desk/orders/20260101T000000Z-junk{number}/data.zst.age", b"x")
         self.world.memory(vault).plant(f"{layout.RECORDS}desk/orders/20260101T000000Z-junk/manifest.json", b"{}\n")
@@ -293,12 +313,12 @@ class Life(RuleBasedStateMachine):
             return False
         return True
 
-    @rule(vault=everywhere, number=pick, word=st.sampled_from(("pin", "unpin", "cleared")))
+    @tried(vault=everywhere, number=pick, word=st.sampled_from(("pin", "unpin", "cleared")))
     def a_person_says_a_word(self, vault: str, number: int, word: str) -> None:
         for truth in self._points(vault)[number : number + 1]:
             self._written(self._mark(truth, word, None, self.world.host.now()))
 
-    @rule()
+    @tried()
     def a_person_approves(self) -> None:
         seen = self.world.reconciler.look(fresh=True)
         pairs = sorted(deletions(action for action in self.world.actions(seen)))
@@ -309,7 +329,7 @@ class Life(RuleBasedStateMachine):
             COUNTS["approved"] += self._written(record)
             self._run(2, 3)
 
-    @rule()
+    @tried()
     def a_restore_holds_a_resource_or_ends(self) -> None:
         for application, resource, _ in RESOURCES[:1]:
             name = resource_lock(application, resource)
@@ -321,15 +341,15 @@ class Life(RuleBasedStateMachine):
                 self.held[name] = self.world.locks.take(name, "restore")
                 self.witness.restoring.add((application, resource))
 
-    @rule(fails=st.booleans())
+    @tried(fails=st.booleans())
     def drills_will_fail_or_pass(self, fails: bool) -> None:
         self.world.engine.answers = {PROBE: 0} if fails else {}
 
-    @rule(small=st.booleans())
+    @tried(small=st.booleans())
     def the_database_shrinks_or_grows_back(self, small: bool) -> None:
         self.world.engine.sources["main"].artefacts = {DATA: table_rows("orders", 5 if small else 50)}
 
-    @rule()
+    @tried()
     def another_host_writes_a_head(self) -> None:
         seen = self.world.reconciler.look(fresh=True)
         for application, planned in seen.plans.items():
@@ -337,8 +357,16 @@ class Life(RuleBasedStateMachine):
             if head is None:
                 continue
             at = self.world.host.now()
-            told = {"seq": head.seq + 1, "host": "backup2", "live": head.live, "lost": {}}
-            record = compose(RecordType.HEAD, site=SITE, at=at, application=application, **told)
+            record = compose(
+                RecordType.HEAD,
+                site=SITE,
+                at=at,
+                application=application,
+                seq=head.seq + 1,
+                host="backup2",
+                live=head.live,
+                lost={},
+            )
             away = [name for name, store in self.world.stores.items() if store.faults.away]
             if self._written(record) and not away:
                 written = [self.world.drifts[name].now() for name in self.world.stores]
@@ -408,7 +436,8 @@ class Life(RuleBasedStateMachine):
 
     def _heal(self) -> None:
         world = self.world
-        for place in (*world.kinds.values(), *world.stores.values()):
+        places: list[FaultySnapshots | FaultyStore] = [*world.kinds.values(), *world.stores.values()]
+        for place in places:
             place.faults.clear()
             place.faults.recover()
             place._stale_passes = 0
@@ -467,3 +496,173 @@ TestLife.settings = settings(
     suppress_health_check=list(HealthCheck),
     print_blob=False,
 )
+
+
+# --- that it reaches what it is about, and sees it --------------------------------------------------------------------
+
+
+@pytest.fixture
+def life() -> Iterator[Life]:
+    made = Life()
+    yield made
+    for lock in made.held.values():
+        lock.release()
+    made._stop(made.world)
+    shutil.rmtree(made.state, ignore_errors=True)
+
+
+def test_deletions_marks_taken_back_brakes_removals_and_suspicion_are_within_reach(life: Life) -> None:
+    before = Counter(COUNTS)
+    life.days_pass(days=2)
+    life.retention_changes(keep=5)
+    life.days_pass(days=2)
+    life.days_pass(days=2)
+    life.somebody_deletes_a_copy(vault=HOME, number=0)
+    life.hours_pass(hours=1)
+    life.retention_changes(keep=1)
+    life.days_pass(days=1)
+    life.the_database_shrinks_or_grows_back(small=True)
+    life.days_pass(days=2)
+    met = COUNTS - before
+    marks = {m.text("mark") for name in life.world.stores for m in life.witness.records(name) if m.type == "mark"}
+    assert {"expiring", "expired", "kept", "suspect"} <= marks
+    assert life.witness.seen["copy"] and life.witness.seen["dump"] and life.witness.seen["snapshot"]
+    assert met["braked"] and met["hold removed"] and met["hold suspect"]
+    life.nothing_that_was_deleted_should_have_stayed()
+
+
+def _observed(monkeypatch: pytest.MonkeyPatch, **said: object) -> None:
+    """Let the planner see something else than what is."""
+    monkeypatch.setattr(reconcile, "Observed", lambda **seen: plan.Observed(**(seen | said)))
+
+
+def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdicts = retention.keep
+    monkeypatch.setattr(
+        plan_expiry,
+        "keep",
+        lambda *given, **named: tuple(replace(v, kept=False) for v in verdicts(*given, **named)),
+    )
+    monkeypatch.setattr(plan, "brake", lambda _policy, actions, *_: actions)
+    monkeypatch.setattr(plan, "_cuts", lambda *_: iter(()))
+
+
+def _no_mark_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    signs = ExpiryHands._sign
+
+    def only_others(hands: ExpiryHands, mark: str, *given: Any) -> object:
+        return None if mark == "expired" else signs(hands, mark, *given)
+
+    monkeypatch.setattr(ExpiryHands, "_sign", only_others)
+
+
+def _locks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Locks, "take", lambda self, name, _what: Lock(self._path(name), -1))
+    _observed(monkeypatch, running={})
+
+
+def _freezes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_expiry, "Candidate", lambda **said: retention.Candidate(**(said | {"frozen": ""})))
+
+
+def _pin_one_that_goes(life: Life) -> None:
+    going = life.witness.usable(EU)[2]
+    assert life._written(life._mark(going, "pin", None, life.world.host.now()))
+    life.days_pass(days=2)
+
+
+def _cut_then_half(life: Life) -> None:
+    """A dump is cut and read back, marks are written; the listings after that end half-way."""
+    life._run(2, 11)
+    life.world.faults(EU).order("list", "half", times=3)
+    life._run(1, 11)
+
+
+SABOTAGE: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[Life], object], tuple[str, ...]]] = {
+    "retention keeps nothing": (
+        _nothing_kept,
+        lambda life: [life.days_pass(days=2), life.days_pass(days=2)],
+        ("the newest usable point", "the newest verified point", "the floor is", "one of the last"),
+    ),
+    "no grace": (
+        lambda patch: _observed(patch, grace=timedelta()),
+        lambda life: life.days_pass(days=2),
+        ("after it was marked",),
+    ),
+    "clocks are believed": (
+        lambda patch: _observed(patch, skewed=""),
+        lambda life: [life.anothers_clock_steps(where=EU, hours=-1), life.days_pass(days=2)],
+        ("while clocks differ",),
+    ),
+    "half a listing is enough": (
+        lambda patch: _observed(patch, unread={}),
+        _cut_then_half,
+        ("listing of the vault that did not end",),
+    ),
+    "pins are not seen": (
+        lambda patch: patch.setattr(catalogue_marks, "_pin", lambda *_: (False, None)),
+        _pin_one_that_goes,
+        ("while pinned",),
+    ),
+    "nothing is said before": (_no_mark_first, lambda life: life.days_pass(days=2), ("without a signed mark",)),
+    "an invalid policy is good enough": (
+        lambda patch: _observed(patch, stale=False),
+        lambda life: [life.a_policy_becomes_invalid_or_valid(application="desk"), life.days_pass(days=2)],
+        ("without a valid policy",),
+    ),
+    "locks hold nobody": (
+        _locks_nothing,
+        lambda life: [life.a_restore_holds_a_resource_or_ends(), life.days_pass(days=2)],
+        ("something else holds",),
+    ),
+    "other hosts are not seen": (
+        lambda patch: patch.setattr(plan, "other_host", lambda *_: ""),
+        lambda life: [life.another_host_writes_a_head(), life.hours_pass(hours=1)],
+        ("another host is at work",),
+    ),
+    "failed drills are not seen": (
+        lambda patch: patch.setattr(plan_expiry, "failed_drill", lambda *_: ""),
+        lambda life: [life.drills_will_fail_or_pass(fails=True), *(life.days_pass(days=2) for _ in range(3))],
+        ("the last drill failed",),
+    ),
+    "suspicion is not heard": (
+        _freezes_nothing,
+        lambda life: [life.the_database_shrinks_or_grows_back(small=True), *(life.days_pass(days=2) for _ in range(4))],
+        ("a point after it is suspect",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SABOTAGE)
+def test_a_guard_that_is_taken_away_is_missed(life: Life, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    sabotage, lived, words = SABOTAGE[name]
+    sabotage(monkeypatch)
+    lived(life)
+    for wanted in words:
+        assert any(wanted in wrong for wrong in life.witness.wrong), (wanted, life.witness.wrong)
+
+
+def test_a_status_that_flatters_is_seen(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = objective.status
+
+    def flattering(*given: Any, **named: Any) -> ApplicationStatus:
+        true: ApplicationStatus = told(*given, **named)
+        levels = {k: replace(v, rpo_attained=timedelta()) for k, v in true.resources[0].levels.items()}
+        return replace(true, resources=(replace(true.resources[0], levels=levels),))
+
+    monkeypatch.setattr(reconcile, "status", flattering)
+    life.looks = 2
+    with pytest.raises(AssertionError):
+        life.attained_is_never_better_than_the_truth()
+
+
+def test_a_second_kept_point_of_a_slot_is_seen(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    life.hours_pass(hours=1)
+    newest = life.witness.of(EU, "desk", "orders")[0]
+    twin = life.world.point_id("desk", "orders", newest.slot, 2)
+    again = Cut("desk", "orders", "", twin, "sabotage", newest.slot, 2, (WEST, EU))
+    scene: Any = None
+    life.world.hands.carry_out(again, scene)
+    monkeypatch.setattr(plan_expiry, "fillers", lambda points, *_: {point.id for point in points})
+    life._run(4, 20)
+    assert [problem for problem in at_rest(life.witness) if "kept points of orders fill slot" in problem]

@@ -166,7 +166,7 @@ def needed(world: Drawn, vault: str) -> set[Pair]:
     """What is pinned, what a pending copy is made from, what the next native copy is incremental to, the future."""
     found = {(vault, p.id) for p in world.points if p.pinned or (p.cut_at and p.cut_at > world.now + FUTURE)}
     for p in world.points:
-        if any(c.state is PENDING and c.vault != vault for c in p.copies):
+        if any(c.state is PENDING and c.expired_at is None and c.vault != vault for c in p.copies):
             found.add((vault, p.id))
     if world.native and vault == AWAY:
         newest: dict[str, tuple[datetime, str]] = {}

@@ -134,6 +134,14 @@ def test_the_reasons_say_which_rule_and_the_rest_why_not() -> None:
     assert found["2025-01-01T12:00"].reasons == ("no keep rule keeps it",)
 
 
+def test_every_rule_that_keeps_a_point_is_told_in_its_own_words() -> None:
+    found = verdicts(Keep(last=1, hourly=1, daily=1, weekly=1, monthly=1, yearly=1), HOURS)
+    units = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month", "yearly": "year"}
+    bucketed = [f"newest of its {unit}, {rule} 1 of 1" for rule, unit in units.items()]
+    floor = "floor: the newest 1 usable points of a vault always stay"
+    assert found[HOURS[0].point].reasons == ("last 1 of 1", *bucketed, floor)
+
+
 def test_a_duplicate_is_never_what_is_kept_for_its_slot_nor_counted_for_the_floor() -> None:
     newest, older, oldest = candidates("2026-11-20T11:00", "2026-11-20T10:00", "2026-11-20T09:00")
     points = [newest, replace(older, duplicate=True), oldest]
