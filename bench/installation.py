@@ -21,7 +21,7 @@ from drorch.app import carry, expiry, native, sweep
 from drorch.app.carry import LightHands
 from drorch.app.expiry import ExpiryHands
 from drorch.app.intents import Intents
-from drorch.app.locks import Locks
+from drorch.app.locks import Lock, Locks
 from drorch.app.native import NativeHands
 from drorch.app.orders import Orders
 from drorch.app.passing import Guards
@@ -54,6 +54,25 @@ class InThisThread(Executor):
         return future
 
 
+class MortalLocks(Locks):
+    """Locks that end with their process, which here is a part of one that lives on."""
+
+    def __init__(self, state: Path) -> None:
+        super().__init__(state)
+        self._held: list[Lock] = []
+
+    def take(self, name: str, what: str) -> Lock:
+        """As the product's own."""
+        self._held = [lock for lock in self._held if lock.descriptor >= 0]
+        self._held.append(super().take(name, what))
+        return self._held[-1]
+
+    def die(self) -> None:
+        """What the process held is free."""
+        for lock in self._held:
+            lock.release()
+
+
 class Installation:
     """See the module. `restart` is a new process on the same world."""
 
@@ -84,7 +103,7 @@ class Installation:
         self.failing: set[str] = set()
         self.dies_after = 0
         self.processes = 0
-        self.reconciler: Reconciler
+        self.locks: MortalLocks
         for module in (carry, expiry, native, sweep):
             module.reach = self.reach  # type: ignore[attr-defined]
         self.restart(lost=True)
@@ -96,12 +115,11 @@ class Installation:
         if lost:
             shutil.rmtree(self.state, ignore_errors=True)
             self.cache = RememberingCache(self.key.public.text())
-        elif self.processes:
-            for _, _, lock in self.reconciler._handles.values():
-                lock.release()
+        if self.processes:
+            self.locks.die()
         self.processes += 1
         self.intents = Intents(self.state, self.clocks.now())
-        self.locks = Locks(self.state)
+        self.locks = MortalLocks(self.state)
         self.reader = DeltaReader(self.cache, self.trusted, SITE)
         self.guards = Guards(grace=GRACE, host="backup-1")
         observer = RememberingObserver(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from bench.clock import Clocks
+from bench.clock import START, Clocks
 from drorch.domain import layout
 
 GRACE = timedelta(days=3)
@@ -78,6 +78,7 @@ class Ledger:
     counts: Counter[str] = field(default_factory=Counter)
     unlisted: set[str] = field(default_factory=set)
     """Vaults whose listing as a whole failed in this pass."""
+    listed: dict[str, datetime] = field(default_factory=dict)
     expired: dict[tuple[str, str], None] = field(default_factory=dict)
     marks: set[str] = field(default_factory=set)
     """Paths of every mark ever written, so that one that goes into three vaults is one."""
@@ -89,6 +90,10 @@ class Ledger:
     def begin_pass(self) -> None:
         """A pass begins: no listing of it has failed yet."""
         self.unlisted.clear()
+
+    def listing_done(self, vault: str) -> None:
+        """A vault was listed: what had come until now could be seen."""
+        self.listed[vault] = self.clocks.true
 
     def listing_failed(self, vault: str) -> None:
         """A listing of a whole vault failed."""
@@ -230,5 +235,7 @@ class Ledger:
         """Somebody takes a copy away."""
         held = self.of((application, resource), vault).pop(point, None)
         if held is not None:
-            self.taken_copies[(vault, point)] = Taken(application, resource, self.clocks.true, held)
+            never_seen = held.came > self.listed.get(vault, START)
+            self.taken_copies[(vault, point)] = Taken(application, resource, self.clocks.true, held, told=never_seen)
+            self.counts["of those before anybody could see them"] += never_seen
             self.counts["copies taken away by somebody"] += 1

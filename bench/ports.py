@@ -92,6 +92,7 @@ class SimStore(MemoryStore):
             if prefix in (layout.RECORDS, layout.DATA):
                 self._ledger.listing_failed(self.vault)
             raise
+        self._ledger.listing_done(self.vault)
 
     def folders(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Every folder below a prefix that ever held something, and the number of its last change."""
@@ -211,7 +212,9 @@ class SimSnapshots(MemorySnapshots):
             self.cloud.weather.meet(vault, "snapshots")
             if vault in self.cloud.weather.blind:
                 raise Unavailable("not allowed to list", operation="snapshots", vault=vault)
-            yield from list(super().snapshots(account, region, site))
+            found = list(super().snapshots(account, region, site))
+            self.cloud._ledger.listing_done(vault)
+            yield from found
         except (Busy, Unavailable):
             self.cloud._ledger.listing_failed(vault)
             raise

@@ -136,6 +136,8 @@ class Simulation:
             return act()  # type: ignore[operator]
         except Killed:
             self.world.ledger.counts["processes killed"] += 1
+            for taken in self.world.ledger.taken_copies.values():
+                taken.told = True  # what it saw went down with it, and the next may find the copy brought again
             self.world.restart()
         except InvalidInput:
             self.told.alarms["policy folder (passes)"] += 1

@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from worlds import CLOUD, Installation
 
@@ -64,7 +64,8 @@ class Witness:
         self.ever: dict[Where, Truth] = {}
         self.restoring: set[tuple[str, str]] = set()
         self.other_until: datetime | None = None
-        """By this host's clock: until then the head of another one is fresh."""
+        """By this host's clock: until then the head of another one, dated `other_at`, is fresh."""
+        self.other_at = datetime.min.replace(tzinfo=UTC)
         self.guarded = True
         self._cut: dict[str, datetime] = {}
         self._begun: dict[tuple[str, str], datetime] = {}
@@ -297,7 +298,7 @@ class Witness:
             say("deleted without a signed mark `expired` in any vault")
         if self._skewed(vault, now, host):
             say("deleted while clocks differ")
-        if self.other_until is not None and host < self.other_until:
+        if self.other_until is not None and self.other_at - SKEW <= host < self.other_until:
             say("deleted while another host is at work")
         if (application, resource) in self.restoring:
             say("deleted while something else holds the resource")

@@ -293,12 +293,13 @@ def _to_read(listed: Mapping[str, object]) -> Iterator[str]:
 
 
 def _heads(listed: Iterable[str], now: datetime) -> Iterable[list[str]]:
-    """The heads of each application, newest first; one of the future, which a wrong clock wrote, comes after them."""
+    """The heads of each application, newest first; those of the future, which a wrong clock wrote, by themselves."""
     limit = to_compact(now + FUTURE)
-    heads: dict[str, list[str]] = {}
-    for path in sorted(listed, key=lambda path: (path.rpartition("/")[2] <= limit, path), reverse=True):
+    heads: dict[tuple[str, bool], list[str]] = {}
+    for path in sorted(listed, reverse=True):
+        folder, _, name = path.rpartition("/")
         if path.startswith(layout.HEADS) and path.endswith(".json"):
-            heads.setdefault(path.rpartition("/")[0], []).append(path)
+            heads.setdefault((folder, name > limit), []).append(path)
     return heads.values()
 
 

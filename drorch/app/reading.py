@@ -75,6 +75,16 @@ def read_pair(
     return _verified(store, path, keys, judge, shadowed)
 
 
+def read_record_pair(store: ObjectStore, path: str, keys: Sequence[TrustedKey]) -> tuple[bytes, bytes]:
+    """As `read_pair`, of a record: what it is says its own content."""
+
+    def judge(data: bytes, signature: bytes, found: str) -> tuple[bytes, bytes]:
+        _same_comment(store, path, found, parse_at(path, data).comment)
+        return data, signature
+
+    return _verified(store, path, keys, judge, nobody)
+
+
 def read_unsigned(store: ObjectStore, path: str) -> Record:
     """The record at `path` whatever its signature, for a point that a person accepted by name. Raises as `parse_at`."""
     return parse_at(path, read_at_most(store, path, LARGEST_RECORD))

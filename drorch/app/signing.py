@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from drorch.app.leaves import read_at_most
-from drorch.app.reading import TrustedKey, check_signature
-from drorch.crypto.minisign import BadSignature, SecretKey
+from drorch.app.reading import TrustedKey, read_record_pair
+from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
 from drorch.domain.canonical import LARGEST_RECORD
 from drorch.domain.errors import AlreadyExists, DrorchError, Refused, Unavailable
-from drorch.domain.record import Record, parse_at
+from drorch.domain.record import Record
 from drorch.ports import ObjectStore
 
 
@@ -44,12 +44,11 @@ def write_somewhere(
 
 
 def replicate(source: ObjectStore, target: ObjectStore, path: str, trusted: Sequence[TrustedKey]) -> None:
-    """Bring a signed record, byte for byte, into a vault that lacks it. Raises BadSignature or Damaged."""
-    data = read_at_most(source, path, LARGEST_RECORD)
-    record = parse_at(path, data)
-    if check_signature(source, path, data, trusted) != record.comment:
-        raise BadSignature(f"the signature of {path} speaks of another record", vault=source.vault)
-    put_pair(target, path, data, read_at_most(source, path + layout.SIGNATURE, LARGEST_RECORD))
+    """Bring a signed record, byte for byte, into a vault that lacks it: the version that counts, if there are several.
+
+    Raises NotFound, BadSignature or Damaged.
+    """
+    put_pair(target, path, *read_record_pair(source, path, trusted))
 
 
 def put_pair(store: ObjectStore, path: str, data: bytes, signature: bytes) -> None:

@@ -21,7 +21,7 @@ from drorch.domain.catalogue_upkeep import (
     bygone,
     digests,
     leftovers,
-    newest_head,
+    newest_heads,
     own_uploads,
     tampered,
     told_ids,
@@ -73,6 +73,8 @@ class Catalogue:
     let_go: tuple[LetGo, ...] = ()
     leftovers: tuple[Leftover, ...] = ()
     head: Head | None = None
+    ahead: Head | None = None
+    """The newest head of the future: it says that a host with a wrong clock is at work, and nothing else."""
     digests: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(vault, point) -> digest of the signed record by which the copy counts: what a head says is live."""
     bygone: tuple[Bygone, ...] = ()
@@ -104,7 +106,7 @@ def fold(
     going = tuple(entry for group in records.values() for entry in let_go(group))
     expired = {(entry.vault, entry.point): entry.ended for entry in going if entry.gone}
     native_points, oddities, taken = fold_native(application, natives, _native_records(records), valid_id, expired)
-    head = newest_head(seen)
+    head, ahead = newest_heads(seen, now)
     taken |= {point for _, point in records} | _data_ids(application, vaults) | told_ids(head)
     points: list[RecoveryPoint] = []
     for (resource, point), group in sorted(records.items()):
@@ -130,6 +132,7 @@ def fold(
         let_go=going,
         leftovers=tuple(leftovers(application, vaults, seen, going)),
         head=head,
+        ahead=ahead,
         digests=digests(seen, marked),
         bygone=tuple(bygone(records, {point.id for point in marked}, going)),
         heads={view.vault.name: view.heads for view in vaults if view.heads},

@@ -52,6 +52,7 @@ def carried_on(policy: Policy, own: Catalogue, former: Iterable[Catalogue]) -> C
         let_go=tuple(_of(names, entry) for part in parts for entry in part.let_go),
         leftovers=tuple(_of(names, entry) for part in parts for entry in part.leftovers),
         head=own.head or next((part.head for part in parts if part.head is not None), None),
+        ahead=own.ahead,
         digests={where: digest for part in parts for where, digest in part.digests.items()},
         bygone=tuple(_of(names, entry) for part in parts for entry in part.bygone),
         heads=own.heads,

@@ -12,6 +12,7 @@ from drorch.domain.catalogue_seen import SeenRecord, Trust, VaultView
 from drorch.domain.instant import from_compact
 from drorch.domain.model import Oddity, RecoveryPoint
 from drorch.domain.record import RecordType
+from drorch.domain.retention import FUTURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,15 @@ class Bygone:
     paths: tuple[str, ...]
 
 
-def newest_head(seen: Iterable[SeenRecord]) -> Head | None:
-    """Of the signed heads the latest: by its number, then its time."""
+def newest_heads(seen: Iterable[SeenRecord], now: datetime) -> tuple[Head | None, Head | None]:
+    """Of the signed heads the latest; and of those of the future, which a wrong clock wrote, the latest of them."""
     heads = [s for s in seen if s.record.type == RecordType.HEAD and s.trust is Trust.SIGNED]
+    limit = now + FUTURE
+    return _newest([s for s in heads if s.record.at <= limit]), _newest([s for s in heads if s.record.at > limit])
+
+
+def _newest(heads: Sequence[SeenRecord]) -> Head | None:
+    """By its number, then its time."""
     if not heads:
         return None
     newest = max(heads, key=lambda s: (s.record.body["seq"], s.record.at, s.digest))

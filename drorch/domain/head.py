@@ -107,16 +107,16 @@ def plan_head(application: str, observed: Observed, now: datetime) -> Iterator[A
 
 def other_host(catalogue: Catalogue, host: str, now: datetime) -> str:
     """Which other host is at work here, in words: its head is fresh. "" when none is, or where no heads are written."""
-    head = catalogue.head
-    if not host or head is None or head.host == host:
-        return ""
-    over = min(head.at, head.written) + FRESH  # a clock that is a year ahead there stops nobody here for a year
-    if now >= over:
-        return ""
-    return (
-        f"{head.host} wrote a head at {to_text(head.at)}: another drorch is at work for this site. Stop it; "
-        f"this host ({host}) goes on when that head is two hours old, at {to_text(over)}"
-    )
+    for head in (catalogue.head, catalogue.ahead) if host else ():
+        if head is None or head.host == host:
+            continue
+        over = min(head.at, head.written) + FRESH  # a clock that is a year ahead there stops nobody here for a year
+        if now < over:
+            return (
+                f"{head.host} wrote a head at {to_text(head.at)}: another drorch is at work for this site. Stop it; "
+                f"this host ({host}) goes on when that head is two hours old, at {to_text(over)}"
+            )
+    return ""
 
 
 def _time(text: str) -> datetime | None:

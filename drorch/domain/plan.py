@@ -124,7 +124,10 @@ def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -
     decided = tuple(_backed_off(action, observed, now) for action in actions)
     braked = brake(policy, decided, observed.catalogue, observed.brake, observed.approved, now)
     other = other_host(observed.catalogue, observed.host, now)
-    return tuple(_stood_still(action, other) for action in braked) if other else braked
+    if not other:
+        return braked
+    said = Hold(application, "", "", "", other, "other-host")
+    return (said, *(_stood_still(action, other) for action in braked))
 
 
 def _stood_still(action: Action, why: str) -> Action:

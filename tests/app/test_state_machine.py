@@ -371,6 +371,7 @@ class Life(RuleBasedStateMachine):
             if self._written(record) and not away:
                 written = [self.world.drifts[name].now() for name in self.world.stores]
                 self.witness.other_until = min(at, *written) + timedelta(hours=2)
+                self.witness.other_at = at
                 COUNTS["other host"] += 1
 
     # --- what must hold ---
@@ -488,7 +489,7 @@ def _report() -> Iterator[None]:
 
 TestLife = Life.TestCase
 TestLife.settings = settings(
-    max_examples=LONG or 15,
+    max_examples=LONG or 10,
     stateful_step_count=30,
     derandomize=not LONG,
     database=None,
@@ -666,3 +667,12 @@ def test_a_second_kept_point_of_a_slot_is_seen(life: Life, monkeypatch: pytest.M
     monkeypatch.setattr(plan_expiry, "fillers", lambda points, *_: {point.id for point in points})
     life._run(4, 20)
     assert [problem for problem in at_rest(life.witness) if "kept points of orders fill slot" in problem]
+
+
+def test_another_host_whose_clock_is_a_year_ahead_does_not_stop_this_one_for_a_year(life: Life) -> None:
+    life.world.host.ahead = timedelta(days=365)
+    life.another_host_writes_a_head()
+    life.world.host.ahead = timedelta()
+    life.hours_pass(hours=5)
+    assert "other-host" not in {hold.alarm for hold in life.world.reconciler.look(fresh=True).holds}
+    assert life.world.reconciler.outcomes[("cut", "done")]

@@ -354,3 +354,38 @@ def test_a_head_of_the_future_does_not_stand_in_the_way_of_later_ones(tmp_path: 
     world.run(4)
     after = catalogue(world).head
     assert after is not None and after.at < world.clock.now() and after.live
+
+
+def test_a_record_under_a_delete_marker_is_brought_to_a_vault_that_lost_everything(tmp_path: Path) -> None:
+    world = lived(tmp_path, 2, VOLUMES.replace("last: 3", "last: 2"), versioned=True)
+    records = paths(world, EU, "/native/")
+    for path in records:
+        memory(world, EU).hide(path)
+    memory(world, WEST).objects.clear()
+    memory(world, WEST)._versions.clear()
+    world.clock.turn(minutes=20)
+    world.quiet()
+    assert paths(world, WEST, "/native/") == records
+    assert not holds(world, "replicate-failed")
+
+
+def test_another_host_whose_clock_is_ahead_is_seen_all_the_same(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    head = catalogue(world).head
+    assert head is not None
+    other = compose(
+        RecordType.HEAD,
+        site=SITE,
+        at=world.clock.now() + timedelta(hours=5),
+        application="desk",
+        seq=head.seq + 1,
+        host="backup2",
+        live={},
+        lost={},
+    )
+    for store in world.stores.values():
+        put_pair(store.inner, other.path, other.data, world.key.sign(other.data, other.comment))
+    told = holds(world, "other-host")
+    assert told and "backup2" in told[0].reason
+    world.clock.turn(hours=8)
+    assert not holds(world, "other-host")

@@ -375,7 +375,8 @@ def test_a_copy_that_is_not_usable_is_not_drilled() -> None:
 
 def test_what_stands_still_says_what_it_would_be() -> None:
     last = head(host="there", at=NOW - hours(0.5))
-    (held,) = holds(planned(seen(host="here", more={"head": last})), "other-host")
+    said, held = holds(planned(seen(host="here", more={"head": last})), "other-host")
+    assert said == Hold("shop", "", "", "", other_host(Catalogue("shop", head=last), "here", NOW), "other-host")
     reason = f"{other_host(Catalogue('shop', head=last), 'here', NOW)} (cut: slot {SLOT} is due)"
     assert held == Hold("shop", "data", HOME, FIRST, reason, "other-host")
 
