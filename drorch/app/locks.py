@@ -90,27 +90,20 @@ class Locks:
 
     def sharer(self, name: str) -> str:
         """What one of those says who share `name` now; empty when nobody does."""
-        try:
-            descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return ""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another drorch"
-        else:
-            return ""
-        finally:
-            os.close(descriptor)
+        return self._whose(name, fcntl.LOCK_EX)
 
     def holder(self, name: str) -> str:
         """What holds the lock `name` now; empty when nothing does."""
+        return self._whose(name, fcntl.LOCK_SH)
+
+    def _whose(self, name: str, wanted: int) -> str:
+        """Who keeps this process from having the lock so for an instant."""
         try:
             descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return ""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, wanted | fcntl.LOCK_NB)
         except OSError:
             return os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another drorch"
         else:

@@ -303,23 +303,28 @@ def test_without_a_valid_policy_nothing_is_let_go(tmp_path: Path, change: str) -
     assert set(paths(world, EU, "manifest.json")) >= set(before)
 
 
-def test_another_hosts_fresh_head_stops_everything_and_names_it(tmp_path: Path) -> None:
-    world = lived(tmp_path, 4)
-    head = catalogue(world).head
-    assert head is not None
-    world.clock.turn(minutes=10)
-    other = compose(
+def plant_head(world: Installation, host: str, ahead: timedelta = timedelta()) -> None:
+    """The next head of the application, as a host would write it whose clock is so far ahead."""
+    before = catalogue(world).head
+    assert before is not None
+    record = compose(
         RecordType.HEAD,
         site=SITE,
-        at=world.clock.now(),
+        at=world.clock.now() + ahead,
         application="desk",
-        seq=head.seq + 1,
-        host="backup2",
-        live=head.live,
+        seq=before.seq + 1,
+        host=host,
+        live=before.live,
         lost={},
     )
     for store in world.stores.values():
-        put_pair(store.inner, other.path, other.data, world.key.sign(other.data, other.comment))
+        put_pair(store.inner, record.path, record.data, world.key.sign(record.data, record.comment))
+
+
+def test_another_hosts_fresh_head_stops_everything_and_names_it(tmp_path: Path) -> None:
+    world = lived(tmp_path, 4)
+    world.clock.turn(minutes=10)
+    plant_head(world, "backup2")
     world.clock.turn(minutes=20)
     seen = world.once()
     assert not seen.started
@@ -336,20 +341,7 @@ def test_another_hosts_fresh_head_stops_everything_and_names_it(tmp_path: Path) 
 def test_a_head_of_the_future_does_not_stand_in_the_way_of_later_ones(tmp_path: Path) -> None:
     """This host's own clock was a year ahead once, when no vault could be asked for the time."""
     world = lived(tmp_path)
-    head = catalogue(world).head
-    assert head is not None
-    ahead = compose(
-        RecordType.HEAD,
-        site=SITE,
-        at=world.clock.now() + timedelta(days=365),
-        application="desk",
-        seq=head.seq + 1,
-        host="backup1",
-        live={},
-        lost={},
-    )
-    for store in world.stores.values():
-        put_pair(store.inner, ahead.path, ahead.data, world.key.sign(ahead.data, ahead.comment))
+    plant_head(world, "backup1", timedelta(days=365))
     world.clock.turn(hours=2)
     world.run(4)
     after = catalogue(world).head
@@ -371,20 +363,7 @@ def test_a_record_under_a_delete_marker_is_brought_to_a_vault_that_lost_everythi
 
 def test_another_host_whose_clock_is_ahead_is_seen_all_the_same(tmp_path: Path) -> None:
     world = lived(tmp_path)
-    head = catalogue(world).head
-    assert head is not None
-    other = compose(
-        RecordType.HEAD,
-        site=SITE,
-        at=world.clock.now() + timedelta(hours=5),
-        application="desk",
-        seq=head.seq + 1,
-        host="backup2",
-        live={},
-        lost={},
-    )
-    for store in world.stores.values():
-        put_pair(store.inner, other.path, other.data, world.key.sign(other.data, other.comment))
+    plant_head(world, "backup2", timedelta(hours=5))
     told = holds(world, "other-host")
     assert told and "backup2" in told[0].reason
     world.clock.turn(hours=8)
