@@ -44,12 +44,12 @@ def classes(*, dense: bool = False) -> tuple[Class, ...]:
     return (
         *daily,
         Class("dump weekly 30 -> 7", 3.8, "memory", {"every": "7d"}, {"weekly": 30}, TWO, 0, {"weekly": 7}),
-        Class("dump weekly", 4.3, "memory", {"every": "7d"}, {"last": 3, "monthly": 6}, TWO, 56),
-        Class("ebs weekly", 3, "ebs", {"every": "7d"}, {"last": 4}),
-        Class("dump fortnightly, three vaults", 5, "memory", {"every": "14d"}, {"last": 3, "monthly": 6}, THREE),
-        Class("rds fortnightly", 5, "rds-instance", {"every": "14d"}, {"last": 4}),
-        Class("dump four-weekly", 58, "memory", {"every": "28d"}, {"last": 4}, TWO),
-        Class("ebs four-weekly", 20, "ebs", {"every": "28d"}, {"last": 4}),
+        Class("dump weekly", 0.5, "memory", {"every": "7d"}, {"last": 3, "monthly": 6}, TWO, 56),
+        Class("ebs weekly", 0.5, "ebs", {"every": "7d"}, {"last": 4}),
+        Class("dump fortnightly, three vaults", 1, "memory", {"every": "14d"}, {"last": 3, "monthly": 6}, THREE),
+        Class("rds fortnightly", 1, "rds-instance", {"every": "14d"}, {"last": 4}),
+        Class("dump every eight weeks", 68.3, "memory", {"every": "56d"}, {"last": 4}, TWO),
+        Class("ebs every eight weeks", 24, "ebs", {"every": "56d"}, {"last": 4}),
     )
 
 

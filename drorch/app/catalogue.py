@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from drorch.app.cache import Cache, CachedRecord
 from drorch.app.reading import FIRST_LINE, TrustedKey
@@ -68,9 +69,7 @@ class _Listed:
         """List it completely; raises what the store raises."""
         markers: dict[str, ObjectVersion] = {}
         for found in store.history(prefix):
-            try:
-                check_path(found.path)
-            except Refused:
+            if not _readable(found.path):
                 self.tampered[found.path] = "no path that drorch writes: it is not read"
                 continue
             if found.marker:
@@ -283,6 +282,15 @@ def read_vault(
     reader = VaultReader(Cache(None, ""), trusted, site)
     reader.refresh(store, now, Scope(application))
     return reader.view(vault, application)
+
+
+@lru_cache(maxsize=200_000)  # every listing shows the same paths again
+def _readable(path: str) -> bool:
+    try:
+        check_path(path)
+    except Refused:
+        return False
+    return True
 
 
 def _to_read(listed: Mapping[str, object]) -> Iterator[str]:
