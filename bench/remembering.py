@@ -53,7 +53,8 @@ class RememberingCache(Cache):
         for application in {prefix.split("/")[3] for prefix in given}:
             self.versions[(vault, application)] = self.versions.get((vault, application), 0) + 1
         for known in (self._records, self._objects):
-            stale = [prefix for name, prefix in tuple(known) if name == vault and prefix.startswith(tuple(_above(given)))]
+            above = tuple(_above(given))
+            stale = [prefix for name, prefix in tuple(known) if name == vault and prefix.startswith(above)]
             for prefix in stale:
                 known.pop((vault, prefix))
 
