@@ -112,3 +112,13 @@ def require_lock(
         cause=f"asked for {wanted.mode} until {to_text(wanted.until)}, read back: {told}",
         hint=hint,
     )
+
+
+def told_as_lock(error: Refused, lock: ObjectLock | None, now: datetime, **where: str) -> Refused:
+    """A refusal to delete as what it is: the `lock` that was read of the object, where one stands; else `error` itself.
+
+    `where` is operation, vault and resource.
+    """
+    if lock is None or lock.until <= now:
+        return error
+    return Refused("it is locked", cause=f"{lock.mode} until {to_text(lock.until)}", **where)

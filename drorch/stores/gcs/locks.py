@@ -13,9 +13,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from drorch.domain.errors import AlreadyExists, NotInThisVersion, Refused, Unavailable
-from drorch.domain.instant import to_text
 from drorch.domain.model import LockMode, ObjectLock
-from drorch.stores import require_lock, stronger, whole_second
+from drorch.stores import require_lock, stronger, told_as_lock, whole_second
 
 if TYPE_CHECKING:
     from drorch.stores.gcs import GcsStore
@@ -87,15 +86,7 @@ def refused(store: GcsStore, path: str, generation: str, error: Refused) -> Refu
         lock = of_blob(store.facts(path, generation))
     except Refused:
         lock = None
-    if lock is None or lock.until <= store.reckoned():
-        return error
-    return Refused(
-        "it is locked",
-        operation="gcs objects.delete",
-        vault=store.vault,
-        resource=path,
-        cause=f"{lock.mode} until {to_text(lock.until)}",
-    )
+    return told_as_lock(error, lock, store.reckoned(), operation="gcs objects.delete", vault=store.vault, resource=path)
 
 
 def _utc(when: datetime) -> datetime:

@@ -12,9 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from drorch.domain.errors import Damaged, NotInThisVersion, Refused
-from drorch.domain.instant import to_text
 from drorch.domain.model import LockMode, ObjectLock
-from drorch.stores import require_lock, stronger, whole_second
+from drorch.stores import require_lock, stronger, told_as_lock, whole_second
 
 if TYPE_CHECKING:
     from drorch.stores.s3 import S3Store
@@ -117,12 +116,4 @@ def refused(store: S3Store, path: str, version: str, error: Refused) -> Refused:
         lock = of_reply(store.head(path, version))
     except Refused:
         lock = None
-    if lock is None or lock.until <= store.reckoned():
-        return error
-    return Refused(
-        "it is locked",
-        operation="s3 DeleteObject",
-        vault=store.vault,
-        resource=path,
-        cause=f"{lock.mode} until {to_text(lock.until)}",
-    )
+    return told_as_lock(error, lock, store.reckoned(), operation="s3 DeleteObject", vault=store.vault, resource=path)
