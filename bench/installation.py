@@ -17,7 +17,7 @@ from bench.hands import Hands
 from bench.ledger import GRACE, Ledger
 from bench.ports import SimCloud, SimSnapshots, SimStore, Weather
 from bench.remembering import DeltaReader, RememberingCache, RememberingObserver, remember_pure_functions
-from drorch.app import carry, expiry, native, sweep
+from drorch.app import carry, expiry, native, observe, sweep
 from drorch.app.carry import LightHands
 from drorch.app.expiry import ExpiryHands
 from drorch.app.intents import Intents
@@ -46,6 +46,9 @@ class Killed(BaseException):
 
 class InThisThread(Executor):
     """Does at once what it is given, so that the same seed gives the same year."""
+
+    def __init__(self, **_threads: Any) -> None:
+        """Of how many threads there might be and what they are called nothing comes."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """The work is done when this returns."""
@@ -210,9 +213,10 @@ class Installation:
         return ids.verify_point_id(self.site_key, point, application, resource, slot) is not None
 
 
-def silence() -> None:
-    """The product's log lines would be most of the time of a year."""
+def prepare() -> None:
+    """Nothing is logged (that would be most of the time of a year), and all that is done is done in one thread."""
     remember_pure_functions()
+    observe.ThreadPoolExecutor = InThisThread  # type: ignore[assignment,misc]
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(50), logger_factory=structlog.ReturnLoggerFactory()
     )

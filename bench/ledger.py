@@ -111,7 +111,11 @@ class Ledger:
         at, _, point = folder.partition("-")
         if rest == "manifest.json":
             slot = str(json.loads(body)["slot"])
-            cut_at = self.cut_at.get(point) or datetime.strptime(at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            cut_at = datetime.strptime(at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            for other, points in self.copies.get((application, resource), {}).items():
+                if point in points and points[point].cut_at != cut_at:
+                    what = f"{point} of {cut_at} in {vault} bears the id of one of {points[point].cut_at} in {other}"
+                    self.break_("id", application, what)
             self._come(vault, application, resource, Held(point, slot, cut_at, self.clocks.true))
             return
         sort, _, name = rest.partition("/")

@@ -12,7 +12,7 @@ from bench import sabotage
 from bench.applications import Site
 from bench.clock import START
 from bench.events import timetable
-from bench.installation import Installation, Killed, silence
+from bench.installation import Installation, Killed, prepare
 from bench.ledger import Broken
 from bench.truth import check_end, check_rpo
 from drorch.app.passing import Pass
@@ -190,7 +190,7 @@ class Simulation:
 
 def simulate(site: Site) -> Outcome:
     """One site's year, in this process."""
-    silence()
+    prepare()
     sabotage.apply(site.sabotage)
     memory = Path("/dev/shm")  # noqa: S108  locks and intents are synced to the disk otherwise
     with tempfile.TemporaryDirectory(prefix="drorch-year-", dir=memory if memory.is_dir() else None) as state:

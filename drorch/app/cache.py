@@ -230,8 +230,8 @@ def _newer(db: sqlite3.Connection, vault: str, ticket: int) -> tuple[str, ...]:
 def _remember(db: sqlite3.Connection, vault: str, prefixes: Iterable[str], ticket: int) -> None:
     """Note when each prefix was listed; what lies below it was listed with it."""
     for prefix in prefixes:
-        below = (vault, len(prefix), prefix, ticket)
-        db.execute("delete from picture where vault = ? and substr(prefix, 1, ?) = ? and ticket < ?", below)
+        below = (vault, prefix, prefix.removesuffix("/") + "0", ticket)
+        db.execute("delete from picture where vault = ? and prefix >= ? and prefix < ? and ticket < ?", below)
         db.execute(
             "insert into picture values (?, ?, ?) on conflict do update set ticket = max(ticket, excluded.ticket)",
             (vault, prefix, ticket),

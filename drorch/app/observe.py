@@ -18,7 +18,7 @@ from drorch.app.cache import Cache
 from drorch.app.catalogue import Scope, VaultReader
 from drorch.app.vaults import VaultMarks
 from drorch.domain import layout
-from drorch.domain.catalogue import Catalogue, fold
+from drorch.domain.catalogue import Catalogue, FoldMemory, fold
 from drorch.domain.catalogue_former import carried_on, former_names
 from drorch.domain.catalogue_native import TAG_APPLICATION, NativeView, ValidId
 from drorch.domain.duration import duration_text
@@ -116,6 +116,7 @@ class Observer:
         self._why: dict[str, str] = {}
         self._marks = marks
         self._new: set[str] = set()
+        self._memory = FoldMemory()
 
     def observe(
         self, policies: Iterable[Policy], now: datetime, *, fresh: bool = False, only: Collection[str] = ()
@@ -167,7 +168,7 @@ class Observer:
             self._reader.view(vault, application, complete=name not in world.unread, why=world.unread.get(name, ""))
             for name, vault in self.vaults.items()
         ]
-        return fold(application, views, world.natives_of(application), self._valid_id, world.at)
+        return fold(application, views, world.natives_of(application), self._valid_id, world.at, self._memory)
 
     def _valid_id(self, point: str, application: str, resource: str, slot: str) -> bool:
         """Each id is computed once; what is not ours is asked again, so that strangers' tags do not fill the memory."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -81,19 +81,27 @@ class Reconciler:
         now = self._now()
         policies = self._policies = self._load()
         world = self.observer.observe([loaded.policy for loaded in policies.valid], now, fresh=fresh)
+        intents = self._intents.standing()
         plans: dict[str, ApplicationPlan] = {}
         faults: dict[str, str] = {}
         for loaded in policies.valid:
             name = loaded.policy.application
             try:
-                plans[name] = self._plan(loaded.policy, world, now, valid=not loaded.stale)
+                plans[name] = self._plan(loaded.policy, world, now, intents, valid=not loaded.stale)
             except Exception as error:
                 faults[name] = f"a fault in drorch itself: {type(error).__name__}: {error}"
                 log.error("application not planned", application=name, exc_info=error)
         return Pass(now, policies, world, plans, faults=faults)
 
     def _plan(
-        self, policy: Policy, world: World, now: datetime, *, valid: bool, held: Container[str] = ()
+        self,
+        policy: Policy,
+        world: World,
+        now: datetime,
+        intents: Mapping[str, datetime],
+        *,
+        valid: bool,
+        held: Container[str] = (),
     ) -> ApplicationPlan:
         """`held` are the resources whose locks are this process's own, for the actions that are being planned."""
         catalogue = self.observer.catalogue(policy, world)
@@ -104,7 +112,7 @@ class Reconciler:
             unread=world.unread,
             sources={r.name: self.observer.sources_of(r, world) for r in policy.resources if r.native},
             running={name: holder for name, holder in self._held_locks(policy).items() if name not in held},
-            intents=self._intents.standing(),
+            intents=intents,
             failures=self._failures,
             state_since=self._intents.since,
             servers={r.name: str(getattr(r.options, "server", "")) for r in policy.resources},
@@ -226,13 +234,14 @@ class Reconciler:
             for vault in self.observer.vaults.keys() - whole:
                 self.observer.refresh_application(vault, policy, now)
         world = self.observer.observe(policies, now, fresh=bool(whole), only=whole)
+        intents = self._intents.standing()
         plans = {}
         for policy in policies:
             held = {
                 resource for resource in [r.name for r in policy.resources] if (policy.application, resource) in locks
             }
             valid = seen.plans[policy.application].status.policy_valid
-            plans[policy.application] = self._plan(policy, world, now, valid=valid, held=held)
+            plans[policy.application] = self._plan(policy, world, now, intents, valid=valid, held=held)
         return Pass(now, seen.policies, world, plans)
 
     def _carry_out_under(self, lock: Lock, actions: tuple[Action, ...], scene: Scene) -> list[Finished]:
@@ -253,6 +262,8 @@ class Reconciler:
             if not self._still_wanted(action, seen):
                 lock.release()
                 return False
+            if isinstance(action, Cut):
+                self._intents.begin(action.point, self._now())
             handle = self._heavy.start(action, _scene(seen, action), lock)
         except DrorchError as error:
             lock.release()
@@ -270,7 +281,8 @@ class Reconciler:
             return True  # it reads, and whatever lies there is worth reading
         before = seen.plans[action.application]
         valid = before.status.policy_valid
-        again = self._plan(before.policy, seen.world, seen.at, valid=valid, held=(action.resource,))
+        intents = before.observed.intents
+        again = self._plan(before.policy, seen.world, seen.at, intents, valid=valid, held=(action.resource,))
         return any(a.key == action.key and a.point == action.point for a in again.actions)
 
     def _carry_out(self, actions: tuple[Action, ...], scene: Scene) -> list[Finished]:
@@ -358,19 +370,23 @@ class Reconciler:
         """An intent ends when what it was about shows, whole and not failed, and when it is of no use any more.
 
         That of a copy stands until the copy is usable: one that fails at the provider is tried again an hour after it.
+        While an object vault cannot be read a dump may lie there that nobody has seen yet.
         """
         standing = self._intents.standing()
         for p in seen.plans.values() if standing else ():
             homes = {r.name: r.targets[0].vault for r in p.policy.resources if r.native}
             for point in p.catalogue.points:
+                if point.id in standing and point.resource not in homes:
+                    self._intents.end(point.id)
                 for copy in point.copies:
                     home = homes.get(point.resource) == copy.vault
                     begun = copy.usable or (home and copy.state is CopyState.PENDING and not copy.partial)
                     key = point.id if home else copy_intent(point.id, copy.vault)
                     if begun and key in standing:
                         self._intents.end(key)
+        blind = seen.world.unread.keys() & self.observer.vaults.keys()
         for key, at in standing.items():
-            if seen.at >= at + _FORGOTTEN:
+            if not blind and seen.at >= at + _FORGOTTEN:
                 self._intents.end(key)
 
     # --- ending ---

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
 
 from drorch.domain.instant import slot_start
 from drorch.domain.model import Copy, CopyState, Member, Oddity, Vault
@@ -35,11 +34,19 @@ class NativeView:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotSeen:
+    """One snapshot that bears the tags of a point, with a valid id."""
+
+    kind: str
+    vault: str
+    slot: str
+    snapshot: NativeSnapshot
+
+
+@dataclass(frozen=True, slots=True)
 class PointSeen:
     """A native point as folded: what `RecoveryPoint` needs of it."""
 
-    resource: str
-    point: str
     kind: str
     slot: str
     cut_at: datetime | None
@@ -48,28 +55,17 @@ class PointSeen:
     identities: frozenset[str] = frozenset()
 
 
-RecordsOf = Mapping[tuple[str, str], Sequence[tuple[str, Record]]]
-"""(resource, point) -> the signed native records of the point, each with the object vault it was read in."""
-
 ValidId = Callable[[str, str, str, str], bool]
 """(point id, application, resource, slot) -> whether the id was made with this site's key."""
 
 
-def fold_native(
-    application: str,
-    natives: Sequence[NativeView],
-    records: RecordsOf,
-    valid_id: ValidId,
-    expired: Mapping[tuple[str, str], datetime] = MappingProxyType({}),
-) -> tuple[list[PointSeen], list[Oddity], set[str]]:
-    """Points of the application's native snapshots, what does not fit, and every id borne by anything seen.
-
-    `expired` maps (vault, point) to when the deletion of that copy was begun.
-    """
-    groups: dict[tuple[str, str, str], dict[str, list[NativeSnapshot]]] = {}
-    oddities: list[Oddity] = []
+def snapshots_of(
+    application: str, natives: Sequence[NativeView], valid_id: ValidId
+) -> tuple[dict[tuple[str, str], list[SnapshotSeen]], list[Oddity], set[str]]:
+    """(resource, point) -> the snapshots that bear its tags; those without a valid id; every id borne by anything."""
+    groups: dict[tuple[str, str], list[SnapshotSeen]] = {}
+    strangers: list[Oddity] = []
     taken: set[str] = set()
-    kinds: dict[str, str] = {}
     for view in natives:
         for snapshot in view.snapshots:
             tags = snapshot.tags
@@ -77,38 +73,50 @@ def fold_native(
                 continue
             point, resource, slot = tags.get(TAG_POINT, ""), tags.get(TAG_RESOURCE, ""), tags.get(TAG_SLOT, "")
             taken.add(point)
-            if not valid_id(point, application, resource, slot):
+            if valid_id(point, application, resource, slot):
+                seen = SnapshotSeen(view.kind, view.vault.name, slot, snapshot)
+                groups.setdefault((resource, point), []).append(seen)
+            else:
                 what = f"{snapshot.native_id} bears drorch's tags without a valid id: held, never touched"
-                oddities.append(Oddity(view.vault.name, what, resource, point))
-                continue
-            kinds[point] = view.kind
-            groups.setdefault((resource, point, slot), {}).setdefault(view.vault.name, []).append(snapshot)
-    known = {(resource, point) for resource, point, _ in groups}
-    for (resource, point), of_point in records.items():
-        if of_point and (resource, point) not in known:
-            groups[(resource, point, of_point[0][1].text("slot"))] = {}
-    listed = {(view.kind, view.vault.name) for view in natives if view.complete or view.at is not None}
-    points = []
-    for (resource, point, slot), by_vault in sorted(groups.items()):
-        of_point = records.get((resource, point), ())
-        ours, strays = _without_strays(point, by_vault, of_point, expired)
-        copies, odd = _copies(ours, of_point, listed)
-        odd += strays
-        oddities.extend(replace(entry, resource=resource, point=point) for entry in odd)
+                strangers.append(Oddity(view.vault.name, what, resource, point))
+    return groups, strangers, taken
+
+
+def points_of_snapshots(
+    snapshots: Sequence[SnapshotSeen],
+    records: Sequence[tuple[str, Record]],
+    listed: Set[tuple[str, str]],
+    expired: Mapping[str, datetime],
+) -> tuple[list[PointSeen], list[Oddity]]:
+    """One id's point (one for each slot that bears it), and what does not fit.
+
+    `records` are its signed native records, each with the object vault it was read in, `listed` the (kind, vault) of
+    every listing that was ever read completely; `expired` maps vaults to when the deletion of the copy was begun.
+    """
+    slots: dict[str, dict[str, list[NativeSnapshot]]] = {}
+    for seen in snapshots:
+        slots.setdefault(seen.slot, {}).setdefault(seen.vault, []).append(seen.snapshot)
+    if records and not slots:
+        slots[records[0][1].text("slot")] = {}
+    points: list[PointSeen] = []
+    oddities: list[Oddity] = []
+    for slot, by_vault in sorted(slots.items()):
+        ours, strays = _without_strays(by_vault, records, expired)
+        copies, odd = _copies(ours, records, listed)
+        oddities += odd + strays
         if copies:
-            seen = [s for snapshots in by_vault.values() for s in snapshots]
-            kind = next((r.text("kind") for _, r in of_point), "") or kinds.get(point, "")
-            note = next((r.text("note") for _, r in of_point), "")
-            cut_at, who = _cut_at(seen, of_point, slot), _identities(of_point)
-            points.append(PointSeen(resource, point, kind, slot, cut_at, copies, note, who))
-    return points, oddities, taken
+            bearing = [seen.snapshot for seen in snapshots if seen.slot == slot]
+            kind = next((r.text("kind") for _, r in records), "") or (snapshots[-1].kind if snapshots else "")
+            note = next((r.text("note") for _, r in records), "")
+            cut_at, who = _cut_at(bearing, records, slot), _identities(records)
+            points.append(PointSeen(kind, slot, cut_at, copies, note, who))
+    return points, oddities
 
 
 def _without_strays(
-    point: str,
     by_vault: Mapping[str, Sequence[NativeSnapshot]],
     records: Sequence[tuple[str, Record]],
-    expired: Mapping[tuple[str, str], datetime],
+    expired: Mapping[str, datetime],
 ) -> tuple[dict[str, Sequence[NativeSnapshot]], list[Oddity]]:
     """Of a copy that was let go, what its records do not list is no part of it: it takes its place neither as a copy
     nor in a deletion. What was begun later may be the copy made again.
@@ -116,7 +124,7 @@ def _without_strays(
     ours: dict[str, Sequence[NativeSnapshot]] = {}
     strays: list[Oddity] = []
     for vault, snapshots in by_vault.items():
-        at = expired.get((vault, point))
+        at = expired.get(vault)
         of_vault = [record for _, record in records if record.text("vault") == vault]
         listed = {m["native_id"] for record in of_vault for m in record.body["members"]}
         if at is None or not listed:
@@ -160,7 +168,7 @@ def _cut_at(seen: Sequence[NativeSnapshot], records: Sequence[tuple[str, Record]
 def _copies(
     by_vault: Mapping[str, Sequence[NativeSnapshot]],
     records: Sequence[tuple[str, Record]],
-    listed: set[tuple[str, str]],
+    listed: Set[tuple[str, str]],
 ) -> tuple[tuple[Copy, ...], list[Oddity]]:
     """`listed` has (kind, vault) of every listing that was ever read completely: only those can say what is gone."""
     copies: dict[str, Copy] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -104,47 +104,38 @@ def digests(seen: Iterable[SeenRecord], points: Iterable[RecoveryPoint]) -> dict
 
 
 def leftovers(
-    application: str, vaults: Sequence[VaultView], seen: Iterable[SeenRecord], going: Iterable[LetGo]
+    resource: str, point: str, data: Iterable[tuple[str, str, int]], going: Iterable[LetGo]
 ) -> Iterator[Leftover]:
-    """Data folders without a manifest, of whatever signature, in the same vault."""
-    committed = {(s.vault, s.record.point) for s in seen if s.record.type == RecordType.MANIFEST}
-    expired = {(entry.vault, entry.point) for entry in going if entry.gone}
-    for view in vaults:
-        folders: dict[tuple[str, str], list[str]] = {}
-        for path in view.objects:
-            named = layout.of_data(path)
-            if named is not None and named[0] == application:
-                folders.setdefault((named[1], named[2]), []).append(path)
-        for (resource, folder), paths in sorted(folders.items()):
-            at, _, point = folder.partition("-")
-            try:
-                cut_at = from_compact(at)
-            except ValueError:
-                continue
-            where = (view.vault.name, point)
-            if where not in committed:
-                yield Leftover(view.vault.name, resource, point, cut_at, tuple(sorted(paths)), where in expired)
+    """What the point's data, (vault, path, size) each, are where no manifest is: one for each folder.
+
+    Whether there is a manifest is not asked here: one of any resource under this id is enough.
+    """
+    expired = {entry.vault for entry in going if entry.gone}
+    folders: dict[tuple[str, str], list[str]] = {}
+    for vault, path, _ in data:
+        folders.setdefault((vault, path.rpartition("/")[0]), []).append(path)
+    for (vault, folder), paths in sorted(folders.items()):
+        try:
+            cut_at = from_compact(folder.rpartition("/")[2].partition("-")[0])
+        except ValueError:
+            continue
+        yield Leftover(vault, resource, point, cut_at, tuple(sorted(paths)), vault in expired)
 
 
-def bygone(
-    records: Mapping[tuple[str, str], Sequence[SeenRecord]], left: Set[str], going: Iterable[LetGo]
-) -> Iterator[Bygone]:
-    """Points of which every copy was let go: no copy is left anywhere, and each vault that had one says why."""
-    ended: dict[str, datetime] = {}
-    let: dict[str, set[str]] = {}
-    for entry in going:
-        if entry.gone:
-            ended[entry.point] = max(entry.ended, ended.get(entry.point, entry.ended))
-            let.setdefault(entry.point, set()).add(entry.vault)
-    for (resource, point), group in sorted(records.items()):
-        if point in left or point not in ended or any(seen.trust is not Trust.SIGNED for seen in group):
-            continue
-        had = {s.record.text("vault") for s in group if s.record.type == RecordType.NATIVE}
-        if not had <= let[point]:
-            continue
-        for vault in sorted({seen.vault for seen in group}):
-            paths = tuple(sorted(seen.path for seen in group if seen.vault == vault))
-            yield Bygone(vault, resource, point, ended[point], paths)
+def bygone(resource: str, point: str, records: Sequence[SeenRecord], going: Iterable[LetGo]) -> Iterator[Bygone]:
+    """The records of a point of which every copy was let go: each vault that had one says why.
+
+    Whether a copy is left is not asked here: one under this id anywhere is enough.
+    """
+    let = {entry.vault: entry.ended for entry in going if entry.gone}
+    if not let or any(seen.trust is not Trust.SIGNED for seen in records):
+        return
+    had = {s.record.text("vault") for s in records if s.record.type == RecordType.NATIVE}
+    if not had <= let.keys():
+        return
+    for vault in sorted({seen.vault for seen in records}):
+        paths = tuple(sorted(seen.path for seen in records if seen.vault == vault))
+        yield Bygone(vault, resource, point, max(let.values()), paths)
 
 
 def tampered(application: str, vaults: Sequence[VaultView]) -> Iterator[Oddity]:

@@ -36,8 +36,9 @@ def to_compact(when: datetime) -> str:
 
 def from_compact(text: str) -> datetime:
     """The inverse of `to_compact`. Raises ValueError on any other spelling."""
-    when = datetime.strptime(text, _COMPACT).replace(tzinfo=UTC)
-    if when.strftime(_COMPACT) != text:
+    when = datetime.fromisoformat(text)
+    spelled = when.isoformat().replace("-", "").replace(":", "")
+    if spelled != text.removesuffix("Z") + "+0000" or not text.endswith("Z") or when.year < _EARLIEST:
         raise ValueError(f"{text!r} is not of the form 20261120T091500Z")
     return when
 
@@ -56,7 +57,7 @@ def slot_start(slot: str) -> datetime:
     """The start of a grid slot, or the instant of a manual one. Raises ValueError on any other spelling."""
     if slot.startswith("manual:"):
         return from_text(slot.removeprefix("manual:"))
-    when = datetime.strptime(slot, _SLOT).replace(tzinfo=UTC)
-    if when.strftime(_SLOT) != slot:
+    when = datetime.fromisoformat(slot)
+    if when.isoformat() != slot.removesuffix("Z") + ":00+00:00" or not slot.endswith("Z") or when.year < _EARLIEST:
         raise ValueError(f"{slot!r} is not of the form 2026-11-20T09:00Z")
     return when

@@ -61,8 +61,8 @@ class Observed:
     """The world as one application sees it in this pass.
 
     `unread` maps vaults (native and object) that were not read completely in this pass to why; `running` maps
-    resources whose lock is held to what holds it; `intents` maps points whose creating call may be under way to when
-    it was begun; `state_since` is when the state folder was made, if it is young enough to have lost intents; `stale`
+    resources whose lock is held to what holds it; `intents` maps points whose creating call or dump may be under way,
+    or may lie in a vault that was not read, to when it was begun; `state_since` is when the state folder was made, if it is young enough to have lost intents; `stale`
     says that the policy is the last valid text of a file that is invalid now; without `drills` this host runs none.
 
     For what deletes: `restoring` says which restore of the application runs here, `never_read` names object vaults
@@ -191,7 +191,10 @@ def _cuts(
     into = () if home else tuple(rule.vault for rule in readable if _wants(rule, points, now))
     if not home and not into:
         return
-    attempt, point = _next_attempt(policy.application, resource.name, slot, observed.catalogue.taken, point_id)
+    unread = sorted(observed.unread.keys() & set(observed.object_vaults)) if not home else []
+    begun = observed.intents.keys() if unread else set()  # a dump may lie where nobody can look now
+    taken = observed.catalogue.taken | begun
+    attempt, point = _next_attempt(policy.application, resource.name, slot, taken, point_id)
     if resumed is not None:
         ids = {point_id(policy.application, resource.name, slot, n): n for n in range(1, attempt + 1)}
         attempt, point = ids.get(resumed.id, attempt), resumed.id
@@ -214,6 +217,8 @@ def _cuts(
         if not seen.sources:
             return
     reason = f"slot {slot} is due" if attempt == 1 else f"slot {slot}: attempt {attempt}, the earlier ones failed"
+    if _next_attempt(policy.application, resource.name, slot, observed.catalogue.taken, point_id)[0] < attempt:
+        reason = f"slot {slot}: attempt {attempt}, an earlier one may lie in {', '.join(unread)}, not read now"
     if resumed is not None:
         reason = f"slot {slot}: not every creating call of the point was made"
     server = observed.servers.get(resource.name, "")
@@ -239,7 +244,7 @@ def _next_attempt(application: str, resource: str, slot: str, taken: Set[str], p
 
 
 def _settling(resource: ResourcePolicy, observed: Observed, point: str, slot: str, now: datetime) -> str:
-    begun = observed.intents.get(point)
+    begun = observed.intents.get(point) if resource.native else None
     if begun is not None and now < begun + SETTLING:
         return f"slot {slot}: a call begun at {to_text(begun)} may still show; settling for {duration_text(SETTLING)}"
     lost = observed.state_since is not None and now < observed.state_since + SETTLING

@@ -13,6 +13,7 @@ from worlds import AWAY, EU, EVERYTHING, HOME, LEDGER, ORDERS, VOLUMES, WEST, In
 from drorch.app.carry import Scene
 from drorch.domain.action import (
     EXECUTABLE,
+    Action,
     Copy,
     Cut,
     Expire,
@@ -158,6 +159,41 @@ def test_a_vault_whose_listing_fails_is_held_and_listed_again_at_the_next_pass(t
     world.quiet()
     assert any(isinstance(action, Ship) and action.vault == EU for action in world.hands.started)
     world.check_whole(slots=2)
+
+
+def test_vaults_that_fail_by_turns_never_get_two_dumps_under_one_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dump goes into one vault, which is gone before anybody has looked there; the other is back."""
+    world = Installation(tmp_path, ORDERS)
+    world.quiet()
+    world.clock.turn(days=1)
+    world.stores[EU].faults.black_hole()
+    dumped = world.hands.carry_out
+
+    def then_the_other(action: Action, scene: Scene) -> dict[str, object]:
+        result = dumped(action, scene)
+        if isinstance(action, Cut):
+            monkeypatch.undo()
+            world.stores[WEST].faults.black_hole()
+            world.stores[EU].faults.recover()
+        return result
+
+    monkeypatch.setattr(world.hands, "carry_out", then_the_other)
+    world.run(2)
+    world.restart()
+    seen = world.run(3)
+    newest = seen.plans["desk"].catalogue.points[0]
+    assert set(seen.world.unread) == {WEST} and [copy.vault for copy in newest.copies] == [EU]
+    world.stores[WEST].faults.recover()
+    world.clock.turn(minutes=15)
+    world.quiet()
+    points = world.reconciler.look().plans["desk"].catalogue.points
+    of_slot = [point for point in points if point.slot == newest.slot]
+    assert len(of_slot) == 2 and of_slot[0] == newest != of_slot[1]
+    assert not world.reconciler.look().plans["desk"].catalogue.oddities
+    assert not world.intents.standing()
+    assert {copy.vault for copy in of_slot[1].copies if copy.usable} == {WEST, EU}, "the first is the slot's"
 
 
 def test_a_lost_home_region_holds_cuts_and_its_points_stay_known(tmp_path: Path) -> None:

@@ -157,6 +157,20 @@ def test_the_attempt_is_the_smallest_whose_id_nothing_bears() -> None:
     assert the_cut(planned(seen(catalogue=Catalogue("shop", taken=taken)))).attempt == 3
 
 
+def test_a_dump_that_may_lie_in_a_vault_that_was_not_read_keeps_its_id() -> None:
+    """It was begun there, and nobody could look since: two dumps under one id would be one too many for ever."""
+    name = point_id("shop", "orders", SLOT, 1)
+    blind = {"intents": {name: NOW - timedelta(minutes=4)}, "unread": {WEST: "timeout"}, "object_vaults": (OFF, WEST)}
+    cut = the_cut(planned(seen(**blind), orders()))
+    assert (cut.attempt, cut.point, cut.into) == (2, point_id("shop", "orders", SLOT, 2), (OFF,))
+    assert cut.reason == f"slot {SLOT}: attempt 2, an earlier one may lie in {WEST}, not read now"
+    everything_read = the_cut(planned(seen(**blind | {"unread": {}}), orders()))
+    assert (everything_read.attempt, everything_read.into) == (1, (OFF, WEST)), "nothing bears it, and nothing settles"
+    region = seen(**blind | {"unread": {AWAY: "timeout"}})
+    assert the_cut(planned(region, orders())).attempt == 1, "no dump lies in a region"
+    assert the_cut(planned(seen(**blind | {"intents": {}}), orders())).attempt == 1
+
+
 def test_an_unsigned_record_of_the_slot_neither_fills_it_nor_delays_it() -> None:
     planted = point(SLOT, PointCopy(OFF, CopyState.UNSIGNED), of="orders", late=hours(24 * 365))
     cut = the_cut(planned(seen(planted), orders()))
