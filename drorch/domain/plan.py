@@ -62,8 +62,9 @@ class Observed:
 
     `unread` maps vaults (native and object) that were not read completely in this pass to why; `running` maps
     resources whose lock is held to what holds it; `intents` maps points whose creating call or dump may be under way,
-    or may lie in a vault that was not read, to when it was begun; `state_since` is when the state folder was made, if it is young enough to have lost intents; `stale`
-    says that the policy is the last valid text of a file that is invalid now; without `drills` this host runs none.
+    or may lie in a vault that was not read, to when it was begun; `state_since` is when the state folder was made, if
+    it is young enough to have lost intents; `stale` says that the policy is the last valid text of a file that is
+    invalid now; without `drills` this host runs none.
 
     For what deletes: `restoring` says which restore of the application runs here, `never_read` names object vaults
     of which nothing is known, `skewed` says why clocks differ, `host` is this one's name in heads ("" writes none),
