@@ -1,5 +1,7 @@
 """age v1 files (C2SP age.md): X25519, any number of recipients, read and written as streams in bounded memory.
 
+Files for post-quantum keys and under a passphrase are read, too.
+
 `encrypt_stream` and `decrypt_stream` take binary files; `Encryptor` and `Decryptor` take pieces of any size and are for
 pipelines. Nothing that is not authenticated leaves a reader. Every bad file raises `AgeError`; one that is well-formed
 but for other keys, its subclass `NoMatchingIdentity`.
@@ -94,13 +96,15 @@ class Decryptor:
     """Reads one age file, armored or not, piece by piece: `update` and, at the end, `finish` give authentic bytes.
 
     Both raise AgeError, and from then on nothing more comes out. The file is whole only once `finish` has returned.
-    Not for several threads at once. Bad identities are refused by the constructor (`parse_identity_file`).
+    `passphrase` opens files that are protected by one. Not for several threads at once. Bad identities are refused by
+    the constructor (`parse_identity_file`).
     """
 
-    def __init__(self, identities: Sequence[str]) -> None:
-        if not identities:
+    def __init__(self, identities: Sequence[str], *, passphrase: str = "") -> None:
+        if not identities and not passphrase:
             raise InvalidInput("no identity given", hint="identities are AGE-SECRET-KEY-1...")
         self._identities = [parse_identity(identity) for identity in identities]
+        self._passphrase = passphrase
         self._head = bytearray()
         self._scanned = 0
         self._armor: Dearmor | None = None
@@ -172,7 +176,7 @@ class Decryptor:
         if len(self._head) < end + NONCE_BYTES:
             return memoryview(b"")
         header = age_header.parse(bytes(self._head[:end]))
-        file_key = unwrap(header.stanzas, self._identities)
+        file_key = unwrap(header.stanzas, self._identities, self._passphrase)
         age_header.check_mac(header, file_key)
         self._chunks = age_chunks.opening(file_key, bytes(self._head[end : end + NONCE_BYTES]))
         rest = memoryview(bytes(self._head[end + NONCE_BYTES :]))

@@ -1,4 +1,4 @@
-"""ASCII armor of age files, reading only (C2SP age.md, "ASCII armor"; strict PEM of RFC 7468 section 3).
+"""ASCII armor of age files (C2SP age.md, "ASCII armor"; strict PEM of RFC 7468 section 3).
 
 Taken: LF or CRLF, whitespace before and after the block. Refused: everything else but the one canonical spelling.
 """
@@ -15,6 +15,13 @@ _COLUMNS = 64
 
 LINE_LIMIT = 1024
 """Longest line, and most whitespace before or after the block, in bytes."""
+
+
+def armor(data: bytes) -> str:
+    """The armored text of an age file, with a line feed at its end."""
+    text = binascii.b2a_base64(data, newline=False)
+    lines = [text[start : start + _COLUMNS] for start in range(0, len(text), _COLUMNS)]
+    return b"".join(line + b"\n" for line in (_BEGIN, *lines, _END)).decode("ascii")
 
 
 class Dearmor:

@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from drorch.domain.errors import Damaged
 
 FILE_KEY_BYTES = 16
+BODY_BYTES = FILE_KEY_BYTES + 16
+"""A wrapped file key and its tag, in every type of stanza that is read."""
 HEADER_LIMIT = 256 * 1024
 """Longest header read or written, in bytes (about 2,600 X25519 recipients); the format itself sets no limit."""
 
@@ -82,6 +84,26 @@ def decode_base64(text: bytes) -> bytes:
     if encode_base64(data).encode("ascii") != text:
         raise ValueError("not canonical base64")
     return data
+
+
+def checked_body(stanza: Stanza) -> bytes:
+    """The body of a stanza that wraps a file key. Raises AgeError for another length than 32 bytes.
+
+    To be called before any decryption, against partitioning oracles (C2SP age.md).
+    """
+    if len(stanza.body) != BODY_BYTES:
+        raise _malformed(f"the {stanza.kind} body is not of {BODY_BYTES} bytes")
+    return stanza.body
+
+
+def share_and_body(stanza: Stanza, share_bytes: int) -> tuple[bytes, bytes]:
+    """The one argument behind the type, of ``share_bytes`` bytes, and the body. Raises AgeError for other forms."""
+    if len(stanza.arguments) != 2:
+        raise _malformed(f"the {stanza.kind} stanza does not have exactly one argument")
+    share = _decoded(stanza.arguments[1].encode("ascii"), f"the {stanza.kind} share")
+    if len(share) != share_bytes:
+        raise _malformed(f"the {stanza.kind} share is not of {share_bytes} bytes")
+    return share, checked_body(stanza)
 
 
 def encode(stanzas: Sequence[Stanza], file_key: bytes) -> bytes:

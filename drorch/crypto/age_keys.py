@@ -1,4 +1,7 @@
-"""X25519 keys of age: their spellings, identity files, and the wrapping of a file key (C2SP age.md, "X25519")."""
+"""Keys of age: their spellings, identity files, and the wrapping of a file key (C2SP age.md, "X25519").
+
+X25519 is written and read; the post-quantum type (`age_hybrid`) and passphrases (`age_scrypt`) are read here.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,28 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from drorch.crypto import bech32
+from drorch.crypto import age_hybrid, age_scrypt, bech32
 from drorch.crypto.age_header import (
     FILE_KEY_BYTES,
     AgeError,
     NoMatchingIdentity,
     Stanza,
-    decode_base64,
     derive,
     encode_base64,
+    share_and_body,
 )
-from drorch.domain.errors import InvalidInput, NotInThisVersion
+from drorch.crypto.age_hybrid import HybridIdentity
+from drorch.domain.errors import InvalidInput, NotInThisVersion, Refused
 from drorch.domain.instant import to_text
 
 _RECIPIENT = "age"
 _IDENTITY = "AGE-SECRET-KEY-"
+_HYBRID_IDENTITY = "AGE-SECRET-KEY-PQ-"
 _KIND = "X25519"
 _INFO = b"age-encryption.org/v1/X25519"
 _KEY_BYTES = 32
-_BODY_BYTES = FILE_KEY_BYTES + 16
+_SHARE_BYTES = {_KIND: _KEY_BYTES, age_hybrid.KIND: age_hybrid.SHARE_BYTES}
+_SHOWN = 62
 _ZERO_NONCE = bytes(12)
 
 
@@ -39,9 +45,27 @@ class Identity:
     secret: X25519PrivateKey
     public: bytes
 
+    kind = _KIND
+
     @property
     def recipient(self) -> str:
+        """``age1...``."""
         return bech32.encode(_RECIPIENT, self.public)
+
+    def open(self, share: bytes, body: bytes) -> bytes | None:
+        """The file key of a stanza for this identity, None of one for another; AgeError for a share of low order."""
+        try:
+            shared = self.secret.exchange(X25519PublicKey.from_public_bytes(share))
+        except ValueError:
+            raise _forbidden("an X25519 share is a point of low order") from None
+        key = derive(shared, share + self.public, _INFO)
+        try:
+            return ChaCha20Poly1305(key).decrypt(_ZERO_NONCE, body, None)
+        except InvalidTag:
+            return None
+
+
+AnyIdentity = Identity | HybridIdentity
 
 
 def new_identity() -> tuple[str, str]:
@@ -56,18 +80,18 @@ def recipient_of(identity: str) -> str:
     return parse_identity(identity).recipient
 
 
-def parse_identity(text: str) -> Identity:
-    """Raises InvalidInput, or NotInThisVersion for key types other than X25519; neither repeats the text."""
-    if text.upper().startswith(("AGE-SECRET-KEY-PQ-1", "AGE-PLUGIN-")):
-        raise NotInThisVersion(
-            "post-quantum and plugin identities are not in this version", hint="`drorch key new` makes an X25519 key"
-        )
+def parse_identity(text: str) -> AnyIdentity:
+    """Raises InvalidInput, or NotInThisVersion for the identities of plugins; neither repeats the text."""
+    if text.upper().startswith("AGE-PLUGIN-"):
+        raise NotInThisVersion("plugin identities are not in this version", hint="`drorch key new` makes an X25519 key")
     try:
         prefix, data = bech32.decode(text)
-        if prefix != _IDENTITY or len(data) != _KEY_BYTES:
+        if prefix not in (_IDENTITY, _HYBRID_IDENTITY) or len(data) != _KEY_BYTES:
             raise ValueError("it is not of the form AGE-SECRET-KEY-1...")
     except ValueError as error:
         raise InvalidInput(f"this is not an age identity: {error}") from None
+    if prefix == _HYBRID_IDENTITY:
+        return HybridIdentity.from_seed(data)
     secret = X25519PrivateKey.from_private_bytes(data)
     return Identity(secret, secret.public_key().public_bytes_raw())
 
@@ -76,13 +100,11 @@ def parse_identity_file(text: str) -> tuple[str, ...]:
     """The identities of a file in age-keygen's form: one a line; empty lines and ``#`` lines are passed over.
 
     Raises InvalidInput naming every bad line by its number, never by its content, and when there is no identity at all;
-    NotInThisVersion for files protected by a passphrase and for key types other than X25519.
+    NotInThisVersion for the identities of plugins, Refused for a file that is protected by a passphrase
+    (`age_protected.read_identity_file` reads those).
     """
-    if text.lstrip().startswith(("-----BEGIN AGE ENCRYPTED FILE-----", "age-encryption.org/")):
-        raise NotInThisVersion(
-            "identity files protected by a passphrase are not in this version",
-            hint="`age -d` with the passphrase writes the plain identity file",
-        )
+    if is_protected(text.encode("utf-8", "surrogateescape")):
+        raise Refused("the identity file is protected by a passphrase", hint="--passphrase-file FILE")
     identities: list[str] = []
     bad: list[str] = []
     for number, line in enumerate(text.split("\n"), start=1):
@@ -99,6 +121,11 @@ def parse_identity_file(text: str) -> tuple[str, ...]:
     if not identities:
         raise InvalidInput("the identity file holds no AGE-SECRET-KEY-1... line")
     return tuple(identities)
+
+
+def is_protected(data: bytes) -> bool:
+    """Whether these bytes of an identity file are an age file themselves, armored or not."""
+    return data.lstrip().startswith((b"-----BEGIN AGE ENCRYPTED FILE-----", b"age-encryption.org/"))
 
 
 def identity_file(identity: str, created: datetime) -> str:
@@ -125,57 +152,50 @@ def wrap(file_key: bytes, recipient: str) -> Stanza:
     return Stanza((_KIND, encode_base64(share)), body)
 
 
-def unwrap(stanzas: Sequence[Stanza], identities: Sequence[Identity]) -> bytes:
+def unwrap(stanzas: Sequence[Stanza], identities: Sequence[AnyIdentity], passphrase: str = "") -> bytes:
     """The file key (16 bytes), still to be checked against the header's MAC.
 
     Raises AgeError for stanzas that the format forbids, NoMatchingIdentity when none opens. Unknown types are ignored.
     """
-    if any(stanza.kind == "scrypt" for stanza in stanzas):
-        if len(stanzas) > 1:
-            raise _forbidden("a passphrase stanza is not the only one")
-        raise NoMatchingIdentity(
-            "passphrase-protected files are not in this version", operation="decrypt", hint="`age -d` asks for it"
-        )
+    if any(stanza.kind == age_scrypt.KIND for stanza in stanzas):
+        return _unwrap_passphrase(stanzas, passphrase)
     # All of them are checked before any is tried: whether a file is well-formed must not depend on who reads it.
-    wrapped = [_share_and_body(stanza) for stanza in stanzas if stanza.kind == _KIND]
+    wrapped = [
+        (stanza.kind, *share_and_body(stanza, _SHARE_BYTES[stanza.kind]))
+        for stanza in stanzas
+        if stanza.kind in _SHARE_BYTES
+    ]
     for identity in identities:
-        for share, body in wrapped:
-            file_key = _open(identity, share, body)
+        for kind, share, body in wrapped:
+            file_key = identity.open(share, body) if kind == identity.kind else None
             if file_key is not None:
                 return file_key
+    tried = ", ".join(_shortened(identity.recipient) for identity in identities)
     raise NoMatchingIdentity(
         "no identity given opens this file",
         operation="decrypt",
         cause=f"it is encrypted to {len(stanzas)} other recipient{'s' if len(stanzas) > 1 else ''}",
-        hint="tried the keys of " + ", ".join(identity.recipient for identity in identities),
+        hint=f"tried the keys of {tried}" if tried else "it needs an identity, not a passphrase",
     )
 
 
-def _share_and_body(stanza: Stanza) -> tuple[bytes, bytes]:
-    if len(stanza.arguments) != 2:
-        raise _forbidden("an X25519 stanza does not have exactly one argument")
-    try:
-        share = decode_base64(stanza.arguments[1].encode("ascii"))
-    except ValueError:
-        raise _forbidden("an X25519 share is not canonical unpadded base64") from None
-    if len(share) != _KEY_BYTES:
-        raise _forbidden("an X25519 share is not of 32 bytes")
-    # Checked before any decryption, against partitioning oracles (C2SP age.md).
-    if len(stanza.body) != _BODY_BYTES:
-        raise _forbidden("an X25519 body is not of 32 bytes")
-    return share, stanza.body
+def _unwrap_passphrase(stanzas: Sequence[Stanza], passphrase: str) -> bytes:
+    if len(stanzas) > 1:
+        raise _forbidden("a passphrase stanza is not the only one")
+    age_scrypt.check(stanzas[0])
+    if not passphrase:
+        raise NoMatchingIdentity(
+            "this file is protected by a passphrase", operation="decrypt", hint="`age -d` asks for it"
+        )
+    file_key = age_scrypt.unwrap(stanzas[0], passphrase)
+    if file_key is None:
+        raise NoMatchingIdentity("the passphrase does not open this file", operation="decrypt")
+    return file_key
 
 
-def _open(identity: Identity, share: bytes, body: bytes) -> bytes | None:
-    try:
-        shared = identity.secret.exchange(X25519PublicKey.from_public_bytes(share))
-    except ValueError:
-        raise _forbidden("an X25519 share is a point of low order") from None
-    key = derive(shared, share + identity.public, _INFO)
-    try:
-        return ChaCha20Poly1305(key).decrypt(_ZERO_NONCE, body, None)
-    except InvalidTag:
-        return None
+def _shortened(recipient: str) -> str:
+    """A post-quantum recipient has 2,000 characters, of which nobody compares more than the first."""
+    return recipient if len(recipient) <= _SHOWN else recipient[:_SHOWN] + "..."
 
 
 def _parse_recipient(text: str) -> bytes:
@@ -185,8 +205,13 @@ def _parse_recipient(text: str) -> bytes:
         prefix, data = bech32.decode(text)
     except ValueError as error:
         raise InvalidInput(f"this is not an age recipient: {error}", hint="recipients are age1...") from None
+    if prefix == "age1pq":
+        raise NotInThisVersion(
+            "age1pq1... recipients are not in this version: post-quantum files are read, not written",
+            hint="X25519 ones are: age1...",
+        )
     if prefix.startswith("age1"):
-        raise NotInThisVersion(f"{prefix}1... recipients are not in this version", hint="X25519 ones are: age1...")
+        raise NotInThisVersion(f"{prefix}1... recipients are are not in this version", hint="X25519 ones are: age1...")
     if prefix != _RECIPIENT or len(data) != _KEY_BYTES:
         raise InvalidInput("this is not an age recipient: it is not of the form age1...")
     return data
