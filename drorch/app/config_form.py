@@ -87,11 +87,45 @@ def _recipient(text: str) -> str:
     return text
 
 
+def _secret_inside(value: object) -> object:
+    """``{file: PATH, more: ...}`` as ``{secret: {file: PATH}, more: ...}``, for entries that are a secret and more."""
+    given = value if isinstance(value, Mapping) else {}
+    if isinstance(given.get("secret"), SecretRef):
+        return value
+    secret = {form: given[form] for form in FORMS if form in given}
+    if len(secret) != 1:
+        raise fault("a secret does not stand in the configuration", HINT)
+    return {"secret": secret, **{key: given[key] for key in given if key not in FORMS}}
+
+
+def _not_in_environment(ref: SecretRef | None) -> SecretRef | None:
+    if ref is not None and ref.env is not None:
+        raise fault("a passphrase does not stand in the environment", "write {file: PATH} or {systemd: NAME}")
+    return ref
+
+
+class IdentityRef(Frozen):
+    """Where an identity file lies and, when it is protected, where its passphrase lies."""
+
+    secret: SecretRef
+    passphrase: Annotated[SecretRef | None, AfterValidator(_not_in_environment)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_mapping(cls, value: object) -> object:
+        return _secret_inside(value)
+
+    def beside(self, folder: Path) -> Self:
+        """The same, relative files taken as relative to `folder`."""
+        passphrase = None if self.passphrase is None else self.passphrase.beside(folder)
+        return self.model_copy(update={"secret": self.secret.beside(folder), "passphrase": passphrase})
+
+
 class Encryption(Frozen):
     """Whom dumps are encrypted to, and the identities of a host that runs drills."""
 
     recipients: Annotated[tuple[Annotated[StrictStr, AfterValidator(_recipient)], ...], Field(min_length=1)] = ()
-    identities: tuple[SecretRef, ...] = ()
+    identities: tuple[IdentityRef, ...] = ()
 
 
 class Trusted(Frozen):
@@ -142,13 +176,7 @@ class Credential(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _one_mapping(cls, value: object) -> object:
-        given = value if isinstance(value, Mapping) else {}
-        if isinstance(given.get("secret"), SecretRef):
-            return value
-        secret = {form: given[form] for form in FORMS if form in given}
-        if len(secret) != 1:
-            raise fault("a secret does not stand in the configuration", HINT)
-        return {"secret": secret, **{key: given[key] for key in given if key not in FORMS}}
+        return _secret_inside(value)
 
 
 class Limits(Frozen):

@@ -60,10 +60,21 @@ def resolve_secret(ref: SecretRef, environ: Mapping[str, str]) -> str:
     Refused when it is absent, empty or not UTF-8 text, and when a file is open to group or others; the error names
     the place, never the content. `environ` is the environment of the process.
     """
+    try:
+        text = resolve_secret_bytes(ref, environ).decode()
+    except UnicodeDecodeError:
+        # The error itself quotes the bytes.
+        raise Refused(f"the secret {ref} is not UTF-8 text") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def resolve_secret_bytes(ref: SecretRef, environ: Mapping[str, str]) -> bytes:
+    """The secret as it lies there, text or not. Refused like `resolve_secret`."""
     if ref.env is not None:
         text = environ.get(ref.env)
         if text is None:
             raise NotFound(f"the secret {ref} is not set", hint=f"set {ref.env} in the environment of drorch")
+        data = text.encode("utf-8", "surrogateescape")
     elif ref.systemd is not None:
         folder = environ.get("CREDENTIALS_DIRECTORY", "")
         if not folder:
@@ -72,16 +83,15 @@ def resolve_secret(ref: SecretRef, environ: Mapping[str, str]) -> str:
                 hint=f"LoadCredential={ref.systemd}:PATH in the unit; outside systemd use {{file: PATH}}",
             )
         # systemd may open a credential to one more user by an ACL, which shows as group-readable: it answers for it.
-        text = _read(Path(folder) / ref.systemd, ref, private=False)
+        data = _read(Path(folder) / ref.systemd, ref, private=False)
     else:
-        text = _read(Path(ref.file or ""), ref, private=True)
-    text = text.removesuffix("\n").removesuffix("\r")
-    if not text.strip():
+        data = _read(Path(ref.file or ""), ref, private=True)
+    if not data.strip():
         raise Refused(f"the secret {ref} is empty")
-    return text
+    return data
 
 
-def _read(path: Path, ref: SecretRef, *, private: bool) -> str:
+def _read(path: Path, ref: SecretRef, *, private: bool) -> bytes:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -97,8 +107,4 @@ def _read(path: Path, ref: SecretRef, *, private: bool) -> str:
         raise Refused(f"the secret {ref} cannot be read", cause=error.strerror or "") from error
     if len(data) > LARGEST:
         raise Refused(f"the secret {ref} is longer than {LARGEST} bytes")
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        # The error itself quotes the bytes.
-        raise Refused(f"the secret {ref} is not UTF-8 text") from None
+    return data

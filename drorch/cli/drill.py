@@ -14,20 +14,30 @@ import click
 @click.option(
     "--from", "vaults", multiple=True, metavar="VAULT", help="Default: the vaults of the policy's drill rule."
 )
+@click.option("--passphrase-file", metavar="FILE", help="The passphrase of protected identities; else it is asked for.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
-def drill(config: str | None, application: str, resource: str | None, vaults: tuple[str, ...], as_json: bool) -> int:
+def drill(
+    config: str | None,
+    application: str,
+    resource: str | None,
+    vaults: tuple[str, ...],
+    passphrase_file: str | None,
+    as_json: bool,
+) -> int:
     """Restore the newest point into scratch, ask the probes, measure, clean up, sign the proof.
 
     Exit 6 when the drill failed; the proof says so, too.
     """
     from drorch.cli.backup import worst
     from drorch.cli.opening import the_host
+    from drorch.cli.passphrase import from_person
     from drorch.cli.screen import ProgressLine, emit_json, progress_words, tell
     from drorch.cli.selection import chosen, resources
     from drorch.domain.errors import DrorchError, Usage
 
     host = the_host(config)
+    host.ask = from_person(passphrase_file or "")
     seen = host.reconciler.look()
     plan = chosen(seen, [application])[0]
     line = ProgressLine(quiet=as_json)
@@ -42,6 +52,7 @@ def drill(config: str | None, application: str, resource: str | None, vaults: tu
     ]
     if not wanted:
         raise Usage(f"{application} has nothing to drill", hint="drills of database dumps are in this version")
+    host.identities()  # a passphrase is asked for now, not under a lock and a line of progress
     outcomes: list[Mapping[str, Any]] = []
     failed: list[DrorchError] = []
     for found, vault in wanted:

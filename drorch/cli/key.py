@@ -18,21 +18,27 @@ def key() -> None:
 
 @key.command(short_help="A new secret key into a file, its public key beside it.")
 @click.option("--signing", is_flag=True, help="A minisign secret key for records, instead of an age identity.")
+@click.option("--passphrase", is_flag=True, help="Protect the identity by a passphrase, asked for twice.")
+@click.option("--passphrase-file", metavar="FILE", help="Protect it by the passphrase in FILE, without asking.")
 @click.option("--out", required=True, metavar="FILE", type=click.Path(path_type=Path), help="Never overwritten.")
-def new(signing: bool, out: Path) -> None:
+def new(signing: bool, passphrase: bool, passphrase_file: str | None, out: Path) -> None:
     """Write a new secret key into FILE (mode 600) and its public key into FILE.pub and on stdout.
 
-    An age identity opens dumps; keep one offline. A signing key lets this host's records count.
+    An age identity opens dumps; keep one offline. Under a passphrase it is in the form that `age -p` writes. A signing
+    key lets this host's records count; it has no passphrase, for the host must sign by itself.
     """
     from drorch.cli.screen import say, tell
     from drorch.crypto import age, minisign
 
     if signing:
+        _refuse_passphrase(passphrase or passphrase_file is not None)
         secret = minisign.SecretKey.generate()
         text, public, public_file = secret.text(), secret.public.text(), secret.public.file_text()
     else:
         identity, public = age.new_identity()
         text, public_file = age.identity_file(identity, datetime.now(UTC)), public + "\n"
+        if passphrase or passphrase_file is not None:
+            text = _protected(text, passphrase_file)
     public_path = out.with_name(out.name + ".pub")
     _write_new(out, text, 0o600)
     try:
@@ -48,6 +54,20 @@ def new(signing: bool, out: Path) -> None:
 
 for _later in ("check", "rewrap"):
     key.add_command(reserved(f"key {_later}"))
+
+
+def _refuse_passphrase(given: bool) -> None:
+    from drorch.domain.errors import Usage
+
+    if given:
+        raise Usage("a signing key has no passphrase", hint="keep the file where only drorch reads it, mode 600")
+
+
+def _protected(text: str, passphrase_file: str | None) -> str:
+    from drorch.cli.passphrase import new_passphrase, secret_file
+    from drorch.crypto.age_protected import protect
+
+    return protect(text, new_passphrase() if passphrase_file is None else secret_file(passphrase_file))
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:

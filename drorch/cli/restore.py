@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -54,6 +53,7 @@ Break glass, with nothing but a vault and a key file:
     "--vault-url", "urls", multiple=True, metavar="URL", help="Break glass: s3://, gs:// or file:///. No config."
 )
 @click.option("--identity", "identities", multiple=True, metavar="FILE", help="An age identity file.")
+@click.option("--passphrase-file", metavar="FILE", help="The passphrase of protected identities; else it is asked for.")
 @click.option("--trust", multiple=True, metavar="KEY", help="RW... or a .pub file, whose records count; @before=TIME.")
 @click.option("--accept-unsigned", default="", metavar="POINT", help="Take this point though nothing vouches for it.")
 @click.option("--note", hidden=True)
@@ -118,6 +118,7 @@ class _Said:
     into_password_file: str
     urls: tuple[str, ...]
     identities: tuple[str, ...]
+    passphrase_file: str
     trust: tuple[str, ...]
     accept_unsigned: str
     as_json: bool
@@ -184,11 +185,13 @@ def _break_glass(said: _Said) -> _Sources:
 
 def _configured(config: str | None, said: _Said) -> _Sources:
     from drorch.cli.opening import the_host
+    from drorch.cli.passphrase import from_person
     from drorch.cli.screen import ProgressLine, tell
     from drorch.domain.errors import DrorchError
     from drorch.wiring import adapters
 
     host = the_host(config)
+    host.ask = from_person(said.passphrase_file)
     stores = {}
     for name in sorted(host.vaults, key=lambda vault: vault != said.vault):
         try:
@@ -232,6 +235,7 @@ def _reader(trusted: list[TrustedKey], identities: tuple[str, ...], clock: Clock
 
 def _request(application: str, resources: tuple[str, ...], said: _Said, site: str) -> RestoreRequest:
     from drorch.app.restore import RestoreRequest
+    from drorch.cli.passphrase import secret_file
     from drorch.cli.typed import instant
 
     return RestoreRequest(
@@ -244,20 +248,14 @@ def _request(application: str, resources: tuple[str, ...], said: _Said, site: st
         accept_unsigned=said.accept_unsigned,
         with_globals=said.with_globals,
         site=site,
-        password=_secret_file(said.into_password_file) if said.into_password_file else None,
+        password=secret_file(said.into_password_file) if said.into_password_file else None,
     )
 
 
-def _secret_file(name: str) -> str:
-    from drorch.app.secret import SecretRef, resolve_secret
-
-    return resolve_secret(SecretRef(file=str(Path(name).absolute())), os.environ)
-
-
 def _identities(said: _Said) -> tuple[str, ...]:
-    from drorch.crypto.age import parse_identity_file
+    from drorch.cli.passphrase import identities_in
 
-    return tuple(identity for name in said.identities for identity in parse_identity_file(_secret_file(name)))
+    return tuple(found for name in said.identities for found in identities_in(name, said.passphrase_file))
 
 
 def _trusted(text: str) -> TrustedKey:

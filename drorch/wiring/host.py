@@ -7,7 +7,7 @@ import os
 import pwd
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
@@ -18,6 +18,7 @@ from drorch.app.carry import LightHands
 from drorch.app.catalogue import VaultReader
 from drorch.app.clock import SystemClock
 from drorch.app.config import Config, find_config, load_config
+from drorch.app.config_form import IdentityRef
 from drorch.app.expiry import ExpiryHands
 from drorch.app.heavy import LocalHands
 from drorch.app.intents import Intents
@@ -30,11 +31,11 @@ from drorch.app.policies import PolicyFolder, PolicySet
 from drorch.app.reading import TrustedKey
 from drorch.app.reconcile import Reconciler
 from drorch.app.runner import LocalRunner
-from drorch.app.secret import SecretRef, resolve_secret
+from drorch.app.secret import SecretRef, resolve_secret, resolve_secret_bytes
 from drorch.app.vaults import VaultMarks
 from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.crypto import ids
-from drorch.crypto.age import parse_identity_file
+from drorch.crypto.age_protected import Ask, read_identity_file
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.action import Verify
 from drorch.domain.admit import Limits
@@ -55,10 +56,13 @@ class Host:
     config: Config
     clock: Clock
     environ: Mapping[str, str]
+    ask: Callable[[str], str] | None = None
+    """Gets the passphrase of the identity named, from a person; None where there is nobody to ask."""
 
     def __post_init__(self) -> None:
         self._stores: dict[str, ObjectStore] = {}
         self._loaded: PolicySet | None = None
+        self._typed: dict[str, str] = {}
         self._lock = threading.Lock()
 
     # --- vaults and accounts ---
@@ -140,14 +144,33 @@ class Host:
         return tuple(listed)
 
     def identities(self) -> tuple[str, ...]:
-        """The age identities of a host that runs drills. Refused when there is none."""
+        """The age identities of a host that runs drills. Refused when there is none, or nobody to ask a passphrase."""
         if not self.config.encryption.identities:
             raise Refused(
                 "this host has no age identity, so it cannot open a dump",
                 hint="encryption: identities: [{file: ...}] on a host that runs drills, or --identity FILE",
             )
-        found = [self.secret(reference) for reference in self.config.encryption.identities]
-        return tuple(identity for text in found for identity in parse_identity_file(text))
+        return tuple(found for entry in self.config.encryption.identities for found in self._identities_in(entry))
+
+    def _identities_in(self, entry: IdentityRef) -> tuple[str, ...]:
+        found = read_identity_file(resolve_secret_bytes(entry.secret, self.environ), self._passphrase_of(entry))
+        for identity in found:
+            redact(identity)
+        return found
+
+    def _passphrase_of(self, entry: IdentityRef) -> Ask | None:
+        """From its place; else from a person, who is asked once while this process runs."""
+        name = str(entry.secret)
+
+        def from_person() -> str:
+            if self.ask is not None and name not in self._typed:
+                self._typed[name] = self.ask(name)
+                redact(self._typed[name])
+            return self._typed[name]
+
+        if entry.passphrase is not None:
+            return partial(self.secret, entry.passphrase)
+        return from_person if self.ask is not None else None
 
     def point_id(self, application: str, resource: str, slot: str, attempt: int) -> str:
         """The id that this site gives a point."""

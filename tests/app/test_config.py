@@ -182,7 +182,7 @@ def test_secrets_are_named_never_read_and_files_lie_beside_the_configuration(tmp
     """None of these files exists."""
     config = load(tmp_path, FULL)
     assert config.signing.key == SecretRef(file=str(tmp_path / "keys/signing"))
-    assert config.encryption.identities[1] == SecretRef(file=str(tmp_path / "keys/drill"))
+    assert config.encryption.identities[1].secret == SecretRef(file=str(tmp_path / "keys/drill"))
     assert config.credentials["orders-db"].secret == SecretRef(file=str(tmp_path / "keys/orders-db"))
     assert config.credentials["bank-db"].secret == SecretRef(env="BANK_DB")
     connection = config.drills.scratch["postgres"].connection
