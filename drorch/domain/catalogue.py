@@ -18,6 +18,7 @@ from drorch.domain.catalogue_point import Drilled, Evidence, PointFold, Scattere
 from drorch.domain.catalogue_seen import SeenRecord, Trust, VaultView
 from drorch.domain.catalogue_upkeep import Bygone, Head, Leftover, newest_heads, own_uploads, tampered, told_ids
 from drorch.domain.model import Oddity, RecoveryPoint
+from drorch.domain.record import RecordType
 
 __all__ = [
     "Catalogue",
@@ -109,8 +110,8 @@ def fold(
 
     Raises nothing: what cannot be understood becomes an oddity.
     """
-    snapshots, strangers, taken = snapshots_of(application, natives, valid_id)
     records, lone = _by_point(application, vaults)
+    snapshots, strangers, taken = snapshots_of(application, natives, valid_id, _recorded(records))
     evidence = _evidence(application, vaults, natives, records, snapshots)
     folds = (memory or FoldMemory()).folded(application, evidence, now)
     head, ahead = newest_heads(lone, now)
@@ -156,6 +157,16 @@ def _by_point(application: str, vaults: Sequence[VaultView]) -> tuple[dict[_Key,
             else:
                 lone.append(seen)
     return groups, lone
+
+
+def _recorded(records: Mapping[_Key, Sequence[SeenRecord]]) -> frozenset[tuple[str, str, str]]:
+    """The (resource, point, slot) that signed native records tell of."""
+    return frozenset(
+        (*key, seen.record.text("slot"))
+        for key, of_point in records.items()
+        for seen in of_point
+        if seen.trust is Trust.SIGNED and seen.record.type == RecordType.NATIVE
+    )
 
 
 def _evidence(

@@ -60,9 +60,16 @@ ValidId = Callable[[str, str, str, str], bool]
 
 
 def snapshots_of(
-    application: str, natives: Sequence[NativeView], valid_id: ValidId
+    application: str,
+    natives: Sequence[NativeView],
+    valid_id: ValidId,
+    recorded: Set[tuple[str, str, str]] = frozenset(),
 ) -> tuple[dict[tuple[str, str], list[SnapshotSeen]], list[Oddity], set[str]]:
-    """(resource, point) -> the snapshots that bear its tags; those without a valid id; every id borne by anything."""
+    """(resource, point) -> the snapshots that bear its tags; those without a valid id; every id borne by anything.
+
+    `recorded` has the (resource, point, slot) of signed native records: a record vouches for its id as the key itself
+    does, and goes on doing so when the key that made both was replaced.
+    """
     groups: dict[tuple[str, str], list[SnapshotSeen]] = {}
     strangers: list[Oddity] = []
     taken: set[str] = set()
@@ -73,7 +80,7 @@ def snapshots_of(
                 continue
             point, resource, slot = tags.get(TAG_POINT, ""), tags.get(TAG_RESOURCE, ""), tags.get(TAG_SLOT, "")
             taken.add(point)
-            if valid_id(point, application, resource, slot):
+            if (resource, point, slot) in recorded or valid_id(point, application, resource, slot):
                 seen = SnapshotSeen(view.kind, view.vault.name, slot, snapshot)
                 groups.setdefault((resource, point), []).append(seen)
             else:
