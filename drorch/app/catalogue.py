@@ -176,7 +176,9 @@ class VaultReader:
     def _judge(
         self, store: ObjectStore, info: ObjectVersion, signature: ObjectVersion | None, data: bytes
     ) -> tuple[Trust, str]:
-        """Raises BadSignature or Damaged, with the reason, for everything that must not count."""
+        """Raises BadSignature or Damaged, with the reason, for everything that must not count. The text is what is
+        wrong; of a signed record, the end of its key.
+        """
         if signature is None:
             raise BadSignature("it has no signature")
         if signature.size > _LARGEST_SIGNATURE:
@@ -185,9 +187,8 @@ class VaultReader:
         if not said.startswith(FIRST_LINE):
             raise BadSignature("drorch did not write its signature", cause="its untrusted comment was altered")
         verified = verify(data, said, [trusted.key for trusted in self._trusted])
-        ends = [trusted.until for trusted in self._trusted if trusted.key == verified.key]
-        written = max(info.modified, signature.modified)
-        if None not in ends and written >= max(end for end in ends if end is not None):
+        end = _end(trusted.until for trusted in self._trusted if trusted.key == verified.key)
+        if end is not None and max(info.modified, signature.modified) >= end:
             raise BadSignature("its key was no longer trusted when the store wrote it")
         record = parse(data)
         if not record.supported:
@@ -197,7 +198,7 @@ class VaultReader:
             raise BadSignature("its trusted comment speaks of another record")
         if self._site and record.site != self._site:
             raise BadSignature(f"it is of site {record.site}")
-        return Trust.SIGNED, ""
+        return Trust.SIGNED, "" if end is None else to_text(end)
 
     def view(self, vault: Vault, application: str, *, complete: bool = True, why: str = "") -> VaultView:
         """The cache's picture of one application in one vault."""
@@ -254,6 +255,7 @@ class VaultReader:
         record = _content(cached)
         if record is None:
             return None
+        signed = cached.trust == Trust.SIGNED
         seen = SeenRecord(
             vault=vault,
             path=cached.path,
@@ -261,7 +263,8 @@ class VaultReader:
             trust=Trust(cached.trust),
             written=from_text(cached.written),
             digest=hashlib.sha256(cached.data).hexdigest(),
-            why=cached.why,
+            why="" if signed else cached.why,
+            until=from_text(cached.why) if signed and cached.why else None,
         )
         self._memo[key] = seen
         if len(self._memo) > _MEMO:
@@ -291,6 +294,12 @@ def _readable(path: str) -> bool:
     except Refused:
         return False
     return True
+
+
+def _end(ends: Iterable[datetime | None]) -> datetime | None:
+    """When a key that is listed with these ends ceases to count; None: never."""
+    known = list(ends)
+    return None if None in known else max(end for end in known if end is not None)
 
 
 def _to_read(listed: Mapping[str, object]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from drorch.domain.catalogue_native import PointSeen, SnapshotSeen, points_of_sn
 from drorch.domain.catalogue_seen import SeenRecord, Trust
 from drorch.domain.catalogue_upkeep import Bygone, Leftover, bygone, digests, leftovers
 from drorch.domain.model import Copy, CopyState, ObjectLock, Oddity, RecoveryPoint
-from drorch.domain.record import Record, RecordType, artefacts_of
+from drorch.domain.record import RecordType, artefacts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,13 @@ class Drilled:
 
 @dataclass(frozen=True, slots=True)
 class Scattered:
-    """A signed record that belongs in every object vault, and the vaults that have it."""
+    """A signed record that belongs in every object vault, the vaults that have it, and until when it can be brought."""
 
     path: str
     resource: str
     point: str
     have: frozenset[str]
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +145,13 @@ def not_believed(seen: Iterable[SeenRecord]) -> Iterator[Oddity]:
 
 def _scattered(seen: Iterable[SeenRecord]) -> tuple[Scattered, ...]:
     """Native records, marks and proofs; a manifest is shipped with its data, never alone."""
-    have: dict[str, tuple[Record, set[str]]] = {}
+    have: dict[str, tuple[SeenRecord, set[str]]] = {}
     for entry in seen:
         if entry.trust is Trust.SIGNED and entry.record.type in (RecordType.NATIVE, RecordType.MARK, RecordType.PROOF):
-            have.setdefault(entry.path, (entry.record, set()))[1].add(entry.vault)
+            have.setdefault(entry.path, (entry, set()))[1].add(entry.vault)
     return tuple(
-        Scattered(path, record.resource, record.point, frozenset(vaults))
-        for path, (record, vaults) in sorted(have.items())
+        Scattered(path, seen.record.resource, seen.record.point, frozenset(vaults), seen.until)
+        for path, (seen, vaults) in sorted(have.items(), key=lambda entry: entry[0])
     )
 
 
@@ -246,5 +247,6 @@ def _dump_copy(manifest: SeenRecord, sizes: Mapping[tuple[str, str], int], lock:
         bytes=sum(artefact.bytes for artefact in artefacts),
         usable_at=manifest.written,
         recorded_in=frozenset({manifest.vault}),
+        carry_until=manifest.until,
         why="; ".join(wrong),
     )

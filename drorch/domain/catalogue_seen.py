@@ -30,6 +30,8 @@ class SeenRecord:
     written: datetime
     digest: str
     why: str = ""
+    until: datetime | None = None
+    """The end of the trust in its key: what a store is given of it from then on counts for nothing there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,8 @@ class Copy:
     partial: bool = False
     why: str = ""
     failed_at: datetime | None = None
+    carry_until: datetime | None = None
+    """From when on a dump's manifest counts in no other vault that it is brought to: its key is trusted no longer."""
 
     @property
     def usable(self) -> bool:

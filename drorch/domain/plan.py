@@ -111,7 +111,7 @@ def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -
             actions.extend(_selection(policy, resource, observed))
             actions.extend(_cuts(policy, resource, observed, now, point_id))
         actions.extend(plan_copies(application, resource, observed, now))
-        actions.extend(plan_records(application, resource, observed))
+        actions.extend(plan_records(application, resource, observed, now))
         actions.extend(plan_suspicion(application, resource, observed, now))
         if not retired:
             actions.extend(_drills(policy, resource, observed, now))

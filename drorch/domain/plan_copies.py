@@ -58,6 +58,11 @@ def _bring(
     )
     if source is None:
         return None
+    if source.carry_until is not None and now >= source.carry_until:
+        reason = (
+            f"its signing key is trusted until {to_text(source.carry_until)}: a copy made now would count for nothing"
+        )
+        return Hold(application, resource.name, rule.vault, point.id, reason)
     if there is None:
         reason = f"{rule.vault} lacks it"
     elif there.partial:
@@ -129,7 +134,7 @@ def _first_per_slot(points: list[RecoveryPoint], every: timedelta) -> list[Recov
     return [point for point in points if point.manual or point.id in wanted]
 
 
-def plan_records(application: str, resource: ResourcePolicy, observed: Observed) -> Iterator[Action]:
+def plan_records(application: str, resource: ResourcePolicy, observed: Observed, now: datetime) -> Iterator[Action]:
     """Native records of copies that became usable, and records that lie in some object vaults but not in all."""
     readable = [vault for vault in observed.object_vaults if vault not in observed.unread]
     if resource.native and readable:
@@ -139,8 +144,8 @@ def plan_records(application: str, resource: ResourcePolicy, observed: Observed)
                     reason = f"the copy in {copy.vault} became usable"
                     yield WriteRecord(application, resource.name, copy.vault, point.id, reason, tuple(readable))
     for record in observed.catalogue.scattered:
-        if record.resource != resource.name:
-            continue
+        if record.resource != resource.name or (record.until is not None and now >= record.until):
+            continue  # of a key that is trusted no longer, a record written now would count for nothing
         sources = sorted(vault for vault in record.have if vault not in observed.unread)
         for vault in readable:
             if vault not in record.have and sources:
