@@ -25,7 +25,7 @@ SYSTEM_PLACE = Path("/etc/drorch/drorch.yaml")
 LATER_TYPES = frozenset({"azure", "swift"})
 ENGINES = frozenset({"postgres"})
 LATER_ENGINES = frozenset({"mysql", "mariadb", "files"})
-LATER_KEYS = frozenset({"prove_every", "paths"})
+LATER_KEYS = frozenset({"paths"})
 
 
 def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:

@@ -27,6 +27,7 @@ from drorch.crypto.minisign import PublicKey
 from drorch.domain.duration import Duration
 from drorch.domain.errors import DrorchError, NotInThisVersion
 from drorch.domain.explain import fault
+from drorch.domain.key_proof import PROVE_EVERY
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import BrakeRule, Count, Frozen, Name, Percent, Text
 from drorch.domain.policy_form import DefaultsForm, readable_version
@@ -286,6 +287,7 @@ class ConfigForm(Frozen):
     limits: Limits = Limits()
     brake: BrakeForm = BrakeForm()
     grace: Duration = timedelta(days=3)
+    prove_every: Duration = PROVE_EVERY
     drills: Drills = Drills()
     defaults: DefaultsForm = DefaultsForm()
     http: Http = Http()
@@ -310,6 +312,8 @@ class Config(Frozen):
     brake: BrakeRule = BrakeRule()
     grace: timedelta = timedelta(days=3)
     """From the expiring mark to the deletion, at the least."""
+    prove_every: timedelta = PROVE_EVERY
+    """How often each recipient's key has to be proved (`drorch key check`) before an alarm stands."""
     drills: Drills
     defaults: dict[str, object]
     """What policies leave out: `keep`, `drill` and `objectives`, as far as they are given."""

@@ -15,6 +15,7 @@ from drorch.domain.action import Action, Hold, Verify
 from drorch.domain.admit import Waiting
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.errors import DrorchError
+from drorch.domain.key_proof import KeysSeen
 from drorch.domain.objective import ApplicationStatus
 from drorch.domain.plan import Observed
 from drorch.domain.policy import BrakeRule, LockRule, Policy
@@ -76,6 +77,7 @@ class Pass:
     finished: tuple[Finished, ...] = ()
     running: int = 0
     faults: Mapping[str, str] = field(default_factory=dict)
+    keys: KeysSeen | None = None
 
     @property
     def holds(self) -> tuple[Hold, ...]:

@@ -14,6 +14,7 @@ import structlog
 from drorch.app.carry import LightHands, Scene
 from drorch.app.failpoint import reach
 from drorch.app.intents import Intents, copy_intent
+from drorch.app.key_check import KeyWatch
 from drorch.app.locks import Lock, Locks, resource_lock, restoring_lock
 from drorch.app.observe import Observer, World
 from drorch.app.passing import ApplicationPlan, Finished, Guards, Handle, HeavyHands, Pass
@@ -54,9 +55,11 @@ class Reconciler:
         now: Callable[[], datetime],
         drills: bool = True,
         guards: Guards | None = None,
+        keys: KeyWatch | None = None,
     ) -> None:
         self._load = load
         self._drills = drills
+        self._keys = keys
         self._guards = guards or Guards()
         self.observer = observer
         self._point_id = point_id
@@ -162,7 +165,10 @@ class Reconciler:
             started = self._start([action for action in admitted.start if action not in deleting], seen)
             started += self._start_deleting(deleting, seen)
         finished += self.harvest()
-        return replace(seen, waiting=admitted.wait, started=started, finished=finished, running=self.running_count())
+        readable = [name for name in self.observer.vaults if name not in seen.world.unread]
+        keys = self._keys.seen(readable, self._now(), write=start) if self._keys else None
+        running = self.running_count()
+        return replace(seen, waiting=admitted.wait, started=started, finished=finished, running=running, keys=keys)
 
     def _running(self) -> Running:
         heavy = [action for action, _, _ in self._handles.values()]

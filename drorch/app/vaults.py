@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
+from drorch.app.key_check import read_keys, write_tokens
 from drorch.app.leaves import read_at_most
 from drorch.app.reading import TrustedKey, read_signed, read_unsigned
 from drorch.app.restore_guide import restore_guide
@@ -66,8 +67,8 @@ def init_vault(
     recipients: Sequence[str],
     now: datetime,
 ) -> str:
-    """Write the marker, once, and RESTORE.md. Refused when the vault belongs to another site, or has not the lock that
-    it claims.
+    """Write the marker, once, RESTORE.md, and a token for each recipient that has none (`key check`). Refused when the
+    vault belongs to another site, or has not the lock that it claims.
 
     Cut short at any instant, it is finished by the next.
     """
@@ -85,6 +86,7 @@ def init_vault(
     for path, body in ((layout.RESTORE_GUIDE, guide), (layout.RESTORE_GUIDE + layout.SIGNATURE, signature)):
         if _differs(store, path, body):
             store.put(path, body, overwrite=True)
+    write_tokens(store, site=site, key=key, recipients=recipients, known=read_keys(store, trusted, site), now=now)
     return done
 
 

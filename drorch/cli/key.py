@@ -1,4 +1,4 @@
-"""``drorch key new``."""
+"""``drorch key``: new keys, and whether old ones still open what they should."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
+from drorch.cli.key_check import check
 from drorch.cli.reserved import reserved
 
 
 @click.group()
 def key() -> None:
-    """Make an age identity or a signing key."""
+    """Make an age identity or a signing key; prove that a key opens what it should."""
 
 
 @key.command(short_help="A new secret key into a file, its public key beside it.")
@@ -52,8 +53,8 @@ def new(signing: bool, passphrase: bool, passphrase_file: str | None, out: Path)
         tell("keep a copy of the secret key away from this host: without it no dump opens")
 
 
-for _later in ("check", "rewrap"):
-    key.add_command(reserved(f"key {_later}"))
+key.add_command(check)
+key.add_command(reserved("key rewrap"))
 
 
 def _refuse_passphrase(given: bool) -> None:

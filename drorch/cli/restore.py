@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -167,6 +166,7 @@ def _break_glass(said: _Said) -> _Sources:
     from drorch.app.clock import SystemClock
     from drorch.aws import AwsAccounts
     from drorch.cli.screen import ProgressLine
+    from drorch.cli.typed import trusted_key
     from drorch.domain.errors import Usage
     from drorch.wiring import adapters
 
@@ -179,7 +179,7 @@ def _break_glass(said: _Said) -> _Sources:
         store_type, options = adapters.store_from_url(url)
         stores[url] = adapters.build_store(url, store_type, options, AwsAccounts())
     line = ProgressLine(quiet=said.as_json)
-    reader = _reader([_trusted(text) for text in said.trust], _identities(said), SystemClock(), line)
+    reader = _reader([trusted_key(text) for text in said.trust], _identities(said), SystemClock(), line)
     return _Sources(stores, reader, adapters.build_engine(adapters.engine_of_target(said.into)), "", line)
 
 
@@ -187,6 +187,7 @@ def _configured(config: str | None, said: _Said) -> _Sources:
     from drorch.cli.opening import the_host
     from drorch.cli.passphrase import from_person
     from drorch.cli.screen import ProgressLine, tell
+    from drorch.cli.typed import trusted_key
     from drorch.domain.errors import DrorchError
     from drorch.wiring import adapters
 
@@ -198,7 +199,7 @@ def _configured(config: str | None, said: _Said) -> _Sources:
             stores[name] = host.store(name)
         except DrorchError as error:
             tell(f"{name} cannot be opened: {error}", color="yellow")
-    trusted = [_trusted(text) for text in said.trust] or list(host.trusted)
+    trusted = [trusted_key(text) for text in said.trust] or list(host.trusted)
     # A plan opens no dump, so it needs no identity, and none that is out of reach keeps it from being shown.
     identities = _identities(said) if said.identities or said.plan_only else host.identities()
     tools = {name: list(folders) for name, folders in host.config.tools.items()}
@@ -256,22 +257,6 @@ def _identities(said: _Said) -> tuple[str, ...]:
     from drorch.cli.passphrase import identities_in
 
     return tuple(found for name in said.identities for found in identities_in(name, said.passphrase_file))
-
-
-def _trusted(text: str) -> TrustedKey:
-    """``RW...`` or a .pub file, optionally ``@before=TIME``."""
-    from drorch.app.reading import TrustedKey
-    from drorch.cli.typed import instant
-    from drorch.crypto.minisign import PublicKey
-    from drorch.domain.errors import Usage
-
-    key, mark, before = text.partition("@before=")
-    if not key.startswith("RW") or len(key) != 56:
-        try:
-            key = Path(key).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise Usage(f"--trust {text}: neither a key RW... nor a readable .pub file", cause=str(error)) from error
-    return TrustedKey(PublicKey.parse(key), instant(before, "--trust @before") if mark else None)
 
 
 def _asks(said: _Said) -> bool:

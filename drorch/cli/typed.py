@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drorch.domain.duration import parse_duration
 from drorch.domain.errors import Usage
+
+if TYPE_CHECKING:
+    from drorch.app.reading import TrustedKey
 
 _LONGEST = 1000
 
@@ -39,3 +44,18 @@ def instant(text: str, option: str) -> datetime:
     except ValueError as error:
         raise Usage(f"{option} {text}: not a time", hint="such as 2026-11-20T09:15Z") from error
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def trusted_key(text: str) -> TrustedKey:
+    """``RW...`` or a .pub file, optionally ``@before=TIME``."""
+    from drorch.app.reading import TrustedKey
+    from drorch.crypto.minisign import PublicKey
+    from drorch.domain.errors import Usage
+
+    key, mark, before = text.partition("@before=")
+    if not key.startswith("RW") or len(key) != 56:
+        try:
+            key = Path(key).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Usage(f"--trust {text}: neither a key RW... nor a readable .pub file", cause=str(error)) from error
+    return TrustedKey(PublicKey.parse(key), instant(before, "--trust @before") if mark else None)

@@ -16,7 +16,7 @@ from drorch.app.observe import World
 from drorch.app.passing import Finished, Pass
 from drorch.domain.errors import DrorchError
 from drorch.domain.model import Vault
-from drorch.telemetry.alarms import FAILED_PASS, INVALID_POLICY, UNREAD_VAULT, Alarms
+from drorch.telemetry.alarms import FAILED_PASS, INVALID_POLICY, UNPROVED_KEY, UNREAD_VAULT, Alarms
 from drorch.telemetry.exposition import write_page
 from drorch.telemetry.metrics import ApplicationFacts, Facts, render
 
@@ -143,6 +143,10 @@ def alarms_of(seen: Pass) -> dict[tuple[str, str], str]:
         found[(INVALID_POLICY, invalid.file)] = "; ".join(findings[:3]) or "it is not a valid policy"
     for application in seen.policies.missing:
         found[(MISSING_POLICY, application)] = "its file is gone; nothing of it is deleted, and nothing is cut"
+    if seen.keys is not None:
+        for key in seen.keys.standing:
+            if why := key.overdue(seen.keys.every, seen.at):
+                found[(UNPROVED_KEY, key.recipient)] = why
     return found
 
 
@@ -167,6 +171,7 @@ def _facts(seen: Pass, counts: Counts, version: str) -> Facts:
         policies={**gone, **lost, **valid},
         vaults_checked=checked,
         never_read=observer.never_read(seen.world),
+        keys=seen.keys,
     )
 
 

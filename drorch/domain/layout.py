@@ -11,6 +11,7 @@ RECORDS = f"{ROOT}records/"
 DATA = f"{ROOT}data/"
 HEADS = f"{ROOT}heads/"
 APPROVALS = f"{ROOT}approvals/"
+KEYS = f"{ROOT}keys/"
 VAULT_MARKER = f"{ROOT}vault.json"
 RESTORE_GUIDE = f"{ROOT}RESTORE.md"
 SIGNATURE = ".minisig"
@@ -53,6 +54,11 @@ def head_path(application: str, at: datetime) -> str:
 def approval_path(at: datetime, digest: str) -> str:
     """A person's approval of the deletions of a plan, named by the first 16 characters of its digest."""
     return f"{APPROVALS}{to_compact(at)}-{digest[:16]}.json"
+
+
+def key_path(fingerprint: str, what: str, at: datetime) -> str:
+    """A `token` or a `proof` of one recipient's key, in a folder named by the recipient's fingerprint."""
+    return f"{KEYS}{fingerprint}/{what}-{to_compact(at)}.json"
 
 
 def trusted_comment(record_type: str, path: str) -> str:

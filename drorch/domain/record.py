@@ -32,6 +32,8 @@ class RecordType(StrEnum):
     VAULT = "vault"
     HEAD = "head"
     APPROVAL = "approval"
+    KEY_TOKEN = "key-token"  # noqa: S105  no password: a type of records
+    KEY_PROOF = "key-proof"
 
 
 class MarkType(StrEnum):
@@ -46,6 +48,9 @@ class MarkType(StrEnum):
     CLEARED = "cleared"
     REPAIRED = "repaired"
 
+
+OF_A_KEY = frozenset({RecordType.KEY_TOKEN, RecordType.KEY_PROOF})
+"""Of a recipient, not of an application."""
 
 OF_ONE_VAULT = frozenset({MarkType.EXPIRING, MarkType.KEPT, MarkType.EXPIRED, MarkType.REPAIRED})
 
@@ -162,6 +167,8 @@ def _path(record: Record) -> str:
         return layout.head_path(record.application, record.at)
     if record.type == RecordType.APPROVAL:
         return layout.approval_path(record.at, record.text("digest"))
+    if record.type in OF_A_KEY:
+        return layout.key_path(record.text("fingerprint"), record.type.removeprefix("key-"), record.at)
     if record.cut_at is None:
         raise Damaged("a record names no point")
     folder = layout.records_folder(record.application, record.resource, record.cut_at, record.point)
@@ -188,6 +195,9 @@ def _check(record: Record) -> None:
         return
     if record.type == RecordType.APPROVAL:
         _check_approval(body)
+        return
+    if record.type in OF_A_KEY:
+        _check_key(record)
         return
     if not (record.application and record.resource and record.point and record.cut_at):
         raise Damaged(f"a {record.type} names no point")
@@ -224,6 +234,15 @@ def _check_head(record: Record) -> None:
         )
         if not of_text:
             raise Damaged(f"a head's {key} does not map vaults to points to digests")
+
+
+def _check_key(record: Record) -> None:
+    body, more = record.body, {RecordType.KEY_TOKEN: ("sealed", "sha256", "public"), RecordType.KEY_PROOF: ("answer",)}
+    if not re.fullmatch("[0-9a-f]{16}", _field(body, "fingerprint")):
+        raise Damaged(f"a {record.type} names no key")
+    for key in ("recipient", *more[RecordType(record.type)]):
+        _field(body, key)
+    record.time("proved_at")
 
 
 def _check_approval(body: Mapping[str, Any]) -> None:

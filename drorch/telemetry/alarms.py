@@ -11,6 +11,7 @@ log = structlog.get_logger()
 FAILED_PASS = "pass-failed"  # noqa: S105  no password: a pass of the loop
 INVALID_POLICY = "policy-invalid"
 UNREAD_VAULT = "vault-unread"
+UNPROVED_KEY = "key-unproved"
 
 
 class Alarms:

@@ -12,6 +12,7 @@ from drorch.domain.action import Action, Braked, Copy, Hold, Ship
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.head import removed
 from drorch.domain.instant import to_slot
+from drorch.domain.key_proof import KeysSeen
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState, FailureLevel, RecoveryPoint
 from drorch.domain.objective import ApplicationStatus, Standing
@@ -60,6 +61,7 @@ class Facts:
     outcomes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     attempts: Mapping[tuple[str, str, str], datetime] = field(default_factory=dict)
     alarms: frozenset[str] = frozenset()
+    keys: KeysSeen | None = None
     pass_seconds: float | None = None
     pass_ended: datetime | None = None
 
@@ -92,11 +94,21 @@ def render(facts: Facts, now: datetime) -> str:
         _guards(page, seen, facts.never_read)
         holds.update(a.alarm or WAITING for a in seen.actions if isinstance(a, Hold))
         queues.update(_queued(seen))
+    _keys(page, facts.keys or KeysSeen())
     for reason, count in holds.items():
         page["holds"].add(count, reason=reason)
     for (service, region), count in queues.items():
         page["copy_queue_depth"].add(count, service=service, region=region)
     return exposition(page.values())
+
+
+def _keys(page: _Page, keys: KeysSeen) -> None:
+    for key in keys.standing:
+        if key.proved is not None:
+            page["key_proved_timestamp_seconds"].add(key.proved.timestamp(), recipient=key.recipient)
+        due = key.due(keys.every)
+        if due is not None:
+            page["key_proof_due_timestamp_seconds"].add(due.timestamp(), recipient=key.recipient)
 
 
 class _Page(dict[str, Family]):
@@ -136,6 +148,8 @@ _HELP = {
     "suspect_points": "Usable points that are not believed to be everything, until they are cleared or have expired.",
     "coverage_age_seconds": "Age of the time since when every byte of the resource in the vault was read once.",
     "locked_until_timestamp_seconds": "When the lock of the newest usable point in the vault ends.",
+    "key_proved_timestamp_seconds": "When the key of a recipient last proved that it opens what it should.",
+    "key_proof_due_timestamp_seconds": "When it has to prove that again; in the past while that is late.",
     "deletions_held": "Deletions, and marks that begin one, which the brake holds until a person approves them.",
 }
 

@@ -22,6 +22,7 @@ from drorch.app.config_form import IdentityRef
 from drorch.app.expiry import ExpiryHands
 from drorch.app.heavy import LocalHands
 from drorch.app.intents import Intents
+from drorch.app.key_check import KeyWatch
 from drorch.app.locks import Locks
 from drorch.app.native import NativeHands
 from drorch.app.observe import Observer
@@ -258,6 +259,20 @@ class Host:
         )
 
     @cached_property
+    def key_watch(self) -> KeyWatch:
+        """Whether the recipients' keys were proved of late."""
+        trusted, config = self._trusted_and_own, self.config
+        return KeyWatch(
+            site=config.site,
+            recipients=config.encryption.recipients,
+            every=config.prove_every,
+            trusted=trusted,
+            signing=self.signing_key,
+            store_of=self.store,
+            marked=VaultMarks(config.site, trusted, self.signing_key, config.encryption.recipients).holds,
+        )
+
+    @cached_property
     def light(self) -> LightHands:
         """Carries out what needs no worker."""
         return LightHands(
@@ -315,6 +330,7 @@ class Host:
             limits=Limits(limits.dumps, limits.dumps_per_server),
             now=self.now,
             drills=bool(self.config.encryption.identities),
+            keys=self.key_watch,
             guards=Guards(
                 grace=self.config.grace,
                 brake=self.config.brake,
@@ -339,10 +355,10 @@ class Host:
             store_of=self.store,
             point_id=self.point_id,
             clock=self.clock,
-            by=self._who(),
+            by=self.who(),
         )
 
-    def _who(self) -> str:
+    def who(self) -> str:
         """The person who gives an order, as far as the system tells."""
         try:
             return self.environ.get("SUDO_USER") or pwd.getpwuid(os.geteuid()).pw_name

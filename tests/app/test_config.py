@@ -334,7 +334,7 @@ def test_one_error_has_its_place_its_message_and_its_hint(
     assert not any("HUNTER2" in line for line in shown)
 
 
-@pytest.mark.parametrize("key", ["prove_every", "paths"])
+@pytest.mark.parametrize("key", ["paths"])
 def test_what_the_contract_reserves_is_refused_as_not_in_this_version(tmp_path: Path, key: str) -> None:
     assert refused(tmp_path, SHORT + f"{key}: 3d\n") == [
         f"drorch.yaml:4:1: {key} is not in this version (leave it out; it is reserved for a later one)"

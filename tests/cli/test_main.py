@@ -21,10 +21,9 @@ from drorch.domain.errors import Busy, Damaged, DrorchError, Refused, Unavailabl
 RESERVED = (
     *LATER,
     "policy diff",
-    "key check",
     "key rewrap",
     "simulate --lose region:us-east-1",
-    "key check --all key.txt",
+    "key rewrap --all key.txt",
     "evidence --help",
 )
 
@@ -52,7 +51,7 @@ def test_every_command_is_told_by_help_and_reserved_ones_are_not() -> None:
         assert f"\n  {name} " in said.out
     for name in LATER:
         assert f"\n  {name} " not in said.out
-    assert "check" not in typed("key", "--help").out
+    assert "rewrap" not in typed("key", "--help").out
     assert "verify" in typed("vault", "--help").out
 
 
