@@ -39,6 +39,7 @@ _TYPE_OF = {
     "native": RecordType.NATIVE,
     "marks": RecordType.MARK,
     "proofs": RecordType.PROOF,
+    "rewraps": RecordType.REWRAP,
 }
 """What a path says of the type of a record whose content cannot be believed."""
 

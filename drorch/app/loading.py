@@ -82,6 +82,7 @@ def load_artefact(
         passed=passed,
         timed=lambda leaves: pace.downloading(leaves, reader.ticker),
         cancel=reader.cancel,
+        keys=reader.keys,
     )
     with closing(parts):
         consumer = target.load(artefact.name.removesuffix(layout.ENCRYPTED))

@@ -6,16 +6,18 @@ that path. An artefact's bytes count leaf by leaf (`drorch.app.leaves`), before 
 
 from __future__ import annotations
 
+import base64
+import binascii
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from drorch.app.leaves import LARGEST_LEAF, folder_of, verified_leaves
 from drorch.app.unzstd import decompressed
 from drorch.app.versions import Found, ObjectDamaged, Shadowed, nobody, read_at_most, read_valid
-from drorch.crypto.age import Decryptor, NoMatchingIdentity
+from drorch.crypto.age import AgeError, Decryptor, NoMatchingIdentity, opens
 from drorch.crypto.minisign import BadSignature, PublicKey, verify
 from drorch.domain import layout
 from drorch.domain.canonical import LARGEST_RECORD, parse_canonical
@@ -201,18 +203,29 @@ def open_artefact(
     passed: Callable[[int], None] = _nobody,
     timed: Callable[[Iterator[memoryview]], Iterator[memoryview]] = _untimed,
     cancel: threading.Event | None = None,
+    keys: Sequence[TrustedKey] = (),
 ) -> Generator[memoryview, None, None]:
     """The plain bytes, in pieces that are valid only until the next is asked for. Close it to stop before the end.
 
     `passed` hears of ciphertext bytes as they are through; `timed` is put between the vault and the decryptor, to
-    measure how long the one is waited for. Raises Damaged (exit 6) for anything that is not what was
-    signed, naming vault, object and leaf; NoMatchingIdentity (exit 3) naming the recipients that could open it;
-    Unavailable. What came before the error was authentic; only the end without an error says that it was everything.
+    measure how long the one is waited for. Where no identity opens the artefact, a header that one of `keys` signed for
+    it later (`key rewrap`) is taken. Raises Damaged (exit 6) for anything that is not what was signed, naming vault,
+    object and leaf; NoMatchingIdentity (exit 3) naming the recipients that could open it; Unavailable. What came before
+    the error was authentic; only the end without an error says that it was everything.
     """
-    leaves = verified_leaves(store, folder_of(manifest), artefact, clock, cancel)
+
+    def plain(header: bytes = b"") -> Iterator[memoryview]:
+        with closing(verified_leaves(store, folder_of(manifest), artefact, clock, cancel)) as leaves:
+            yield from decompressed(_decrypted(timed(leaves), identities, passed, artefact, header))
+
     try:
-        with closing(leaves):
-            yield from decompressed(_decrypted(timed(leaves), identities, passed, artefact.leaf_bytes))
+        try:
+            yield from plain()
+        except NoMatchingIdentity:  # raised before the first byte came out
+            header = rewrapped_header(store, manifest, artefact, keys, identities)
+            if not header:
+                raise
+            yield from plain(header)
     except NoMatchingIdentity as error:
         recipients = ", ".join(str(name) for name in manifest.body.get("recipients", ())) or "no recorded recipient"
         raise NoMatchingIdentity(
@@ -236,17 +249,62 @@ def open_artefact(
         ) from error
 
 
+def rewrapped_header(
+    store: ObjectStore,
+    manifest: Record,
+    artefact: StoredArtefact,
+    keys: Sequence[TrustedKey],
+    identities: Sequence[str],
+) -> bytes:
+    """The header for an artefact that a `rewrap` record of the point holds for one of the identities; b"" for none."""
+    if not keys:
+        return b""
+    for record in rewraps_of(store, manifest, keys):
+        for entry in record.body["headers"]:
+            header = _header_in(entry) if entry["name"] == artefact.name else b""
+            with suppress(AgeError):  # a signed record that is no header opens nothing, and hides no other
+                if header and opens(header, identities):
+                    return header
+    return b""
+
+
+def rewraps_of(store: ObjectStore, manifest: Record, keys: Sequence[TrustedKey]) -> Iterator[Record]:
+    """The `rewrap` records of a dump that count in a vault. Raises what the store raises."""
+    folder = manifest.path.removesuffix("manifest.json") + "rewraps/"
+    for path in sorted(info.path for info in store.list(folder) if info.path.endswith(".json")):
+        with suppress(BadSignature, Damaged, NotInThisVersion, NotFound):
+            yield read_signed(store, path, keys)
+
+
+def _header_in(entry: Mapping[str, object]) -> bytes:
+    try:
+        return base64.b64decode(str(entry["header"]), validate=True)
+    except binascii.Error:
+        return b""
+
+
 def _decrypted(
-    leaves: Iterator[memoryview], identities: Sequence[str], passed: Callable[[int], None], leaf_bytes: int
+    leaves: Iterator[memoryview],
+    identities: Sequence[str],
+    passed: Callable[[int], None],
+    artefact: StoredArtefact,
+    header: bytes = b"",
 ) -> Iterator[memoryview]:
-    """One output buffer for the whole stream: fresh memory for every leaf would cost more than the cipher."""
+    """One output buffer for the whole stream: fresh memory for every leaf would cost more than the cipher.
+
+    A `header` takes the place of the one that the artefact begins with.
+    """
     decryptor = Decryptor(identities)
-    out = memoryview(bytearray(min(leaf_bytes, LARGEST_LEAF) + _PLAIN_ROOM))
+    out = memoryview(bytearray(min(artefact.leaf_bytes, LARGEST_LEAF) + _PLAIN_ROOM))
+    skip = artefact.header_bytes if header else 0
+    decryptor.update(header)
     for leaf in leaves:
+        whole, skipped = len(leaf), min(skip, len(leaf))
+        leaf, skip = leaf[skipped:], skip - skipped
         if decryptor.room(len(leaf)) > len(out):
             out = memoryview(bytearray(decryptor.room(len(leaf))))
         yield out[: decryptor.update_into(leaf, out)]
-        passed(len(leaf))
+        passed(whole)
     yield memoryview(decryptor.finish())
 
 
@@ -272,11 +330,16 @@ def inventory_artefact(manifest: Record) -> StoredArtefact | None:
 
 
 def read_inventory(
-    store: ObjectStore, manifest: Record, artefact: StoredArtefact, identities: Sequence[str], clock: Clock
+    store: ObjectStore,
+    manifest: Record,
+    artefact: StoredArtefact,
+    identities: Sequence[str],
+    clock: Clock,
+    keys: Sequence[TrustedKey] = (),
 ) -> Inventory:
     """What was in the source when the point was cut. Raises as `open_artefact`, Damaged when it is no inventory."""
     data = bytearray()
-    with closing(open_artefact(store, manifest, artefact, identities, clock)) as parts:
+    with closing(open_artefact(store, manifest, artefact, identities, clock, keys=keys)) as parts:
         for part in parts:
             data += part
             if len(data) > LARGEST_RECORD:

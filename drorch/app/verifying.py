@@ -112,7 +112,7 @@ def _verify(choice: Choice, store: ObjectStore, reader: Reader, accept_unsigned:
     ]
     expected = Inventory(tables={})
     if inventory is not None:
-        expected = read_inventory(store, manifest, inventory, reader.identities, reader.clock)
+        expected = read_inventory(store, manifest, inventory, reader.identities, reader.clock, reader.keys)
     else:
         _try_identity(store, manifest, to_load[0], reader)
     ready = Ready(store, manifest, to_load, expected)
@@ -123,7 +123,9 @@ def _verify(choice: Choice, store: ObjectStore, reader: Reader, accept_unsigned:
 
 def _try_identity(store: ObjectStore, manifest: Record, artefact: StoredArtefact, reader: Reader) -> None:
     """A wrong key is refused before the target is touched; a readable inventory shows the same."""
-    parts = open_artefact(store, manifest, artefact, reader.identities, reader.clock, cancel=reader.cancel)
+    parts = open_artefact(
+        store, manifest, artefact, reader.identities, reader.clock, cancel=reader.cancel, keys=reader.keys
+    )
     try:
         next(parts, None)
     finally:

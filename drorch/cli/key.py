@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from drorch.cli.key_check import check
-from drorch.cli.reserved import reserved
+from drorch.cli.key_rewrap import rewrap
 
 
 @click.group()
@@ -54,7 +54,7 @@ def new(signing: bool, passphrase: bool, passphrase_file: str | None, out: Path)
 
 
 key.add_command(check)
-key.add_command(reserved("key rewrap"))
+key.add_command(rewrap)
 
 
 def _refuse_passphrase(given: bool) -> None:

@@ -39,8 +39,10 @@ __all__ = [
     "encrypt_stream",
     "identity_file",
     "new_identity",
+    "opens",
     "parse_identity_file",
     "recipient_of",
+    "rewrapped",
 ]
 
 _READ_BYTES = 1024 * 1024
@@ -203,6 +205,31 @@ def decrypt_stream(source: BinaryIO, sink: BinaryIO, identities: Sequence[str]) 
     files themselves pass through.
     """
     _pump(source, sink, Decryptor(identities))
+
+
+def rewrapped(header: bytes, identities: Sequence[str], recipient: str) -> bytes:
+    """A header for ``recipient`` that takes the place of ``header`` before the same payload.
+
+    The payload key comes from the file key and the nonce alone, so the payload stays as it is (C2SP age.md, "Payload").
+    Raises like `decrypt_stream` for the header, like `check_recipient` for the recipient.
+    """
+    return age_header.encode([wrap(file_key := _file_key(header, identities), recipient)], file_key)
+
+
+def opens(header: bytes, identities: Sequence[str]) -> bool:
+    """Whether one of the identities opens a header. Raises AgeError for one that is malformed or altered."""
+    try:
+        _file_key(header, identities)
+    except NoMatchingIdentity:
+        return False
+    return True
+
+
+def _file_key(header: bytes, identities: Sequence[str]) -> bytes:
+    parsed = age_header.parse(header)
+    file_key = unwrap(parsed.stanzas, [parse_identity(identity) for identity in identities])
+    age_header.check_mac(parsed, file_key)
+    return file_key
 
 
 def _pump(source: BinaryIO, sink: BinaryIO, stage: Encryptor | Decryptor) -> None:

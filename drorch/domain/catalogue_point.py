@@ -18,6 +18,9 @@ from drorch.domain.catalogue_upkeep import Bygone, Leftover, bygone, digests, le
 from drorch.domain.model import Copy, CopyState, ObjectLock, Oddity, RecoveryPoint
 from drorch.domain.record import RecordType, artefacts_of
 
+_EVERYWHERE = frozenset({RecordType.NATIVE, RecordType.MARK, RecordType.PROOF, RecordType.REWRAP})
+"""The types of records of a point that belong in every object vault by themselves."""
+
 
 @dataclass(frozen=True, slots=True)
 class Drilled:
@@ -144,10 +147,10 @@ def not_believed(seen: Iterable[SeenRecord]) -> Iterator[Oddity]:
 
 
 def _scattered(seen: Iterable[SeenRecord]) -> tuple[Scattered, ...]:
-    """Native records, marks and proofs; a manifest is shipped with its data, never alone."""
+    """Native records, marks, proofs and rewraps; a manifest is shipped with its data, never alone."""
     have: dict[str, tuple[SeenRecord, set[str]]] = {}
     for entry in seen:
-        if entry.trust is Trust.SIGNED and entry.record.type in (RecordType.NATIVE, RecordType.MARK, RecordType.PROOF):
+        if entry.trust is Trust.SIGNED and entry.record.type in _EVERYWHERE:
             have.setdefault(entry.path, (entry, set()))[1].add(entry.vault)
     return tuple(
         Scattered(path, seen.record.resource, seen.record.point, frozenset(vaults), seen.until)

@@ -34,6 +34,7 @@ class RecordType(StrEnum):
     APPROVAL = "approval"
     KEY_TOKEN = "key-token"  # noqa: S105  no password: a type of records
     KEY_PROOF = "key-proof"
+    REWRAP = "rewrap"
 
 
 class MarkType(StrEnum):
@@ -179,6 +180,8 @@ def _path(record: Record) -> str:
         return f"{folder}native/{at}-{record.text('vault')}.json"
     if record.type == RecordType.PROOF:
         return f"{folder}proofs/{at}-{record.text('vault')}.json"
+    if record.type == RecordType.REWRAP:
+        return f"{folder}rewraps/{at}-{record.text('fingerprint')}.json"
     if record.type == RecordType.MARK:
         vault = record.text("vault")
         return f"{folder}marks/{at}-{record.text('mark')}{'-' + vault if vault else ''}.json"
@@ -210,6 +213,8 @@ def _check(record: Record) -> None:
         if mark in OF_ONE_VAULT and not record.text("vault"):
             raise Damaged(f"a mark {mark} names no vault")
         record.time("until")
+    elif record.type == RecordType.REWRAP:
+        _check_rewrap(body)
     else:
         _field(body, "vault")
         if record.type == RecordType.NATIVE:
@@ -234,6 +239,14 @@ def _check_head(record: Record) -> None:
         )
         if not of_text:
             raise Damaged(f"a head's {key} does not map vaults to points to digests")
+
+
+def _check_rewrap(body: Mapping[str, Any]) -> None:
+    for key in ("recipient", "fingerprint"):
+        _name(body, key)
+    for header in _list(body, "headers"):
+        _name(header, "name")
+        _field(header, "header")
 
 
 def _check_key(record: Record) -> None:

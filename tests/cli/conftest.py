@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,3 +34,16 @@ def lived(tmp_path_factory: pytest.TempPathFactory, around: Surroundings) -> Des
         done = desk.drorch(*command)
         assert done.code == 0, done.err
     return desk
+
+
+@pytest.fixture
+def twin(lived: Desk, tmp_path: Path) -> Desk:
+    """A copy of the lived installation, vault and keys included, with which anything may be done."""
+    twin = copy.copy(lived)
+    twin.folder = tmp_path / "twin"
+    shutil.copytree(lived.folder, twin.folder)
+    twin.policies, twin.state, twin.nas, twin.config = (
+        twin.folder / path.relative_to(lived.folder) for path in (lived.policies, lived.state, lived.nas, lived.config)
+    )
+    twin.config.write_text(lived.config.read_text().replace(str(lived.folder), str(twin.folder)))
+    return twin

@@ -21,9 +21,7 @@ from drorch.domain.errors import Busy, Damaged, DrorchError, Refused, Unavailabl
 RESERVED = (
     *LATER,
     "policy diff",
-    "key rewrap",
     "simulate --lose region:us-east-1",
-    "key rewrap --all key.txt",
     "evidence --help",
 )
 
@@ -51,7 +49,6 @@ def test_every_command_is_told_by_help_and_reserved_ones_are_not() -> None:
         assert f"\n  {name} " in said.out
     for name in LATER:
         assert f"\n  {name} " not in said.out
-    assert "rewrap" not in typed("key", "--help").out
     assert "verify" in typed("vault", "--help").out
 
 

@@ -132,38 +132,38 @@ def test_binary_identity_file_of_the_age_program_is_read(lived: Desk, tmp_path: 
     assert lived.server.value(COUNT, "binary") == ROWS
 
 
-def configured(lived: Desk, sealed: Path, more: str = "") -> Path:
+def configured(twin: Desk, sealed: Path, more: str = "") -> Path:
     """A copy of the desk's configuration whose identity is the protected one."""
-    shutil.copy(sealed, lived.folder / "key.age")
-    config = lived.folder / "protected.yaml"
-    text = lived.config.read_text()
+    shutil.copy(sealed, twin.folder / "key.age")
+    config = twin.folder / "protected.yaml"
+    text = twin.config.read_text()
     assert text.count("{file: key.txt}") == 1
     config.write_text(text.replace("{file: key.txt}", f"{{file: key.age{more}}}"))
     return config
 
 
-def test_drill_reads_the_passphrase_that_the_configuration_names(lived: Desk, sealed: Path) -> None:
-    passphrase_file(lived.folder)
-    config = configured(lived, sealed, ", passphrase: {file: passphrase}")
-    said = typed("--config", str(config), "drill", "shop", "orders", environ=lived.environ)
+def test_drill_reads_the_passphrase_that_the_configuration_names(twin: Desk, sealed: Path) -> None:
+    passphrase_file(twin.folder)
+    config = configured(twin, sealed, ", passphrase: {file: passphrase}")
+    said = typed("--config", str(config), "drill", "shop", "orders", environ=twin.environ)
     assert said.code == 0, said.err
     assert "shop/orders from nas: passed" in said.out
 
 
-def test_drill_takes_the_passphrase_of_the_command_line(lived: Desk, sealed: Path, tmp_path: Path) -> None:
-    config = configured(lived, sealed)
+def test_drill_takes_the_passphrase_of_the_command_line(twin: Desk, sealed: Path, tmp_path: Path) -> None:
+    config = configured(twin, sealed)
     secret = str(passphrase_file(tmp_path))
     command = ("--config", str(config), "drill", "shop", "orders", "--passphrase-file")
-    said = typed(*command, secret, "--json", environ=lived.environ)
+    said = typed(*command, secret, "--json", environ=twin.environ)
     assert said.code == 0, said.err
     assert said.json["drills"][0]["outcome"] == "passed"
-    said = typed(*command, str(passphrase_file(tmp_path, "wrong")), environ=lived.environ)
+    said = typed(*command, str(passphrase_file(tmp_path, "wrong")), environ=twin.environ)
     assert (said.code, said.out) == (3, "")
     assert "the passphrase does not open this file" in said.err
 
 
-def test_passphrase_does_not_stand_in_the_environment(lived: Desk, sealed: Path) -> None:
-    config = configured(lived, sealed, ", passphrase: {env: PASSPHRASE}")
-    said = typed("--config", str(config), "status", environ=lived.environ)
+def test_passphrase_does_not_stand_in_the_environment(twin: Desk, sealed: Path) -> None:
+    config = configured(twin, sealed, ", passphrase: {env: PASSPHRASE}")
+    said = typed("--config", str(config), "status", environ=twin.environ)
     assert said.code == 3
     assert "a passphrase does not stand in the environment" in said.err
