@@ -12,6 +12,7 @@ from live_stores import BUCKET, LOCK, REGION, s3_bucket, s3_store
 
 from drorch.app.reading import TrustedKey
 from drorch.app.vaults import CHECKS, check_vault, init_vault
+from drorch.crypto.age import new_identity
 from drorch.crypto.minisign import SecretKey
 from drorch.demo.aws import EmbeddedAws
 from drorch.domain import layout
@@ -26,7 +27,7 @@ TRUSTED = (TrustedKey(KEY.public),)
 
 
 def init(store: ObjectStore) -> str:
-    return init_vault(store, site="acme", key=KEY, trusted=TRUSTED, recipients=["age1abc"], now=NOON)
+    return init_vault(store, site="acme", key=KEY, trusted=TRUSTED, recipients=[new_identity()[1]], now=NOON)
 
 
 def check(store: ObjectStore) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from faults import FaultyStore
 
+from drorch.app.key_check import read_keys
 from drorch.app.reading import TrustedKey, read_signed
 from drorch.app.vaults import CHECKS, check_vault, init_vault
+from drorch.crypto.age import new_identity
 from drorch.crypto.minisign import PublicKey, SecretKey, verify
 from drorch.domain import layout
 from drorch.domain.errors import Refused, Unavailable
@@ -17,11 +19,12 @@ from drorch.stores.memory import MemoryStore
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KEY = SecretKey.generate()
 TRUSTED = (TrustedKey(KEY.public),)
+ONE, TWO = (new_identity()[1] for _ in range(2))
 
 
-def init(store: MemoryStore | FaultyStore, site: str = "acme", key: SecretKey = KEY) -> str:
+def init(store: MemoryStore | FaultyStore, site: str = "acme", key: SecretKey = KEY, now: datetime = NOON) -> str:
     trusted = (TrustedKey(key.public),)
-    return init_vault(store, site=site, key=key, trusted=trusted, recipients=["age1abc"], now=NOON)
+    return init_vault(store, site=site, key=key, trusted=trusted, recipients=[ONE], now=now)
 
 
 def test_marker_is_signed_and_names_the_site() -> None:
@@ -44,9 +47,9 @@ def test_guide_is_signed_shows_the_key_and_is_renewed_when_it_changes() -> None:
     store = MemoryStore("nas")
     init(store)
     first = b"".join(store.read(layout.RESTORE_GUIDE))
-    init_vault(store, site="acme", key=KEY, trusted=TRUSTED, recipients=["age1new"], now=NOON)
+    init_vault(store, site="acme", key=KEY, trusted=TRUSTED, recipients=[TWO], now=NOON)
     second = b"".join(store.read(layout.RESTORE_GUIDE))
-    assert (b"age1abc" in first, b"age1abc" in second, b"age1new" in second) == (True, False, True)
+    assert (ONE.encode() in first, ONE.encode() in second, TWO.encode() in second) == (True, False, True)
     assert KEY.public.text().encode() in second
     signature = b"".join(store.read(layout.RESTORE_GUIDE + layout.SIGNATURE))
     assert verify(second, signature, [KEY.public]).trusted_comment == layout.trusted_comment(
@@ -65,13 +68,15 @@ def test_vault_of_another_site_or_of_a_stranger_is_refused_and_left_as_it_is() -
     assert store.objects == before
 
 
-@pytest.mark.parametrize("puts", range(4))
+@pytest.mark.parametrize("puts", range(6))
 def test_init_that_was_cut_short_is_finished_by_the_next(puts: int) -> None:
     store = FaultyStore(MemoryStore("nas"))
     store.faults.order("put", "before", after=puts)
     with pytest.raises(Unavailable):
         init(store)
-    init(store)
+    init(store, now=NOON + timedelta(seconds=1))
+    (token,) = read_keys(store, TRUSTED, "acme")
+    assert token.text("recipient") == ONE
     assert read_signed(store, layout.VAULT_MARKER, TRUSTED).site == "acme"
     guide = b"".join(store.read(layout.RESTORE_GUIDE))
     assert verify(guide, b"".join(store.read(layout.RESTORE_GUIDE + layout.SIGNATURE)), [KEY.public])
