@@ -61,9 +61,9 @@ class Facts:
     outcomes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     attempts: Mapping[tuple[str, str, str], datetime] = field(default_factory=dict)
     alarms: frozenset[str] = frozenset()
-    keys: KeysSeen | None = None
     pass_seconds: float | None = None
     pass_ended: datetime | None = None
+    keys: KeysSeen | None = None
 
 
 def render(facts: Facts, now: datetime) -> str:

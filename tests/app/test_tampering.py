@@ -173,6 +173,7 @@ def test_a_strangers_newer_point_does_not_displace_ours() -> None:
 # --- records of every type -----------------------------------------------------------------------------------------
 
 KEY = SecretKey.generate()
+OF_KEY = {"recipient": "age1one", "fingerprint": "0123456789abcdef"}
 RECORDS = {
     RecordType.MANIFEST: WORLD.dump("signed", b"", ago=timedelta(hours=5), key=KEY).manifest,
     RecordType.NATIVE: {"vault": "prod.us-west-2", "members": [{"native_id": "snap-1", "source_id": "vol-1"}]},
@@ -181,8 +182,11 @@ RECORDS = {
     RecordType.VAULT: {"vault": "gcs-eu", "id": "v1"},
     RecordType.HEAD: {"application": APPLICATION, "host": "backup1", "seq": 7, "live": {"gcs-eu": {"p1": "0" * 64}}},
     RecordType.APPROVAL: {"digest": digest_of([("gcs-eu", "p1")]), "deletions": [["gcs-eu", "p1"]]},
+    RecordType.KEY_TOKEN: {**OF_KEY, "sealed": "YWdl", "sha256": "0" * 64, "public": "1" * 64},
+    RecordType.KEY_PROOF: {**OF_KEY, "answer": "drorch-key-1", "proved_at": "2026-11-20T12:00:00Z"},
+    RecordType.REWRAP: {**OF_KEY, "headers": [{"name": "data.zst.age", "header": "YWdl"}]},
 }
-OF_NO_POINT = (RecordType.VAULT, RecordType.HEAD, RecordType.APPROVAL)
+OF_NO_POINT = (RecordType.VAULT, RecordType.HEAD, RecordType.APPROVAL, RecordType.KEY_TOKEN, RecordType.KEY_PROOF)
 
 
 def _record(record_type: RecordType) -> Record:

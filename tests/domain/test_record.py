@@ -51,6 +51,7 @@ def manifest(**changes: object) -> Record:
     )
 
 
+OF_KEY: dict[str, Any] = {"recipient": "age1one", "fingerprint": "0123456789abcdef"}
 RECORDS = {
     FOLDER + "manifest.json": manifest(),
     FOLDER + "native/20261120T120005Z-prod.us-west-2.json": record(
@@ -59,6 +60,15 @@ RECORDS = {
     FOLDER + "marks/20261120T120005Z-pin.json": record(RecordType.MARK, mark="pin", until="2027-01-01T00:00:00Z"),
     FOLDER + "marks/20261120T120005Z-expiring-gcs-eu.json": record(RecordType.MARK, mark="expiring", vault="gcs-eu"),
     FOLDER + "proofs/20261120T120005Z-gcs-eu.json": record(RecordType.PROOF, vault="gcs-eu", outcome="passed"),
+    FOLDER + "rewraps/20261120T120005Z-0123456789abcdef.json": record(
+        RecordType.REWRAP, **OF_KEY, headers=[{"name": "data.zst.age", "header": "YWdl"}]
+    ),
+    "drorch/v1/keys/0123456789abcdef/token-20261120T120005Z.json": compose(
+        RecordType.KEY_TOKEN, site="acme", at=AT, **OF_KEY, sealed="YWdl", sha256="00" * 32, public="11" * 32
+    ),
+    "drorch/v1/keys/0123456789abcdef/proof-20261120T120005Z.json": compose(
+        RecordType.KEY_PROOF, site="acme", at=AT, **OF_KEY, answer="drorch-key-1", proved_at="2026-11-20T12:00:00Z"
+    ),
     "drorch/v1/vault.json": compose(RecordType.VAULT, site="acme", at=AT, vault="gcs-eu"),
     "drorch/v1/heads/shop/20261120T120005Z.json": compose(
         RecordType.HEAD,
@@ -115,7 +125,7 @@ def test_unknown_fields_are_ignored_and_kept(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"format": 2}, {"type": "rewrap"}, {"format": 9, "type": "manifest", "at": 12}, {"type": "journal"}]
+    "change", [{"format": 2}, {"type": "runbook"}, {"format": 9, "type": "manifest", "at": 12}, {"type": "journal"}]
 )
 def test_a_later_format_or_type_is_unsupported_whatever_else_it_says(change: dict[str, Any]) -> None:
     found = parse(canonical_bytes(parse_canonical(manifest().data) | change))

@@ -51,6 +51,7 @@ def _dump_kinds() -> list[Record]:
     volume = StoredVolume("data.pgcustom.zst.age", 300, "ab" * 32)
     artefact = StoredArtefact("data.pgcustom.zst.age", 300, 200, 1 << 20, "cd" * 32, (volume,))
     member = {"native_id": "snap-1", "source_id": "vol-1", "role": "snapshot", "bytes": 1 << 33, "identity": "vol-1"}
+    of_key: Any = {"recipient": "age1x", "fingerprint": "0123456789abcdef"}
     head: Any = {"host": "dr1", "seq": 7, "live": {"eu": {"p1": "ab" * 32}}, "lost": {}}
     return [
         compose(RecordType.MANIFEST, point="p1", kind="postgres", slot="2026-11-20T11:00Z", note="before",
@@ -63,6 +64,11 @@ def _dump_kinds() -> list[Record]:
         compose(RecordType.VAULT, site=SITE, at=NOW, vault="eu", name="eu"),
         compose(RecordType.HEAD, site=SITE, at=NOW, application=APPLICATION, **head),
         compose(RecordType.APPROVAL, site=SITE, at=NOW, digest="ab" * 32, deletions=[["eu", "p1"]]),
+        compose(RecordType.KEY_TOKEN, site=SITE, at=NOW, vault="eu", sealed="YWdl", sha256="ab" * 32, public="cd" * 32,
+                **of_key),
+        compose(RecordType.KEY_PROOF, site=SITE, at=NOW, answer="drorch-key-1", proved_at="2026-11-20T11:30:00Z",
+                **of_key),
+        compose(RecordType.REWRAP, point="p1", headers=[{"name": "data", "header": "YWdl"}], **of_key, **where),
     ]  # fmt: skip
 
 

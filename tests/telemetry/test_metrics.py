@@ -31,6 +31,7 @@ from drorch.daemon.publishing import Publisher
 from drorch.domain.action import Action, Braked, Hold, Ship
 from drorch.domain.catalogue import Catalogue, Head
 from drorch.domain.errors import Unavailable
+from drorch.domain.key_proof import KeysSeen, KeyStanding
 from drorch.domain.model import Copy, CopyState, LockMode, Oddity, RecoveryPoint
 from drorch.domain.plan_care import TURNS
 from drorch.telemetry.exposition import Family, exposition, write_page
@@ -297,6 +298,7 @@ def test_every_metric_of_the_contract_is_there_and_promtool_finds_nothing() -> N
         frozenset({"member-gone"}),
         0.5,
         NOW,
+        KeysSeen((KeyStanding("age1one", NOW, NOW),)),
     )
     text = render(facts, NOW)
     named = {line.split()[2].removeprefix("drorch_") for line in text.splitlines() if line.startswith("# TYPE")}
@@ -308,6 +310,7 @@ def test_every_metric_of_the_contract_is_there_and_promtool_finds_nothing() -> N
         *("actions_total", "holds", "pass_duration_seconds", "pass_last_end_timestamp_seconds"),
         *("copy_queue_depth", "build_info", "removed_copies", "tampered_objects", "suspect_points"),
         *("coverage_age_seconds", "locked_until_timestamp_seconds", "deletions_held"),
+        *("key_proved_timestamp_seconds", "key_proof_due_timestamp_seconds"),
     }
     checked = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=30, check=False
