@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from bench import sabotage
-from bench.applications import Site
-from bench.clock import START
-from bench.events import timetable
-from bench.installation import Installation, Killed, prepare
-from bench.ledger import Broken
-from bench.truth import check_end, check_rpo
+from bench.year import sabotage
+from bench.year.applications import Site
+from bench.year.clock import START
+from bench.year.events import timetable
+from bench.year.installation import Installation, Killed, prepare
+from bench.year.ledger import Broken
+from bench.year.truth import check_end, check_rpo
 from drorch.app.passing import Pass
 from drorch.domain.action import Braked, Settling, WriteHead
 from drorch.domain.errors import InvalidInput

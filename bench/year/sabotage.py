@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from bench import installation
+from bench.year import installation
 from drorch.app import passing
 from drorch.app.observe import Observer
 from drorch.domain import brake, objective, plan_expiry

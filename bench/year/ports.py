@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from bench.clock import Clocks
-from bench.ledger import Ledger
+from bench.year.clock import Clocks
+from bench.year.ledger import Ledger
 from drorch.domain import layout
 from drorch.domain.catalogue_native import TAG_APPLICATION, TAG_POINT, TAG_RESOURCE, TAG_SLOT, TAG_SOURCE
 from drorch.domain.errors import Busy, Unavailable

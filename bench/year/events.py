@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bench.applications import AWAY, Site
-from bench.installation import SITE, Installation
+from bench.year.applications import AWAY, Site
+from bench.year.installation import SITE, Installation
 from drorch.app.passing import Pass
 from drorch.app.signing import write_record
 from drorch.domain import layout

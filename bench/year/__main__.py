@@ -1,7 +1,7 @@
 """A simulated year of many applications through the product's own domain, admission, brake and executor.
 
 ``python -m bench.year`` prints what happened and exits 0 when every invariant held, 1 when one broke, saying which,
-of which application, on which day. See bench/README.md.
+of which application, on which day. See README.md beside it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from bench.applications import Class, Site
-from bench.report import as_json, as_text
-from bench.sabotage import GUARDS
-from bench.simulation import Outcome, simulate
+from bench.year.applications import Class, Site
+from bench.year.report import as_json, as_text
+from bench.year.sabotage import GUARDS
+from bench.year.simulation import Outcome, simulate
 
 TWO, THREE = ("s3-west", "gcs-eu"), ("s3-west", "gcs-eu", "s3-home")
 USUAL = {"last": 3, "daily": 7, "weekly": 4, "monthly": 6}
@@ -106,7 +106,9 @@ def _cost(site: Site) -> float:
 
 def main(given: Sequence[str] | None = None) -> int:
     """0: everything held. 1: something broke."""
-    parser = argparse.ArgumentParser(prog="bench.year", description="a simulated year with what goes wrong in one")
+    parser = argparse.ArgumentParser(
+        prog="bench.year", description="a simulated year with what goes wrong in one"
+    )
     parser.add_argument("--applications", type=int, default=1_000)
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--seed", type=int, default=1)

@@ -11,12 +11,12 @@ from typing import Any
 
 import structlog
 
-from bench.applications import VAULTS, Site
-from bench.clock import Clocks
-from bench.hands import Hands
-from bench.ledger import GRACE, Ledger
-from bench.ports import SimCloud, SimSnapshots, SimStore, Weather
-from bench.remembering import DeltaReader, RememberingCache, RememberingObserver, remember_pure_functions
+from bench.year.applications import VAULTS, Site
+from bench.year.clock import Clocks
+from bench.year.hands import Hands
+from bench.year.ledger import GRACE, Ledger
+from bench.year.ports import SimCloud, SimSnapshots, SimStore, Weather
+from bench.year.remembering import DeltaReader, RememberingCache, RememberingObserver, remember_pure_functions
 from drorch.app import carry, expiry, native, observe, sweep
 from drorch.app.carry import LightHands
 from drorch.app.expiry import ExpiryHands

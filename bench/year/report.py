@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
-from bench.simulation import Outcome
+from bench.year.simulation import Outcome
 
 _SHOWN = 20
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from bench.clock import START, Clocks
+from bench.year.clock import START, Clocks
 from drorch.domain import layout
 
 GRACE = timedelta(days=3)

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, cast
 
-from bench.ports import SimStore
+from bench.year.ports import SimStore
 from drorch.app import catalogue as reading
 from drorch.app.cache import Cache, CachedRecord
 from drorch.app.catalogue import Scope, VaultReader

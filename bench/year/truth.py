@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from bench.applications import DOMAINS
-from bench.ledger import FLOOR, GRACE, Held, Ledger
+from bench.year.applications import DOMAINS
+from bench.year.ledger import FLOOR, GRACE, Held, Ledger
 from drorch.app.passing import ApplicationPlan, Pass
 from drorch.domain.model import FailureLevel
 from drorch.domain.policy import Policy
