@@ -106,9 +106,7 @@ def _cost(site: Site) -> float:
 
 def main(given: Sequence[str] | None = None) -> int:
     """0: everything held. 1: something broke."""
-    parser = argparse.ArgumentParser(
-        prog="bench.year", description="a simulated year with what goes wrong in one"
-    )
+    parser = argparse.ArgumentParser(prog="bench.year", description="a simulated year with what goes wrong in one")
     parser.add_argument("--applications", type=int, default=1_000)
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--seed", type=int, default=1)
