@@ -120,7 +120,7 @@ def run_dump(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
         stores,
         SecretKey.parse(job.signing_key),
         clock=WorkerClock(context.cancel),
-        limits=DumpLimits(stall=job.stall),
+        limits=DumpLimits(stall=job.stall, longest=job.longest),
         cancel=context.cancel,
         progress=lambda progress: context.report({"step": "dump", "resource": job.order.resource, **asdict(progress)}),
     )

@@ -63,7 +63,9 @@ class HostSpec:
 
 @dataclass(frozen=True, slots=True)
 class DumpJob:
-    """Dump one point into `vaults`. `options` are the engine's, `secrets` maps credential names to values."""
+    """Dump one point into `vaults`, in `longest` at most. `options` are the engine's, `secrets` maps credential names
+    to values.
+    """
 
     name: ClassVar[str] = "dump"
     order: DumpOrder
@@ -73,6 +75,7 @@ class DumpJob:
     signing_key: str = field(repr=False)
     host: HostSpec = HostSpec()
     stall: timedelta = timedelta(minutes=5)
+    longest: timedelta | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object for the pipe."""
@@ -85,6 +88,7 @@ class DumpJob:
             "signing_key": self.signing_key,
             "host": asdict(self.host),
             "stall_s": self.stall.total_seconds(),
+            "longest_s": None if self.longest is None else self.longest.total_seconds(),
         }
 
     @classmethod
@@ -100,6 +104,7 @@ class DumpJob:
             signing_key=body["signing_key"],
             host=HostSpec(**body["host"]),
             stall=timedelta(seconds=body["stall_s"]),
+            longest=None if body["longest_s"] is None else timedelta(seconds=body["longest_s"]),
         )
 
 

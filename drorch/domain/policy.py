@@ -334,7 +334,8 @@ class ResourcePolicy(Frozen):
 
     `native` says that the provider's own snapshots are its points; `targets[0]` is then their home vault. `options` is
     the model of the kind. `objectives` may name levels that `exempt` takes the dataset out of. `formerly` are the names
-    whose history it carries on; its own name there says that its source was replaced.
+    whose history it carries on; its own name there says that its source was replaced. A dump that takes longer than
+    `max_duration` is cancelled.
     """
 
     name: Name
@@ -351,6 +352,7 @@ class ResourcePolicy(Frozen):
     objectives: dict[FailureLevel, Objective] = Field(default_factory=dict)
     exempt: dict[FailureLevel, str] = Field(default_factory=dict)
     inventory: Literal["exact", "estimate", "off"] = "off"
+    max_duration: timedelta | None = None
     formerly: tuple[str, ...] = ()
 
 

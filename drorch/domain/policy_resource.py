@@ -124,6 +124,7 @@ def finish(draft: Draft, objectives: dict[Any, Any], exempt: dict[Any, Any]) -> 
         objectives=objectives,
         exempt=exempt,
         inventory="off" if words.native else values["inventory"],
+        max_duration=values["max_duration"],
         formerly=values["formerly"],
     )
 

@@ -63,6 +63,7 @@ def _dump(host: Host, action: Cut, scene: Scene) -> DumpJob:
         secrets=credentials(host, resource.options, action.application),
         signing_key=host.signing_key().text(),
         host=replace(_host(host), inventory_budget_s=_counting_budget(scene, action.resource)),
+        longest=resource.max_duration,
     )
 
 
