@@ -48,12 +48,15 @@ class VaultSpec:
 class HostSpec:
     """What adapters need of the host configuration: AWS accounts (name -> {id, role_arn}) and folders of clients.
 
-    `inventory_budget_s` bounds exact counting; None leaves it to the engine.
+    `inventory_budget_s` bounds exact counting; None leaves it to the engine. `paths` are those of this host that the
+    job's application may read; `scratch` is the folder for drills that need no server, "" the system's temporary one.
     """
 
     accounts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     tools: Mapping[str, Sequence[str]] = field(default_factory=dict)
     inventory_budget_s: int | None = None
+    paths: Sequence[str] = ()
+    scratch: str = ""
 
     @property
     def inventory_budget(self) -> timedelta | None:
