@@ -9,7 +9,7 @@ from pathlib import Path
 
 LATIN = os.fsdecode(b"caf\xe9.txt")
 LONG = "long-" + "x" * 180
-SPARSE = 40 << 20
+SPARSE = 8 << 20
 
 
 def fill(root: Path) -> None:
@@ -17,7 +17,7 @@ def fill(root: Path) -> None:
     root.mkdir(parents=True)
     (root / "plain.txt").write_bytes(b"words\n")
     (root / "empty").touch()
-    (root / "large.bin").write_bytes(os.urandom(64 * 1024) * 40)
+    (root / "large.bin").write_bytes(os.urandom(64 * 1024) * 20)
     (root / LATIN).write_bytes(b"not UTF-8")
     (root / "Ünï código\n.txt").write_bytes(b"a line in its name")
     (root / "empty folder").mkdir()
@@ -37,7 +37,8 @@ def fill(root: Path) -> None:
     guarded = root / "guarded"
     guarded.mkdir()
     (guarded / "program").write_bytes(b"#!/bin/sh\n")
-    (guarded / "program").chmod(0o4750)
+    rights = 0o6000 if os.geteuid() == 0 else 0  # setuid and setgid, which only root gets back
+    (guarded / "program").chmod(0o750 | rights)
     (guarded / "secret").write_bytes(b"for its owner")
     (guarded / "secret").chmod(0o400)
     if os.geteuid() == 0:
@@ -45,7 +46,7 @@ def fill(root: Path) -> None:
     os.utime(root / "plain.txt", ns=(0, 1_234_567_890_123_456_789))
     os.utime(root / "empty", ns=(0, 1_500_000_000))
     os.utime(root / "to plain", ns=(0, 1_000_000_000_000_000_001), follow_symlinks=False)
-    guarded.chmod(0o2510)
+    guarded.chmod(0o510 | rights & 0o2000)
     os.utime(guarded, ns=(0, 946_684_800_000_000_001))
 
 

@@ -99,6 +99,7 @@ class FilesTarget:
         """Remove what was unpacked. Unavailable when that cannot be done."""
         for consumer in self._consumers:
             consumer.kill()
+            consumer.close()
         if self._root < 0:
             return
         try:
@@ -230,14 +231,15 @@ class TarConsumer:
         except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
             self._error = Unavailable("unpacking failed", operation="restore", cause=str(error))
         finally:
-            self._theirs.close()
+            with suppress(OSError):
+                self._theirs.shutdown(socket.SHUT_RDWR)  # whoever still writes is told
 
     def finish(self) -> tuple[str, ...]:
         """Wait for the last file. Raises why it was not unpacked to the end."""
         with suppress(OSError):
             self._ours.shutdown(socket.SHUT_WR)
         self._thread.join()
-        self._close()
+        self.close()
         if self._killed.is_set():
             raise Refused("loading was ended", operation="restore")
         if self._error is not None:
@@ -252,6 +254,8 @@ class TarConsumer:
                 self._ours.shutdown(socket.SHUT_RDWR)
             self._thread.join()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """For whoever writes, who alone knows that nothing is being written now."""
         self.stdin.close()
         self._ours.close()
+        self._theirs.close()
