@@ -58,6 +58,11 @@ class HostSpec:
     paths: Sequence[str] = ()
     scratch: str = ""
 
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> HostSpec:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**body, "paths": tuple(body["paths"])})
+
     @property
     def inventory_budget(self) -> timedelta | None:
         """As a duration."""
@@ -101,7 +106,7 @@ class DumpJob:
             options=body["options"],
             secrets=body["secrets"],
             signing_key=body["signing_key"],
-            host=HostSpec(**body["host"]),
+            host=HostSpec.from_json(body["host"]),
             stall=timedelta(seconds=body["stall_s"]),
         )
 
@@ -136,7 +141,7 @@ class ShipJob:
             source=VaultSpec.from_json(body["source"]),
             target=VaultSpec.from_json(body["target"]),
             trusted=_keys(body["trusted"]),
-            host=HostSpec(**body["host"]),
+            host=HostSpec.from_json(body["host"]),
         )
 
 
@@ -185,7 +190,7 @@ class DrillJob:
             signing_key=body["signing_key"],
             scratch=body["scratch"],
             secrets=body["secrets"],
-            host=HostSpec(**body["host"]),
+            host=HostSpec.from_json(body["host"]),
         )
 
 
@@ -247,7 +252,7 @@ def _signing_fields(body: Mapping[str, Any]) -> dict[str, Any]:
         "vaults": _vaults(body["vaults"]),
         "trusted": _keys(body["trusted"]),
         "signing_key": body["signing_key"],
-        "host": HostSpec(**body["host"]),
+        "host": HostSpec.from_json(body["host"]),
     }
 
 
