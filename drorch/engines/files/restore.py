@@ -181,9 +181,20 @@ class FilesTarget:
 
 
 def _remove(folder: Path) -> None:
-    """A tree that is on its way may be gone already."""
+    """Folders may have their own modes already, which can shut out even their owner."""
     with suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+        try:
+            shutil.rmtree(folder)
+        except PermissionError:
+            _open_up(folder)
+            shutil.rmtree(folder)
+
+
+def _open_up(folder: Path) -> None:
+    folder.chmod(0o700)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            _open_up(path)
 
 
 def count_tree(tally: Tally, path: str, root: int) -> None:
