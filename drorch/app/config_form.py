@@ -27,6 +27,7 @@ from drorch.crypto.minisign import PublicKey
 from drorch.domain.duration import Duration
 from drorch.domain.errors import DrorchError, NotInThisVersion
 from drorch.domain.explain import fault
+from drorch.domain.host_path import PathText
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import BrakeRule, Count, Frozen, Name, Percent, Text
 from drorch.domain.policy_form import DefaultsForm, readable_version
@@ -254,6 +255,7 @@ class ConfigForm(Frozen):
     encryption: Encryption | None = None
     signing: Signing = Signing()
     credentials: dict[Name, Credential] = Field(default_factory=dict)
+    paths: dict[Name, tuple[PathText, ...]] = Field(default_factory=dict)
     tools: dict[Name, tuple[AbsolutePath, ...]] = Field(default_factory=dict)
     limits: Limits = Limits()
     brake: BrakeForm = BrakeForm()
@@ -277,6 +279,8 @@ class Config(Frozen):
     encryption: Encryption
     signing: Signing
     credentials: dict[str, Credential]
+    paths: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """What of this host each application may read; an application that is not named reads nothing."""
     tools: dict[str, tuple[str, ...]]
     limits: Limits
     brake: BrakeRule = BrakeRule()

@@ -133,10 +133,11 @@ def dump(
         VaultWriters(stores, cut.part_bytes, stall=limits.stall, cancel=cancel, monotonic=monotonic) as writers,
     ):
         with engine.dump(options, secrets, order.inventory) as session:
-            cut_at, facts = floor_second(session.cut_at), dict(session.facts)
-            _require_same_source(order, facts)
+            cut_at = floor_second(session.cut_at)
+            _require_same_source(order, session.facts)
             folder = layout.data_folder(order.application, order.resource, cut_at, order.point)
             streams, inventory = _stream(order, session, writers, folder, cut, progress)
+            facts = dict(session.facts)  # some are known once the data are through
         seconds = round(monotonic() - began)
         manifest = _manifest(order, cut_at, facts, streams, inventory, clock.now(), seconds)
         writers.commit()

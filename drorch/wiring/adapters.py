@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 STORES = ("s3", "gcs", "directory")
 LATER_STORES = frozenset({"azure", "swift"})
-ENGINES = {"postgres": "PostgresEngine"}
-LATER_KINDS = frozenset({"ami", "rds-cluster", "mysql", "mariadb", "files"})
+ENGINES = {"postgres": "PostgresEngine", "files": "FilesEngine"}
+LATER_KINDS = frozenset({"ami", "rds-cluster", "mysql", "mariadb"})
 SNAPSHOT_KINDS = {"ebs": ("ebs", "EbsSnapshots"), "rds-instance": ("rds_instance", "RdsInstanceSnapshots")}
 URL_SCHEMES = {"s3": "s3", "gs": "gcs", "file": "directory"}
 LATER_SCHEMES = frozenset({"azure", "swift"})
-TARGETS = {"postgresql": "postgres", "postgres": "postgres"}
-LATER_TARGETS = frozenset({"mysql", "mariadb", "dir", "region"})
+TARGETS = {"postgresql": "postgres", "postgres": "postgres", "dir": "files"}
+LATER_TARGETS = frozenset({"mysql", "mariadb", "region"})
 
 
 def store_options() -> dict[str, type[BaseModel]]:
@@ -92,13 +92,23 @@ def lock_of(options: BaseModel) -> LockRule | None:
 
 
 def build_engine(
-    kind: str, tools: Mapping[str, Sequence[str]] | None = None, *, inventory_budget: timedelta | None = None
+    kind: str,
+    tools: Mapping[str, Sequence[str]] | None = None,
+    *,
+    inventory_budget: timedelta | None = None,
+    granted: Sequence[str] = (),
+    scratch: Path | None = None,
 ) -> Engine:
-    """The engine of a kind; `tools` maps engines to folders of client programs. NotInThisVersion, Refused."""
+    """The engine of a kind; `tools` maps engines to folders of client programs. NotInThisVersion, Refused.
+
+    `granted` are the paths of this host that may be dumped, `scratch` is the folder that they are drilled in.
+    """
     if kind in LATER_KINDS:
         raise NotInThisVersion(f"{kind} is not in this version")
     if kind == "memory":
         return _module("engines", "memory").MemoryEngine()  # type: ignore[no-any-return]
+    if kind == "files":
+        return _module("engines", "files").FilesEngine(granted=granted, scratch=scratch)  # type: ignore[no-any-return]
     if kind not in ENGINES:
         raise Refused(f"{kind} is no kind of dump", hint=f"one of {', '.join(ENGINES)}")
     folders = [Path(folder) for folder in (tools or {}).get(kind, ())]
@@ -122,7 +132,7 @@ def engine_of_target(url: str) -> str:
     if scheme in LATER_TARGETS:
         raise Usage(f"restore into {scheme}: is not in this version of drorch")
     if scheme not in TARGETS:
-        raise Usage(f"{url!r} is no restore target", hint="postgresql://[user@]host[:port]/database")
+        raise Usage(f"{url!r} is no restore target", hint="postgresql://[user@]host[:port]/database or dir:/path")
     return TARGETS[scheme]
 
 
@@ -141,6 +151,7 @@ def vocabulary(
     vaults: Mapping[str, FailureDomain] | None = None,
     accounts: frozenset[str] | None = None,
     credentials: Mapping[str, frozenset[str]] | None = None,
+    paths: Mapping[str, tuple[str, ...]] | None = None,
     defaults: Mapping[str, object] | None = None,
     locks: Mapping[str, LockRule] | None = None,
     grace: timedelta = timedelta(days=3),
@@ -150,7 +161,11 @@ def vocabulary(
     native = {kind: (module, True) for kind, (module, _) in SNAPSHOT_KINDS.items()}
     dumps = {kind: (kind, False) for kind in ENGINES}
     kinds = {
-        kind: KindWords(options=_module("kinds" if is_native else "engines", module).Options, native=is_native)
+        kind: KindWords(
+            options=_module("kinds" if is_native else "engines", module).Options,
+            native=is_native,
+            probes=kind != "files",
+        )
         for kind, (module, is_native) in {**native, **dumps}.items()
     }
     return Vocabulary(
@@ -160,6 +175,7 @@ def vocabulary(
         vaults=vaults,
         accounts=accounts,
         credentials=credentials,
+        paths=paths,
         defaults=defaults or {},
         locks=locks,
         grace=grace,
@@ -172,6 +188,7 @@ def vocabulary_of(config: Config) -> Vocabulary:
         vaults={name: vault.domain for name, vault in config.vaults.items()},
         accounts=frozenset(config.aws.accounts),
         credentials={name: frozenset(c.applications) for name, c in config.credentials.items()},
+        paths=config.paths,
         defaults=dict(config.defaults),
         locks={name: lock for name, vault in config.vaults.items() if (lock := lock_of(vault.options)) is not None},
         grace=config.grace,

@@ -18,6 +18,7 @@ from drorch.app.ship import ShipOrder
 from drorch.app.verify import Place
 from drorch.domain.action import Action, Cut, Drill, Repair, Ship, Verify
 from drorch.domain.errors import Refused
+from drorch.domain.host_path import HostPath, granting
 from drorch.domain.policy import CredentialRef
 
 if TYPE_CHECKING:
@@ -62,7 +63,11 @@ def _dump(host: Host, action: Cut, scene: Scene) -> DumpJob:
         options=_json(resource.options),
         secrets=credentials(host, resource.options, action.application),
         signing_key=host.signing_key().text(),
-        host=replace(_host(host), inventory_budget_s=_counting_budget(scene, action.resource)),
+        host=replace(
+            _host(host),
+            inventory_budget_s=_counting_budget(scene, action.resource),
+            paths=granted_paths(host, resource.options, action.application),
+        ),
         longest=resource.max_duration,
     )
 
@@ -165,6 +170,8 @@ def credentials(host: Host, options: BaseModel, application: str) -> dict[str, s
     """The values of the credentials that a resource's options name. Refused for one not granted to the application."""
     found: dict[str, str] = {}
     for reference in _references(options):
+        if not isinstance(reference, CredentialRef):
+            continue
         credential = host.config.credentials.get(reference.credential)
         if credential is None or application not in credential.applications:
             raise Refused(
@@ -175,8 +182,22 @@ def credentials(host: Host, options: BaseModel, application: str) -> dict[str, s
     return found
 
 
-def _references(value: object) -> list[CredentialRef]:
-    if isinstance(value, CredentialRef):
+def granted_paths(host: Host, options: BaseModel, application: str) -> tuple[str, ...]:
+    """What the application may read of this host. Refused when a resource's options name a path that is not in it.
+
+    The policy in force may be the last valid text of an invalid file, older than what is granted now.
+    """
+    granted = host.config.paths.get(application, ())
+    for path in _references(options):
+        if isinstance(path, HostPath) and granting(path.root, granted) is None:
+            raise Refused(
+                f"path {path.root} is not granted to {application}", hint=f"paths: {{{application}: [{path.root}]}}"
+            )
+    return granted
+
+
+def _references(value: object) -> list[CredentialRef | HostPath]:
+    if isinstance(value, CredentialRef | HostPath):
         return [value]
     if isinstance(value, BaseModel):
         return [reference for name in type(value).model_fields for reference in _references(getattr(value, name))]
@@ -194,7 +215,8 @@ def _vault(host: Host, name: str) -> VaultSpec:
 
 def _host(host: Host) -> HostSpec:
     accounts = {name: {"id": a.id, "role_arn": a.role_arn} for name, a in host.config.aws.accounts.items()}
-    return HostSpec(accounts, {name: list(folders) for name, folders in host.config.tools.items()})
+    tools = {name: list(folders) for name, folders in host.config.tools.items()}
+    return HostSpec(accounts, tools, scratch=str(host.config.state / "drills"))
 
 
 def _json(options: BaseModel) -> dict[str, Any]:

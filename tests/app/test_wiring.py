@@ -108,6 +108,40 @@ def test_no_job_shows_its_secrets(tmp_path: Path) -> None:
     assert "first" in json.dumps(compose_job(home.host, CUT, home.scene()).to_json()), "the pipe has to carry it"
 
 
+FILES = POLICY.replace("kind: postgres", "kind: files\n    paths: [/srv/shop/uploads]")
+FILES = "\n".join(line for line in FILES.splitlines() if "connection" not in line).replace(", probes", "} #") + "\n"
+
+
+def files_home(folder: Path) -> Home:
+    home = Home(folder, more="paths: {shop: [/srv/shop], billing: [/srv/billing]}\n")
+    (folder / "policies" / "shop.yaml").write_text(FILES)
+    return home
+
+
+def test_job_of_files_carries_what_its_application_may_read_and_where_a_drill_unpacks(tmp_path: Path) -> None:
+    home = files_home(tmp_path)
+    cut = compose_job(home.host, CUT, home.scene())
+    assert isinstance(cut, DumpJob)
+    assert cut.options == {"paths": ["/srv/shop/uploads"], "exclude": []}
+    assert cut.host.paths == ("/srv/shop",)
+    again = DumpJob.from_json(json.loads(json.dumps(cut.to_json())))
+    assert list(again.host.paths) == ["/srv/shop"]
+    drill = compose_job(home.host, DRILL, home.scene())
+    assert isinstance(drill, DrillJob)
+    assert drill.host.scratch == str(tmp_path / "state" / "drills")
+    assert drill.host.paths == (), "a drill reads nothing of this host"
+
+
+@pytest.mark.parametrize("paths", ["", "paths: {billing: [/srv/shop]}\n", "paths: {shop: [/srv/shop/other]}\n"])
+def test_path_that_was_not_granted_is_refused_at_its_use_too(tmp_path: Path, paths: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    scene = files_home(tmp_path / "a").scene()
+    host = Home(tmp_path / "b", more=paths).host
+    with pytest.raises(Refused, match="path /srv/shop/uploads is not granted to shop"):
+        compose_job(host, CUT, scene)
+
+
 @pytest.mark.parametrize(
     "credentials",
     [

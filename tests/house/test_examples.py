@@ -47,6 +47,7 @@ def test_the_examples_are_one_folder_of_policies(vocabulary: Vocabulary) -> None
     assert [loaded.file for loaded in found.valid] == [
         "rds-instance.yaml",
         "retired.yaml",
+        "files.yaml",
         "shop.yaml",
         "postgres.yaml",
         "ebs.yaml",
