@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC
 
 import pytest
+from mariadbservers import RunningMariadb, running_mariadb
 from pgservers import WHEEL, Running, given, running, taken
 
 from drorch.domain.errors import DrorchError, Refused, Usage
 from drorch.engines import memory
+from drorch.engines.mariadb import MariadbEngine
 from drorch.engines.memory import MemoryEngine, MemorySource
 from drorch.engines.postgres import PostgresEngine
 from drorch.ports import Engine, Inventory, RestoreTarget
@@ -35,6 +37,7 @@ class Subject:
     count: str
     secrets: dict[str, str] = field(default_factory=dict)
     rows: int = 3
+    data: str = "data.pgcustom"
 
     def dump(self, word: str = "exact") -> tuple[dict[str, object], dict[str, bytes], Inventory]:
         with self.engine.dump(self.options, self.secrets, word) as session:
@@ -75,6 +78,20 @@ def _postgres(server: Running) -> Subject:
     )
 
 
+def _mariadb(server: RunningMariadb) -> Subject:
+    database = server.database("CREATE TABLE t (a int)", "INSERT INTO t VALUES (1), (2), (3)", "CREATE TABLE e (a int)")
+    return Subject(
+        MariadbEngine(),
+        server.options(database),
+        server.options("no_such_database"),
+        server.url,
+        server.exists,
+        database,
+        "select count(*) from t",
+        data="data.sql",
+    )
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Callable[[], Running]]:
     with ExitStack() as stack:
@@ -88,17 +105,35 @@ def server() -> Iterator[Callable[[], Running]]:
         yield get
 
 
-@pytest.fixture(params=["memory", "postgres"])
-def subject(request: pytest.FixtureRequest, server: Callable[[], Running]) -> Iterator[Subject]:
-    found = _memory() if request.param == "memory" else _postgres(server())
-    yield found
-    for name in ("new", "other"):
-        if request.param == "postgres":
-            server().run(f"DROP DATABASE IF EXISTS {name}")
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[Callable[[], RunningMariadb]]:
+    with ExitStack() as stack:
+        started: list[RunningMariadb] = []
+
+        def get() -> RunningMariadb:
+            if not started:
+                started.append(stack.enter_context(running_mariadb()))
+            return started[0]
+
+        yield get
+
+
+@pytest.fixture(params=["memory", "postgres", "mariadb"])
+def subject(
+    request: pytest.FixtureRequest, server: Callable[[], Running], mariadb: Callable[[], RunningMariadb]
+) -> Iterator[Subject]:
+    if request.param == "memory":
+        yield _memory()
+    elif request.param == "postgres":
+        yield _postgres(server())
+        server().run("DROP DATABASE IF EXISTS new")
+    else:
+        yield _mariadb(mariadb())
+        mariadb().ask("DROP DATABASE IF EXISTS new")
 
 
 def test_it_names_its_kind(subject: Subject) -> None:
-    assert subject.engine.kind in ("memory", "postgres")
+    assert subject.engine.kind in ("memory", "postgres", "mariadb")
 
 
 def test_a_session_tells_when_its_data_are_of_and_what_a_restore_must_know(subject: Subject) -> None:
@@ -113,7 +148,7 @@ def test_a_session_tells_when_its_data_are_of_and_what_a_restore_must_know(subje
 
 def test_artefacts_come_whole_with_the_data_first(subject: Subject) -> None:
     _, artefacts, inventory = subject.dump()
-    assert list(artefacts) == ["data.pgcustom", "globals.sql"]
+    assert list(artefacts) == [subject.data, "globals.sql"]
     assert all(artefacts.values())
     assert sum(count or 0 for count in inventory.tables.values()) == subject.rows
     assert inventory.estimated == frozenset()
@@ -199,8 +234,8 @@ def test_a_consumer_that_is_killed_loads_nothing(subject: Subject) -> None:
     facts, artefacts, _ = subject.dump()
     target = subject.target("new")
     target.prepare(facts)
-    consumer = target.load("data.pgcustom")
-    consumer.stdin.write(artefacts["data.pgcustom"][:10])
+    consumer = target.load(subject.data)
+    consumer.stdin.write(artefacts[subject.data][:10])
     consumer.kill()
     consumer.kill()
     with pytest.raises(DrorchError):
@@ -212,7 +247,7 @@ def test_a_consumer_that_is_killed_loads_nothing(subject: Subject) -> None:
 def test_loading_or_completing_before_preparing_is_refused(subject: Subject) -> None:
     target = subject.target("new")
     with pytest.raises(Refused):
-        target.load("data.pgcustom")
+        target.load(subject.data)
     with pytest.raises(Refused):
         target.complete()
     target.abandon()
