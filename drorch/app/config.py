@@ -23,8 +23,8 @@ __all__ = ["Config", "VaultConfig", "find_config", "load_config"]
 VARIABLE = "DRORCH_CONFIG"
 SYSTEM_PLACE = Path("/etc/drorch/drorch.yaml")
 LATER_TYPES = frozenset({"azure", "swift"})
-ENGINES = frozenset({"postgres"})
-LATER_ENGINES = frozenset({"mysql", "mariadb", "files"})
+ENGINES = frozenset({"postgres", "mariadb", "mysql"})
+LATER_ENGINES = frozenset({"files"})
 LATER_KEYS = frozenset({"prove_every", "paths"})
 
 

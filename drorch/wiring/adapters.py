@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 STORES = ("s3", "gcs", "directory")
 LATER_STORES = frozenset({"azure", "swift"})
-ENGINES = {"postgres": "PostgresEngine"}
-LATER_KINDS = frozenset({"ami", "rds-cluster", "mysql", "mariadb", "files"})
+ENGINES = {"postgres": "PostgresEngine", "mariadb": "MariadbEngine", "mysql": "MysqlEngine"}
+LATER_KINDS = frozenset({"ami", "rds-cluster", "files"})
 SNAPSHOT_KINDS = {"ebs": ("ebs", "EbsSnapshots"), "rds-instance": ("rds_instance", "RdsInstanceSnapshots")}
 URL_SCHEMES = {"s3": "s3", "gs": "gcs", "file": "directory"}
 LATER_SCHEMES = frozenset({"azure", "swift"})
-TARGETS = {"postgresql": "postgres", "postgres": "postgres"}
-LATER_TARGETS = frozenset({"mysql", "mariadb", "dir", "region"})
+TARGETS = {"postgresql": "postgres", "postgres": "postgres", "mariadb": "mariadb", "mysql": "mysql"}
+LATER_TARGETS = frozenset({"dir", "region"})
 
 
 def store_options() -> dict[str, type[BaseModel]]:
@@ -122,7 +122,9 @@ def engine_of_target(url: str) -> str:
     if scheme in LATER_TARGETS:
         raise Usage(f"restore into {scheme}: is not in this version of drorch")
     if scheme not in TARGETS:
-        raise Usage(f"{url!r} is no restore target", hint="postgresql://[user@]host[:port]/database")
+        raise Usage(
+            f"{url!r} is no restore target", hint="postgresql://[user@]host[:port]/database, mariadb:// or mysql://"
+        )
     return TARGETS[scheme]
 
 

@@ -40,7 +40,7 @@ class Access:
         self.place = place
         self.greeting = greeting
         self.client = client
-        self._folder = Path(tempfile.mkdtemp(prefix="drorch-my-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="drorch-my-", dir=_memory()))
         self._options = self._folder / "options.cnf"
         lines = option_lines(place, dict(vendor.tls), offered=greeting.tls)  # type: ignore[arg-type]
         descriptor = os.open(self._options, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -103,6 +103,11 @@ class Access:
                 with suppress(OSError):  # the user's share of pipe memory may be used up: a smaller one serves as well
                     fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         return process
+
+
+def _memory() -> str | None:
+    """Where files lie on no disk, if there is such a place: a kill -9 may leave an option file behind."""
+    return next((path for path in ("/dev/shm",) if os.access(path, os.W_OK | os.X_OK)), None)  # noqa: S108  mkdtemp
 
 
 def open_access(vendor: Vendor, place: Place, tools: Sequence[Path], operation: str) -> Access:
