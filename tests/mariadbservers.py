@@ -82,10 +82,10 @@ class RunningMariadb:
         return f"mariadb:///{database}?socket={self.socket}&user={user}"
 
     def checksums(self, database: str) -> dict[str, str]:
-        """CHECKSUM TABLE of every table."""
-        kinds = "table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"
-        tables = [row[0] for row in self.ask(f"SHOW FULL TABLES WHERE {kinds}", database=database)]
-        return {name: self.ask(f"CHECKSUM TABLE `{name}`", database=database)[0][1] for name in tables}
+        """CHECKSUM TABLE of every table but system-versioned ones, in which the time of loading counts."""
+        tables = [row[0] for row in self.ask("SHOW FULL TABLES WHERE table_type = 'BASE TABLE'", database=database)]
+        quoted = {name: name.replace("`", "``") for name in tables}
+        return {name: self.ask(f"CHECKSUM TABLE `{text}`", database=database)[0][1] for name, text in quoted.items()}
 
 
 @contextmanager
