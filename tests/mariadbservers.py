@@ -83,7 +83,8 @@ class RunningMariadb:
 
     def checksums(self, database: str) -> dict[str, str]:
         """CHECKSUM TABLE of every table but system-versioned ones, in which the time of loading counts."""
-        tables = [row[0] for row in self.ask("SHOW FULL TABLES WHERE table_type = 'BASE TABLE'", database=database)]
+        query = "SELECT table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE'"
+        tables = [row[0] for row in self.ask(f"{query} AND table_schema = database()", database=database)]
         quoted = {name: name.replace("`", "``") for name in tables}
         return {name: self.ask(f"CHECKSUM TABLE `{text}`", database=database)[0][1] for name, text in quoted.items()}
 

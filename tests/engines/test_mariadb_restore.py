@@ -48,8 +48,8 @@ def objects(server: RunningMariadb, database: str) -> list[list[str]]:
         " ORDER BY 1",
         f"SELECT trigger_name, action_statement FROM information_schema.triggers WHERE trigger_schema {schema}",
         f"SELECT event_name, event_definition FROM information_schema.events WHERE event_schema {schema}",
-        f"SELECT table_name, replace(view_definition, concat('`', table_schema, '`'), '') FROM information_schema.views"
-        f" WHERE table_schema {schema} ORDER BY 1",
+        "SELECT table_name, replace(view_definition, concat('`', replace(table_schema, '`', '``'), '`'), '')"
+        f" FROM information_schema.views WHERE table_schema {schema} ORDER BY 1",
         f"SELECT column_name, column_type, collation_name FROM information_schema.columns WHERE table_schema {schema}"
         " ORDER BY table_name, ordinal_position",
     )
@@ -63,7 +63,7 @@ def test_what_is_restored_equals_what_was_dumped(
     assert len(mariadb.checksums(wares)) == 9
     assert mariadb.ask("SELECT a FROM past", database=name) == [["2"]]
     assert objects(mariadb, name) == objects(mariadb, wares)
-    assert mariadb.value("SELECT nextval(counter)", name) >= "6"
+    assert int(mariadb.value("SELECT nextval(counter)", name)) >= 6
     assert mariadb.value("SELECT doubled(twice) FROM item WHERE id = 3", name) == "12"
     assert mariadb.exists(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -27,6 +28,7 @@ LOADER = "drorch_restore"
 """The user that loads in a private server: a dump runs code, so it may touch no file and stop nothing."""
 
 _DRILL = "drorch_drill_"
+_DRILL_NAME = re.compile(_DRILL + "[0-9a-f]{12}")
 
 
 class PrivateScratch(FamilyTarget):
@@ -151,7 +153,7 @@ def _sweep(vendor: Vendor, place: Place, tools: Sequence[Path]) -> None:
     try:
         names = [str(row[0]) for row in access.ask("SHOW DATABASES", "scratch", database="")]
         for name in names:
-            if name.startswith(_DRILL):
+            if _DRILL_NAME.fullmatch(name):
                 _drop_if_free(access, name)
     finally:
         access.close()
