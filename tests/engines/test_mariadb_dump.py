@@ -97,7 +97,9 @@ def test_accounts_and_grants_are_the_second_artefact_without_the_servers_own(mar
 
 def test_a_user_with_the_least_privileges_dumps_without_accounts_and_says_so(mariadb: RunningMariadb) -> None:
     database = mariadb.database("CREATE TABLE t (a INT)", "CREATE VIEW v AS SELECT a FROM t")
-    found = dump(mariadb, database, mariadb.user(f"{NEEDED} ON {database}.*"))
+    user = mariadb.user(f"{NEEDED} ON {database}.*")
+    mariadb.ask(f"GRANT SELECT ON mysql.proc TO {user}@'%'")
+    found = dump(mariadb, database, user)
     assert found.facts["accounts_dumped"] is False
     assert found.artefacts["globals.sql"].startswith(b"-- the dumping user may not read")
 
@@ -110,6 +112,35 @@ def test_a_user_that_would_not_see_everything_is_refused_with_the_grant_it_needs
         MariadbEngine().dump(mariadb.options(database, user), {}, "exact"),
     ):
         pass
+
+
+def test_a_user_that_would_not_see_the_routines_of_others_is_refused(mariadb: RunningMariadb) -> None:
+    database = mariadb.database("CREATE PROCEDURE p() SELECT 1")
+    user = mariadb.user(f"{NEEDED} ON {database}.*")
+    with (
+        pytest.raises(Refused, match=r"routines of others.*GRANT SELECT ON mysql\.proc"),
+        MariadbEngine().dump(mariadb.options(database, user), {}, "exact"),
+    ):
+        pass
+    mariadb.ask(f"GRANT SELECT ON mysql.proc TO {user}@'%'")
+    assert b"PROCEDURE `p`" in dump(mariadb, database, user).artefacts["data.sql"]
+
+
+def test_a_role_may_bring_the_privileges(mariadb: RunningMariadb) -> None:
+    database = mariadb.database("CREATE TABLE t (a INT)")
+    user = mariadb.user()
+    mariadb.ask("CREATE ROLE IF NOT EXISTS dumper", f"GRANT {NEEDED} ON {database}.* TO dumper")
+    mariadb.ask(f"GRANT dumper TO {user}@'%'", f"SET DEFAULT ROLE dumper FOR {user}@'%'")
+    assert dump(mariadb, database, user).inventory.tables == {"t": 0}
+
+
+def test_a_view_of_what_is_not_there_is_refused_since_no_dump_of_it_restores(mariadb: RunningMariadb) -> None:
+    database = mariadb.database("CREATE TABLE t (a INT)", "CREATE VIEW v AS SELECT a FROM t", "DROP TABLE t")
+    with (
+        MariadbEngine().dump(mariadb.options(database), {}, "exact") as session,
+        pytest.raises(Refused, match="view refers to what is not there"),
+    ):
+        taken(session)
 
 
 def test_a_table_dropped_in_mid_dump_ends_it_as_something_to_repeat(mariadb: RunningMariadb) -> None:
@@ -212,7 +243,7 @@ def _tcp(server: RunningMariadb, database: str, user: str, **more: object) -> ob
 def reader(mariadb: RunningMariadb) -> tuple[str, str]:
     """(database, user with a password)."""
     database = mariadb.database("CREATE TABLE t (a INT)")
-    return database, mariadb.user(f"{NEEDED} ON {database}.*", PASSWORD)
+    return database, mariadb.user("SELECT, SHOW VIEW, TRIGGER, EVENT ON *.*", PASSWORD)
 
 
 @pytest.mark.parametrize("tls", ["verify-full", "require", None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from drorch.engines.mariadb.engine import MARIADB
 from drorch.engines.mysql.engine import MYSQL
 from drorch.engines.mysql_family.access import _row, quoted, text
 from drorch.engines.mysql_family.clients import choose, version_of
+from drorch.engines.mysql_family.dump import _instant
 from drorch.engines.mysql_family.failures import failure, unknown_outcome
 from drorch.engines.mysql_family.handshake import Greeting, check, parse, series
 from drorch.engines.mysql_family.loading import Lines
@@ -349,6 +351,65 @@ def test_a_connection_lost_while_something_is_changed_is_an_unknown_outcome() ->
 
 def test_a_signal_is_told() -> None:
     assert "signal 9" in str(failure("mysqldump", -9, "", "dump", "h/d"))
+
+
+# --- replicas ------------------------------------------------------------------------------------------------------
+
+
+GREETING = Greeting("8.4.0", False, True)
+
+
+@dataclass
+class Replica:
+    """As much of an `Access` as the question for the instant needs; `status` lines, or the error that asking raises."""
+
+    status: list[str] | DrorchError
+    asked: list[str] = field(default_factory=list)
+    vendor: Vendor = MYSQL
+    greeting: Greeting = GREETING
+    place: Place = PLACE
+
+    def ask(self, statements: str, operation: str) -> list[tuple[str, ...]]:
+        self.asked.append(statements)
+        if "utc_timestamp" in statements:
+            return [("2026-11-20T09:15:00",)]
+        if isinstance(self.status, DrorchError):
+            raise self.status
+        return [(line,) for line in self.status]
+
+
+def instant(replica: Replica) -> str:
+    return _instant(replica).isoformat()  # type: ignore[arg-type]
+
+
+def test_a_replicas_data_are_as_old_as_its_largest_lag() -> None:
+    lines = ["*** 1. row ***", "   Seconds_Behind_Source: 7", "   Seconds_Behind_Master: 90", "   Last_Error: "]
+    assert instant(Replica(lines)) == "2026-11-20T09:13:30+00:00"
+    assert instant(Replica([])) == "2026-11-20T09:15:00+00:00"
+
+
+def test_a_replica_that_applies_nothing_is_not_dumped() -> None:
+    with pytest.raises(Unavailable, match="applies nothing"):
+        instant(Replica(["   Seconds_Behind_Source: NULL"]))
+
+
+def test_who_may_not_ask_for_the_lag_is_taken_at_the_servers_clock() -> None:
+    assert instant(Replica(Refused("no"))) == "2026-11-20T09:15:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "version", "question"),
+    [
+        (MYSQL, "5.7.44", "SHOW SLAVE STATUS\\G"),
+        (MYSQL, "8.0.20", "SHOW SLAVE STATUS\\G"),
+        (MYSQL, "8.4.0", "SHOW REPLICA STATUS\\G"),
+        (MARIADB, "10.11.6-MariaDB", "SHOW ALL SLAVES STATUS\\G"),
+    ],
+)
+def test_the_question_for_the_lag_is_the_versions_own(vendor: Vendor, version: str, question: str) -> None:
+    replica = Replica([], vendor=vendor, greeting=Greeting(version, False, True))
+    instant(replica)
+    assert replica.asked[-1] == question
 
 
 # --- the reader of dumps -------------------------------------------------------------------------------------------

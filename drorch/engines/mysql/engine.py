@@ -45,6 +45,8 @@ MYSQL = Vendor(
     before_accounts="/*!80017 SET SESSION print_identified_with_as_hex = ON */;",
     replica_status=(((8, 1), "SHOW REPLICA STATUS"), ((0, 0), "SHOW SLAVE STATUS")),
     every_definer=frozenset({"SET_USER_ID", "SET_ANY_DEFINER", "SUPER"}),
+    every_routine="SHOW_ROUTINE",  # since 8.0.20
+    routine_grant="SHOW_ROUTINE ON *.*",
     setup_flags=("--no-defaults", "--initialize-insecure", "--datadir={}"),
     server_flags=("--skip-name-resolve", "--loose-mysqlx=OFF"),
     withheld=("FILE", "SHUTDOWN", "SUPER"),

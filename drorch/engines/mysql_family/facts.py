@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from drorch.domain.errors import Refused
+from drorch.domain.errors import Refused, Unavailable
 from drorch.engines.mysql_family.access import Access, text
 from drorch.engines.mysql_family.handshake import series
 from drorch.engines.mysql_family.privileges import Privileges
@@ -59,7 +59,7 @@ def _not_transactional(access: Access, tables: Mapping[str, tuple[str, int | Non
     return {name: engine for name, (engine, _) in sorted(tables.items()) if engine and engine.lower() not in good}
 
 
-def check_readable(access: Access) -> Privileges:
+def check_readable(access: Access) -> None:
     """Refused when the user may not read everything: both dump programs leave out silently what they do not see."""
     grants = Privileges.read(str(row[0]) for row in access.ask("SHOW GRANTS", "dump", database=""))
     lacking = [word for word in _NEEDED if not grants.has(word, access.place.database)]
@@ -71,7 +71,24 @@ def check_readable(access: Access) -> Privileges:
             hint=f"GRANT {', '.join(_NEEDED)} ON `{access.place.database}`.* TO the user; what it does not see would "
             "be missing",
         )
-    return grants
+    if not (grants.by_roles or _sees_routines(access, grants)):
+        raise Refused(
+            "this user does not see the routines of others",
+            operation="dump",
+            resource=access.place.shown,
+            hint=f"GRANT {access.vendor.routine_grant} TO the user; what it does not see would be missing",
+        )
+
+
+def _sees_routines(access: Access, grants: Privileges) -> bool:
+    """By a privilege, or because the table that holds them is open to it (MySQL before 8, MariaDB)."""
+    if grants.has("SELECT") or grants.has(access.vendor.every_routine, access.place.database):
+        return True
+    try:
+        access.ask("SELECT 1 FROM mysql.proc LIMIT 0", "dump", database="")
+    except (Refused, Unavailable):  # no such table (MySQL 8), or no privilege
+        return False
+    return True
 
 
 def database_facts(access: Access, found: Relations) -> dict[str, object]:

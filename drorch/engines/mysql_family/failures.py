@@ -41,7 +41,7 @@ _ERRORS: dict[int, tuple[type[DrorchError], str, str]] = {
     ),
     1412: (Unavailable, "a table was altered meanwhile", "the next attempt dumps it as it is then"),
     1356: (Refused, "a view refers to what is not there", "drop or repair the view; a dump of it would not restore"),
-    1449: (Refused, "a definer does not exist", "create the account, or restore with --globals"),
+    1449: (Refused, "a definer does not exist", "create the account (a restore does it with --globals)"),
     2026: (Refused, "TLS could not be agreed on", _TLS_HINT),
 }
 _PASSING = frozenset({1053, 1152, 1158, 1159, 1160, 1161, 1317, 1927, 2002, 2003, 2005, 2006, 2013, 2055, 1021, 1114})
