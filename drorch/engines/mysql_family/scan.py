@@ -1,8 +1,9 @@
 """What a dump says about itself, read as it streams by: tables, views, rows of each table, whether it ended.
 
 The forms are those of both vendors' dump programs. A string in a row never holds a real newline (the programs escape
-it, `mysql_real_escape_string`), and outside of strings a parenthesis opens a row and nothing else. Works on whole
-chunks; memory is bounded by the longest line of a definition.
+it, `mysql_real_escape_string`): MariaDB writes each row on a line of its own. MySQL writes all rows of a statement on
+one line; there, outside of strings, a parenthesis opens a row and nothing else. Works on whole chunks; memory is
+bounded by the longest line of a definition.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _OPENS_BLOCK = b"DELIMITER ;;"
 _CLOSES_BLOCK = b"DELIMITER ;"
 _ENDS_ROWS = b";\n"
 _END_MARK = b"-- Dump completed"
+_IRRELEVANT = bytes(byte for byte in range(256) if byte not in b"'(")
 _LONGEST_LINE = 256 * 1024 * 1024
 
 
@@ -34,6 +36,7 @@ class DumpScan:
         self._held = b""
         self._into = ""
         self._in_string = False
+        self._by_lines = False
         self._in_block = False
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> None:
@@ -51,8 +54,10 @@ class DumpScan:
         insert = None if self._in_block else _INSERT.match(data, at)
         if insert is not None:
             self._into = _text(insert[1])
-            self.rows.setdefault(self._into, 0)
             self._in_string = False
+            self._by_lines = insert[0].endswith(b"\n")
+            self.rows.setdefault(self._into, 0)
+            self.rows[self._into] += self._by_lines  # the first row, which no newline ends
             return insert.end()
         end = data.find(b"\n", at)
         if end < 0:
@@ -93,12 +98,15 @@ class DumpScan:
         return len(data)
 
     def _count(self, part: bytes) -> None:
-        """Add the opening parentheses outside of strings."""
+        """Add the rows of a part: its lines in MariaDB's form, else the opening parentheses outside of strings."""
+        if self._by_lines:
+            self.rows[self._into] += part.count(b"\n")
+            return
         if b"\\" in part:
             part = part.replace(b"\\\\", b"").replace(b"\\'", b"")
-        pieces = part.split(b"'")
+        pieces = part.translate(None, _IRRELEVANT).split(b"'")
         outside = pieces[1::2] if self._in_string else pieces[::2]
-        self.rows[self._into] += sum(piece.count(b"(") for piece in outside)
+        self.rows[self._into] += b"".join(outside).count(b"(")
         self._in_string ^= len(pieces) % 2 == 0
 
 
