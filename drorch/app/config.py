@@ -23,10 +23,9 @@ __all__ = ["Config", "VaultConfig", "find_config", "load_config"]
 VARIABLE = "DRORCH_CONFIG"
 SYSTEM_PLACE = Path("/etc/drorch/drorch.yaml")
 LATER_TYPES = frozenset({"azure", "swift"})
-ENGINES = frozenset({"postgres"})
+ENGINES = frozenset({"postgres", "mariadb", "mysql"})
 SERVERLESS = frozenset({"files"})
 """Dumps that need neither client programs nor a server to drill on."""
-LATER_ENGINES = frozenset({"mysql", "mariadb"})
 LATER_KEYS = frozenset({"prove_every"})
 
 
@@ -219,12 +218,9 @@ class _Reading:
     def _engines(self, *place: str) -> Iterator[Problem]:
         """Keys of the section at `place` that are not the kind of a dump."""
         for kind in self._section(*place):
-            known = f"this version knows {', '.join(sorted(ENGINES))}"
             if kind in SERVERLESS:
                 message, hint = f"kind {kind} has no {place[-1]}", "it needs no programs and no server: leave it out"
                 yield Problem((*place, kind), message, hint, at_key=True)
-            elif kind in LATER_ENGINES:
-                yield Problem((*place, kind), f"kind {kind} is not in this version", known, at_key=True)
             elif kind not in ENGINES and is_name(str(kind)):
                 yield Problem((*place, kind), f"unknown kind {kind}", near(kind, ENGINES), at_key=True)
 

@@ -181,12 +181,12 @@ class BrakeForm(Frozen):
 
 
 class ScratchConnection(Frozen):
-    """A database server that drills may create and drop databases on."""
+    """A database server that drills may create and drop databases on. `port` and `database` default by the engine."""
 
     host: Text
-    port: Annotated[StrictInt, Field(gt=0, le=65535)] = 5432
+    port: Annotated[StrictInt, Field(gt=0, le=65535)] | None = None
     user: Text
-    database: Text = "postgres"
+    database: Text | None = None
     password: SecretRef | None = None
     tls: Literal["verify-full", "require", "off"] | None = None
     ca: AbsolutePath | None = None

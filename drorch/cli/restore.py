@@ -49,7 +49,7 @@ Files, into a folder that is absent or empty:
     "--into",
     required=True,
     metavar="TARGET",
-    help="postgresql://[user@]host[:port]/db (no password inside) or dir:/path.",
+    help="postgresql://[user@]host[:port]/db (no password inside), mariadb://, mysql:// or dir:/path.",
 )
 @click.option("--from", "vault", metavar="V", help="Restore from this vault.")
 @click.option("--at", metavar="TIME", help="The newest point not after this instant (UTC).")
@@ -57,7 +57,7 @@ Files, into a folder that is absent or empty:
 @click.option("--plan", "plan_only", is_flag=True, help="Show the steps, touch nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @click.option("--globals", "with_globals", is_flag=True, help="Create missing roles; existing ones are never altered.")
-@click.option("--into-password-file", metavar="FILE", help="The target's password (or PGPASSWORD, or a passfile).")
+@click.option("--into-password-file", metavar="FILE", help="The target's password (or PGPASSWORD, MYSQL_PWD).")
 @click.option(
     "--vault-url", "urls", multiple=True, metavar="URL", help="Break glass: s3://, gs:// or file:///. No config."
 )

@@ -25,13 +25,24 @@ if TYPE_CHECKING:
 
 STORES = ("s3", "gcs", "directory")
 LATER_STORES = frozenset({"azure", "swift"})
-ENGINES = {"postgres": "PostgresEngine", "files": "FilesEngine"}
-LATER_KINDS = frozenset({"ami", "rds-cluster", "mysql", "mariadb"})
+ENGINES = {
+    "postgres": "PostgresEngine",
+    "mariadb": "MariadbEngine",
+    "mysql": "MysqlEngine",
+    "files": "FilesEngine",
+}
+LATER_KINDS = frozenset({"ami", "rds-cluster"})
 SNAPSHOT_KINDS = {"ebs": ("ebs", "EbsSnapshots"), "rds-instance": ("rds_instance", "RdsInstanceSnapshots")}
 URL_SCHEMES = {"s3": "s3", "gs": "gcs", "file": "directory"}
 LATER_SCHEMES = frozenset({"azure", "swift"})
-TARGETS = {"postgresql": "postgres", "postgres": "postgres", "dir": "files"}
-LATER_TARGETS = frozenset({"mysql", "mariadb", "region"})
+TARGETS = {
+    "postgresql": "postgres",
+    "postgres": "postgres",
+    "mariadb": "mariadb",
+    "mysql": "mysql",
+    "dir": "files",
+}
+LATER_TARGETS = frozenset({"region"})
 
 
 def store_options() -> dict[str, type[BaseModel]]:
@@ -132,7 +143,8 @@ def engine_of_target(url: str) -> str:
     if scheme in LATER_TARGETS:
         raise Usage(f"restore into {scheme}: is not in this version of drorch")
     if scheme not in TARGETS:
-        raise Usage(f"{url!r} is no restore target", hint="postgresql://[user@]host[:port]/database or dir:/path")
+        hint = "postgresql://[user@]host[:port]/database, mariadb://, mysql:// or dir:/path"
+        raise Usage(f"{url!r} is no restore target", hint=hint)
     return TARGETS[scheme]
 
 

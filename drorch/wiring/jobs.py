@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from drorch.wiring.host import Host
 
 
+_MAINTENANCE = {"postgres": "postgres"}
+"""The database from which an engine makes others, where it needs one."""
+
+
 def compose_job(host: Host, action: Action, scene: Scene) -> Job:
     """The job of a heavy action. Raises Refused when a secret cannot be resolved."""
     if isinstance(action, Cut):
@@ -111,7 +115,7 @@ def _drill(host: Host, action: Drill, scene: Scene) -> DrillJob:
     names = point.filed_under if point is not None else (action.application, action.resource)
     order = DrillOrder(host.config.site, *names, action.vault, probes, action.point)
     scratch = host.config.drills.scratch.get(scene.resource.kind)
-    options, secrets = _scratch(host, scratch)
+    options, secrets = _scratch(host, scratch, scene.resource.kind)
     return DrillJob(
         order=order.to_json(),
         kind=scene.resource.kind,
@@ -155,11 +159,12 @@ def _repair(host: Host, action: Repair, scene: Scene) -> RepairJob:
     )
 
 
-def _scratch(host: Host, scratch: Any) -> tuple[dict[str, Any] | None, dict[str, str]]:
+def _scratch(host: Host, scratch: Any, kind: str) -> tuple[dict[str, Any] | None, dict[str, str]]:
     """The engine's options of a configured scratch server; (None, {}) for a private one."""
     if scratch is None or scratch.connection is None:
         return None, {}
     connection = scratch.connection.model_dump(mode="json", exclude={"password"}, exclude_none=True)
+    connection.setdefault("database", _MAINTENANCE.get(kind, kind))
     if scratch.connection.password is None:
         return {"connection": connection}, {}
     secret = {"scratch": host.secret(scratch.connection.password)}

@@ -310,7 +310,6 @@ LONG = FULL.replace(RECIPIENT, "RECIPIENT").replace(PUBLIC, "PUBLIC")
         ("applications: [shop]", "application: [shop]", "20:37", "unknown key application", "mean applications?"),
         ("[/usr/lib/", "[usr/lib/", "23:20", "must be an absolute path", ""),
         ("tools: {postgres", "tools: {postgresql", "23:9", "unknown kind postgresql", "did you mean postgres?"),
-        ("tools: {postgres", "tools: {mysql", "23:9", "kind mysql is not in this version", "knows postgres"),
         ("scratch: {postgres", "scratch: {files", "25:20", "kind files has no scratch", "leave it out"),
         ("tools: {", "paths: {shop: [/srv, srv]}\ntools: {", "23:22", "'srv' is not an absolute path", ""),
         ("tools: {", "paths: {shop: [/srv/]}\ntools: {", "23:16", "'/srv/' is not a plain path", "no slash at the end"),

@@ -10,12 +10,14 @@ from datetime import UTC
 from pathlib import Path
 
 import pytest
+from mariadbservers import RunningMariadb, running_mariadb
 from pgservers import WHEEL, Running, given, running, taken
 
 from drorch.domain.errors import DrorchError, Refused, Usage
 from drorch.engines import memory
 from drorch.engines.files import FilesEngine
 from drorch.engines.files import Options as FilesOptions
+from drorch.engines.mariadb import MariadbEngine
 from drorch.engines.memory import MemoryEngine, MemorySource
 from drorch.engines.postgres import PostgresEngine
 from drorch.ports import Engine, Inventory, RestoreTarget
@@ -102,6 +104,20 @@ def _files(folder: Path) -> Subject:
     )
 
 
+def _mariadb(server: RunningMariadb) -> Subject:
+    database = server.database("CREATE TABLE t (a int)", "INSERT INTO t VALUES (1), (2), (3)", "CREATE TABLE e (a int)")
+    return Subject(
+        MariadbEngine(),
+        server.options(database),
+        server.options("no_such_database"),
+        server.url,
+        server.exists,
+        database,
+        "select count(*) from t",
+        artefacts=("data.sql", "globals.sql"),
+    )
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Callable[[], Running]]:
     with ExitStack() as stack:
@@ -115,20 +131,40 @@ def server() -> Iterator[Callable[[], Running]]:
         yield get
 
 
-@pytest.fixture(params=["memory", "postgres", "files"])
-def subject(request: pytest.FixtureRequest, server: Callable[[], Running], tmp_path: Path) -> Iterator[Subject]:
-    if request.param == "files":
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[Callable[[], RunningMariadb]]:
+    with ExitStack() as stack:
+        started: list[RunningMariadb] = []
+
+        def get() -> RunningMariadb:
+            if not started:
+                started.append(stack.enter_context(running_mariadb()))
+            return started[0]
+
+        yield get
+
+
+@pytest.fixture(params=["memory", "postgres", "mariadb", "files"])
+def subject(
+    request: pytest.FixtureRequest,
+    server: Callable[[], Running],
+    mariadb: Callable[[], RunningMariadb],
+    tmp_path: Path,
+) -> Iterator[Subject]:
+    if request.param == "memory":
+        yield _memory()
+    elif request.param == "files":
         yield _files(tmp_path)
-        return
-    found = _memory() if request.param == "memory" else _postgres(server())
-    yield found
-    for name in ("new", "other"):
-        if request.param == "postgres":
-            server().run(f"DROP DATABASE IF EXISTS {name}")
+    elif request.param == "postgres":
+        yield _postgres(server())
+        server().run("DROP DATABASE IF EXISTS new", "DROP DATABASE IF EXISTS other")
+    else:
+        yield _mariadb(mariadb())
+        mariadb().ask("DROP DATABASE IF EXISTS new")
 
 
 def test_it_names_its_kind(subject: Subject) -> None:
-    assert subject.engine.kind in ("memory", "postgres", "files")
+    assert subject.engine.kind in ("memory", "postgres", "mariadb", "files")
 
 
 def test_a_session_tells_when_its_data_are_of_and_what_a_restore_must_know(subject: Subject) -> None:
