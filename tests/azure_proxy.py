@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-Action = Literal["before", "after", "short", "spoil"]
-"""The request is lost; the reply is lost; the reply is cut in the middle; a bit of the request's body is turned."""
+Action = Literal["before", "after", "short", "spoil", "none"]
+"""The request is lost; the reply is lost, or cut in the middle; a bit of the request's body is turned; nothing."""
 
 
 @dataclass

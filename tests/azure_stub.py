@@ -147,7 +147,8 @@ class AzureStub:
         start, size = int(after or 0), min(limit, self.page)
         found = "".join(self._row(name, version) for name, version in rows[start : start + size])
         more = str(start + size) if start + size < len(rows) else ""
-        return f"<EnumerationResults><Blobs>{found}</Blobs><NextMarker>{more}</NextMarker></EnumerationResults>"
+        asked = f"<Prefix>{escape(prefix)}</Prefix><MaxResults>{limit}</MaxResults>"
+        return f"<EnumerationResults>{asked}<Blobs>{found}</Blobs><NextMarker>{more}</NextMarker></EnumerationResults>"
 
     def _row(self, name: str, version: Version | None) -> str:
         if version is None:

@@ -252,18 +252,19 @@ class AzureStore:
         return name.removeprefix(self._prefix).replace("%5C", "\\").replace("%25", "%")
 
     def blobs(self, prefix: str, include: Sequence[str]) -> Iterator[Any]:
-        """List Blobs, page by page: by name."""
+        """List Blobs, page by page: by name. The SDK asks for the next page by what the last one said of itself."""
+        beginning = self.name(prefix)
         with self.mapped("azure List Blobs", prefix):
             found = iter(
-                self._client.list_blobs(
-                    name_starts_with=self.name(prefix), include=list(include), results_per_page=PAGE
-                )
+                self._client.list_blobs(name_starts_with=beginning, include=list(include), results_per_page=PAGE)
             )
         while True:
             with self.legible("azure List Blobs", prefix), self.mapped("azure List Blobs", prefix):
                 blob = next(found, None)
             if blob is None:
                 return
+            if not str(blob.name).startswith(beginning):
+                raise Unavailable("the listing is of another prefix", **self._where("azure List Blobs", prefix))
             yield blob
 
     def facts(self, path: str, version: str = "") -> Any:
@@ -353,7 +354,7 @@ class AzureStore:
         def hook(reply: Any) -> None:
             told.append(reply.http_response.headers.get("Date", ""))
 
-        with self.mapped(operation, ""):
+        with self.legible(operation, ""), self.mapped(operation, ""):
             pages = self._client.list_blobs(name_starts_with=self._prefix, results_per_page=1, raw_response_hook=hook)
             next(pages.by_page(), None)
         try:
@@ -365,7 +366,7 @@ class AzureStore:
         """(bytes, their span, ETag) of one request; nothing and no span when there is nothing at and after `start`."""
         operation = "azure Get Blob"
         try:
-            with self.mapped(operation, path):
+            with self.legible(operation, path), self.mapped(operation, path):
                 reply = self.blob(path).download_blob(offset=start, length=length, max_concurrency=1, **named)
                 return reply.readall(), str(reply.properties.content_range), str(reply.properties.etag)
         except AlreadyExists as error:  # 412

@@ -106,7 +106,7 @@ def take_away(store: AzureStore, path: str, blob: Any) -> bool:
 def _uploads(store: AzureStore, path: str) -> dict[str, datetime]:
     """Token -> begun of every upload with blocks at `path`; those of other programs count as one, `_ANOTHERS`."""
     try:
-        with store.mapped("azure Get Block List", path):
+        with store.legible("azure Get Block List", path), store.mapped("azure Get Block List", path):
             _, waiting = store.blob(path).get_block_list("uncommitted")
     except NotFound:
         return {}
