@@ -25,6 +25,10 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 """The account that every Azurite has (https://learn.microsoft.com/azure/storage/common/storage-connect-azurite)."""
 
 
+_BOUND = ("/bin/sh", "-c", '"$@" >/dev/null & read -r _; kill $!', "sh")
+"""A program that ends when its input is closed: with us, however we end."""
+
+
 def connection_string(port: int) -> str:
     """What the SDK needs to talk to the emulator, or to what stands before it, on `port`."""
     endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
@@ -39,7 +43,7 @@ def port() -> int:
         free.bind(("127.0.0.1", 0))
         chosen = int(free.getsockname()[1])
     command = [_program(), "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--location", folder]
-    server = subprocess.Popen([*command, "--blobPort", str(chosen)], stdout=subprocess.DEVNULL)
+    server = subprocess.Popen([*_BOUND, *command, "--blobPort", str(chosen)], stdin=subprocess.PIPE)
     atexit.register(_end, server, folder)
     _await(server, chosen)
     return chosen
@@ -64,7 +68,7 @@ def _await(server: subprocess.Popen[bytes], chosen: int) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
         if server.poll() is not None:
-            raise RuntimeError(f"azurite ended with {server.returncode}")
+            raise RuntimeError("azurite has ended")
         try:
             urlopen(f"http://127.0.0.1:{chosen}/{ACCOUNT}", timeout=5).close()
         except HTTPError:  # it wants a signature
@@ -75,6 +79,5 @@ def _await(server: subprocess.Popen[bytes], chosen: int) -> None:
 
 
 def _end(server: subprocess.Popen[bytes], folder: str) -> None:
-    server.kill()
-    server.wait()
+    server.communicate()
     shutil.rmtree(folder, ignore_errors=True)

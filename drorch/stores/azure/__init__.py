@@ -37,8 +37,8 @@ from drorch.stores.azure.upload import AzureUpload
 PAGE = 1000
 SPAN = 4 * 1024 * 1024
 """Bytes of one request for a part of an object: held in memory as a whole."""
-ATTEMPTS = 6
-"""Attempts at one call while Azure fails or cannot be reached: for about half a minute."""
+ATTEMPTS = 5
+"""Attempts at one call while Azure fails or cannot be reached: for about twenty seconds."""
 MAX_BLOCKS = 50_000
 """https://learn.microsoft.com/rest/api/storageservices/put-block-list"""
 TOKEN = "drorch_write"  # noqa: S105  (the name of a metadata field)
