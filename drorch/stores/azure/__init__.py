@@ -198,7 +198,7 @@ class AzureStore:
         """
         check_path(path, vault=self.vault)
         with suppress(NotFound):
-            locks.stands(self, path, self.facts(path))
+            locks.require_none(self, path, self.facts(path))
             self._delete(path, "")
         name = self.name(path)
         found = [blob.version_id for blob in self.blobs(path, ["versions"]) if blob.name == name and blob.version_id]

@@ -81,15 +81,16 @@ def extend(store: AzureStore, path: str, until: datetime) -> None:
     require(store, path, wanted, store.facts(path, version), operation)
 
 
-def stands(store: AzureStore, path: str, blob: Any) -> None:
-    """Refused while the blob's lock stands: a deletion would not be refused, it would hide the version."""
+def require_none(store: AzureStore, path: str, blob: Any) -> None:
+    """Refused while the blob's lock stands. A deletion would not be refused: it would hide the version."""
     lock = of_blob(blob)
-    if lock is not None:
-        where = {"operation": "azure Delete Blob", "vault": store.vault, "resource": path}
-        nothing = Refused("")
-        told = told_as_lock(nothing, lock, store.reckoned(), **where)
-        if told is not nothing:
-            raise told
+    if lock is None:
+        return
+    where = {"operation": "azure Delete Blob", "vault": store.vault, "resource": path}
+    free = Refused("")
+    told = told_as_lock(free, lock, store.reckoned(), **where)
+    if told is not free:
+        raise told
 
 
 def refused(store: AzureStore, path: str, version: str, error: Refused) -> Refused:
