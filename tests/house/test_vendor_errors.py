@@ -390,3 +390,11 @@ def test_every_code_of_azures_table_means_the_same_for_reading_and_changing_call
 )
 def test_what_an_answer_of_azure_means(status: int, code: str, kind: type[DrorchError]) -> None:
     assert type(ours_at_azure(azure_answer(status, code), mutates=True)) is kind
+
+
+def test_the_signature_of_a_shared_access_stands_in_no_error_of_azure() -> None:
+    """requests names the whole address of what it did not reach."""
+    words = "Max retries exceeded with url: /vault/a?sv=2024-11-04&sig=c2VjcmV0%3D&sr=c (Caused by SSLError())"
+    error = ours_at_azure(azure.core.exceptions.ServiceRequestError(words))
+    assert "c2VjcmV0" not in f"{error} {error.cause}"
+    assert "sig=...&sr=c (Caused by" in error.cause

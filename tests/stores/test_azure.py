@@ -30,10 +30,10 @@ SPAN = 100_000
 
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureProxy]:
-    """Before the Azurite of this process; the SDK's own pauses are none."""
-    monkeypatch.setattr("azure.storage.blob._download.time.sleep", lambda _: None)
-    monkeypatch.setattr("azure.core.pipeline.transport._base.time.sleep", lambda _: None)
-    with AzureProxy(azurite.port()) as opened:
+    """Before the Azurite of this process; what the SDK waits before it asks again takes no time."""
+    port = azurite.port()
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with AzureProxy(port) as opened:
         yield opened
 
 
@@ -453,12 +453,3 @@ def test_a_variable_that_holds_no_connection_string_is_refused_without_a_word_of
     with pytest.raises(Refused) as raised:
         opened(monkeypatch, connection_string="AccountKeyZ3VsbGlibGU=")
     assert "Z3Vsb" not in f"{raised.value!r} {raised.value.cause} {raised.value.__cause__} {raised.value.__context__}"
-
-
-def test_the_signature_of_a_shared_access_stands_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    signed = "sv=2024-11-04&sr=c&sig=c2VjcmV0c2VjcmV0"
-    words = f"AccountName=acmedr;BlobEndpoint=http://127.0.0.1:1/acmedr;SharedAccessSignature={signed}"
-    store = opened(monkeypatch, connection_string=words)
-    with pytest.raises(Unavailable) as raised:
-        store.stat("a")
-    assert "c2VjcmV0" not in str(raised.value)
