@@ -25,7 +25,7 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 """The account that every Azurite has (https://learn.microsoft.com/azure/storage/common/storage-connect-azurite)."""
 
 
-_BOUND = ("/bin/sh", "-c", '"$@" >/dev/null & read -r _; kill $!', "sh")
+_BOUND = ("/bin/sh", "-c", '"$@" >/dev/null & read -r _; kill -9 $!; wait', "sh")
 """A program that ends when its input is closed: with us, however we end."""
 
 
