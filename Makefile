@@ -16,6 +16,7 @@ demo:
 test:
 	@sh .ci/packages
 	@PYTHON="$(PYTHON)" sh .ci/venv test
+	@sh .ci/azurite
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 check:

@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
+import azurite
 import clouds
 import pytest
+from azure_stub import AzureStub
 from faults import FaultyStore
 
 from drorch.aws import AMBIENT, AwsAccounts
 from drorch.demo.aws import EmbeddedAws
 from drorch.demo.gcs import EmbeddedGcs
 from drorch.ports import LockRule, ObjectStore
-from drorch.stores import directory, gcs, memory, s3
+from drorch.stores import azure, directory, gcs, memory, s3
 
 BUCKET = "acme-dr"
 REGION = "us-west-2"
@@ -58,6 +60,33 @@ def gcs_store(*, patience: float = 0.01, lock: LockRule | None = None) -> gcs.Gc
     """A store on the bucket, of little patience."""
     options = gcs.Options(bucket=BUCKET, region="europe-west1", prefix="team/dr", lock=lock)
     return gcs.open_store("gcs-eu", options, patience=patience)
+
+
+def azure_store(
+    port: int, container: str = BUCKET, *, attempts: int = 1, lock: LockRule | None = None
+) -> azure.AzureStore:
+    """A store on a container of the Blob Storage on `port`, which asks only once unless told otherwise."""
+    options = azure.Options(
+        account_name=azurite.ACCOUNT, container=container, region="westeurope", prefix="team/dr", lock=lock
+    )
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string(port))
+        return azure.open_store("azure-eu", options, attempts=attempts)
+
+
+@contextmanager
+def _azure() -> Iterator[ObjectStore]:
+    store = azure_store(azurite.port(), azurite.container())
+    yield store
+    store.close()
+
+
+@contextmanager
+def _azure_locked() -> Iterator[ObjectStore]:
+    with AzureStub() as stub:
+        store = azure_store(stub.port, lock=LOCK)
+        yield store
+        store.close()
 
 
 @contextmanager
@@ -125,4 +154,6 @@ STORES: dict[str, Callable[[], AbstractContextManager[ObjectStore]]] = {
     "s3:compatible": _s3_compatible,
     "gcs": _gcs,
     "gcs:locked": _gcs_locked,
+    "azure": _azure,
+    "azure:locked": _azure_locked,
 }

@@ -22,7 +22,7 @@ __all__ = ["Config", "VaultConfig", "find_config", "load_config"]
 
 VARIABLE = "DRORCH_CONFIG"
 SYSTEM_PLACE = Path("/etc/drorch/drorch.yaml")
-LATER_TYPES = frozenset({"azure", "swift"})
+LATER_TYPES = frozenset({"swift"})
 ENGINES = frozenset({"postgres", "mariadb", "mysql"})
 SERVERLESS = frozenset({"files"})
 """Dumps that need neither client programs nor a server to drill on."""

@@ -59,7 +59,11 @@ Files, into a folder that is absent or empty:
 @click.option("--globals", "with_globals", is_flag=True, help="Create missing roles; existing ones are never altered.")
 @click.option("--into-password-file", metavar="FILE", help="The target's password (or PGPASSWORD, MYSQL_PWD).")
 @click.option(
-    "--vault-url", "urls", multiple=True, metavar="URL", help="Break glass: s3://, gs:// or file:///. No config."
+    "--vault-url",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="Break glass: s3://, gs://, azure:// or file:///. No config.",
 )
 @click.option("--identity", "identities", multiple=True, metavar="FILE", help="An age identity file.")
 @click.option("--trust", multiple=True, metavar="KEY", help="RW... or a .pub file, whose records count; @before=TIME.")

@@ -23,8 +23,8 @@ from drorch.ports import Engine, ObjectStore, SnapshotKind
 if TYPE_CHECKING:
     from drorch.app.config import Config
 
-STORES = ("s3", "gcs", "directory")
-LATER_STORES = frozenset({"azure", "swift"})
+STORES = ("s3", "gcs", "azure", "directory")
+LATER_STORES = frozenset({"swift"})
 ENGINES = {
     "postgres": "PostgresEngine",
     "mariadb": "MariadbEngine",
@@ -33,8 +33,8 @@ ENGINES = {
 }
 LATER_KINDS = frozenset({"ami", "rds-cluster"})
 SNAPSHOT_KINDS = {"ebs": ("ebs", "EbsSnapshots"), "rds-instance": ("rds_instance", "RdsInstanceSnapshots")}
-URL_SCHEMES = {"s3": "s3", "gs": "gcs", "file": "directory"}
-LATER_SCHEMES = frozenset({"azure", "swift"})
+URL_SCHEMES = {"s3": "s3", "gs": "gcs", "azure": "azure", "file": "directory"}
+LATER_SCHEMES = frozenset({"swift"})
 TARGETS = {
     "postgresql": "postgres",
     "postgres": "postgres",
@@ -76,7 +76,7 @@ def build_store(
 
 def store_from_url(url: str) -> tuple[str, BaseModel]:
     """(type, options) of a ``--vault-url``. Usage for anything else."""
-    shapes = "s3://bucket[/prefix], gs://bucket[/prefix] or file:///path"
+    shapes = "s3://bucket[/prefix], gs://bucket[/prefix], azure://account/container[/prefix] or file:///path"
     try:
         scheme = urlsplit(url).scheme
     except ValueError as error:

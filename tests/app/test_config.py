@@ -259,7 +259,6 @@ LONG = FULL.replace(RECIPIENT, "RECIPIENT").replace(PUBLIC, "PUBLIC")
         ("tick: 90s", "tick: 90", "5:7", "a bare number has no unit", "write 90m"),
         ("type: s3,", "type: s4,", "7:19", "unknown vault type 's4'", "directory, s3"),
         ("type: s3, ", "", "7:12", "type is missing", "directory, s3"),
-        ("type: s3,", "type: azure,", "7:19", "vaults of type azure are not in this version", "directory, s3"),
         ("type: s3,", "type: swift,", "7:19", "vaults of type swift are not in this version", "directory, s3"),
         ("bucket:", "bukket:", "7:23", "unknown key bukket", "did you mean bucket?"),
         ("bucket: acme-dr, ", "", "7:12", "bucket is missing", ""),

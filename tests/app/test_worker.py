@@ -361,6 +361,7 @@ def test_a_child_sees_an_allow_listed_environment() -> None:
         "HTTPS_PROXY": "http://user:pass@proxy",
         "OS_PASSWORD": "p",
         "AZURE_CLIENT_SECRET": "s",
+        "IDENTITY_HEADER": "s",
         "PGPASSWORD": "p",
         "LD_PRELOAD": "/evil.so",
         "MY_TOKEN": "t",
