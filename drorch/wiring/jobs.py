@@ -190,7 +190,7 @@ def credentials(host: Host, options: BaseModel, application: str) -> dict[str, s
 def granted_paths(host: Host, options: BaseModel, application: str) -> tuple[str, ...]:
     """What the application may read of this host. Refused when a resource's options name a path that is not in it.
 
-    The policy in force may be the last valid text of an invalid file, older than what is granted now.
+    The worker is told the grants, not only the paths: it decides by them which links it may follow.
     """
     granted = host.config.paths.get(application, ())
     for path in _references(options):

@@ -330,6 +330,18 @@ def test_an_archive_that_is_not_whole_is_damaged(tmp_path: Path, body: bytes) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("when", ["nan", "soon", "1e400", "-1e30", "99999999999999999999"])
+def test_a_time_that_is_none_is_damage(tmp_path: Path, when: str) -> None:
+    info = member("a")
+    info.pax_headers = {"mtime": when}
+    target = FilesEngine().target(f"dir:{tmp_path}/back", None, with_globals=False)
+    target.prepare(FACTS)
+    with pytest.raises(Damaged):
+        given(target, {"files.tar": archive((info, b"x"))})
+    target.abandon()
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- ends that are not good ----------------------------------------------------------------------------------------
 
 

@@ -43,7 +43,7 @@ class Options(BaseModel):
             for other in (*self.roots[:number], *self.roots[number + 1 :]):
                 if covers(other, path):
                     twice = f"{path} twice" if other == path else f"{path} lies within {other}"
-                    raise fault(f"paths has {twice}", "what lies there would be stored twice")
+                    raise fault(f"of the paths {twice}", "what lies there would be stored twice")
         return self
 
     @property

@@ -64,7 +64,7 @@ def unpack(source: BinaryIO, root: int, stopped: Callable[[], bool]) -> Unpacked
                 archive.members.clear()  # type: ignore[attr-defined]  # a list that would grow with every file
                 unpacking.member(archive, member)
             _require_end(archive)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, ArithmeticError) as error:  # the latter two for numbers that are none
         raise Damaged("this is no whole tar archive", operation="restore", cause=str(error)) from error
     finally:
         unpacking.close()
