@@ -7,7 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 
-_AMBIENT = ("AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "PG", "DRORCH_CONFIG", "DRORCH_FAILPOINT", "CREDENTIALS_DIR")
+_AMBIENT = (
+    "AWS_",
+    "GOOGLE_",
+    "STORAGE_EMULATOR_HOST",
+    "PG",
+    "OS_",
+    "ST_",
+    "DRORCH_CONFIG",
+    "DRORCH_FAILPOINT",
+    "CREDENTIALS_DIR",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,13 +12,14 @@ from datetime import timedelta
 
 import clouds
 import pytest
+import swift_server
 from faults import FaultyStore
 
 from drorch.aws import AMBIENT, AwsAccounts
 from drorch.demo.aws import EmbeddedAws
 from drorch.demo.gcs import EmbeddedGcs
 from drorch.ports import LockRule, ObjectStore
-from drorch.stores import directory, gcs, memory, s3
+from drorch.stores import directory, gcs, memory, s3, swift
 
 BUCKET = "acme-dr"
 REGION = "us-west-2"
@@ -58,6 +59,22 @@ def gcs_store(*, patience: float = 0.01, lock: LockRule | None = None) -> gcs.Gc
     """A store on the bucket, of little patience."""
     options = gcs.Options(bucket=BUCKET, region="europe-west1", prefix="team/dr", lock=lock)
     return gcs.open_store("gcs-eu", options, patience=patience)
+
+
+@contextmanager
+def swift_container() -> Iterator[str]:
+    """A new container of a real Swift, whose clients' own variables point to it."""
+    server = swift_server.running()
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in server.environment.items():
+            environment.setenv(name, value)
+        yield server.container()
+
+
+def swift_store(container: str, *, patience: float = 0.01, settle: float = 0.15) -> swift.SwiftStore:
+    """A store on the container, of little patience."""
+    options = swift.Options(container=container, provider="rackspace", region="DFW", prefix="team/dr")
+    return swift.open_store("swift-dfw", options, patience=patience, settle=settle)
 
 
 @contextmanager
@@ -115,6 +132,24 @@ def _gcs_locked() -> Iterator[ObjectStore]:
         store.close()
 
 
+@contextmanager
+def _swift() -> Iterator[ObjectStore]:
+    with swift_container() as container:
+        store = swift_store(container)
+        yield store
+        store.close()
+
+
+@contextmanager
+def _s3_of_swift() -> Iterator[ObjectStore]:
+    server = swift_server.running()
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in server.s3_environment.items():
+            environment.setenv(name, value)
+        options = s3.from_url(f"s3://{server.container()}/team/dr?region=us-east-1&endpoint={server.url}")
+        yield s3_store(options=options)
+
+
 STORES: dict[str, Callable[[], AbstractContextManager[ObjectStore]]] = {
     "memory": _memory,
     "memory:locked": _memory_locked,
@@ -125,4 +160,6 @@ STORES: dict[str, Callable[[], AbstractContextManager[ObjectStore]]] = {
     "s3:compatible": _s3_compatible,
     "gcs": _gcs,
     "gcs:locked": _gcs_locked,
+    "swift": _swift,
+    "s3:swift": _s3_of_swift,
 }

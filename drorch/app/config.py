@@ -22,7 +22,7 @@ __all__ = ["Config", "VaultConfig", "find_config", "load_config"]
 
 VARIABLE = "DRORCH_CONFIG"
 SYSTEM_PLACE = Path("/etc/drorch/drorch.yaml")
-LATER_TYPES = frozenset({"azure", "swift"})
+LATER_TYPES = frozenset({"azure"})
 ENGINES = frozenset({"postgres"})
 LATER_ENGINES = frozenset({"mysql", "mariadb", "files"})
 LATER_KEYS = frozenset({"prove_every", "paths"})

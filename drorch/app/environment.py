@@ -22,7 +22,7 @@ _SDK = frozenset(
         *("NO_GCE_CHECK", "GCLOUD_PROJECT"),
     }
 )
-_SDK_PREFIXES = ("AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_", "OS_")
+_SDK_PREFIXES = ("AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_", "OS_", "ST_")
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
 
 

@@ -23,13 +23,13 @@ from drorch.ports import Engine, ObjectStore, SnapshotKind
 if TYPE_CHECKING:
     from drorch.app.config import Config
 
-STORES = ("s3", "gcs", "directory")
-LATER_STORES = frozenset({"azure", "swift"})
+STORES = ("s3", "gcs", "swift", "directory")
+LATER_STORES = frozenset({"azure"})
 ENGINES = {"postgres": "PostgresEngine"}
 LATER_KINDS = frozenset({"ami", "rds-cluster", "mysql", "mariadb", "files"})
 SNAPSHOT_KINDS = {"ebs": ("ebs", "EbsSnapshots"), "rds-instance": ("rds_instance", "RdsInstanceSnapshots")}
-URL_SCHEMES = {"s3": "s3", "gs": "gcs", "file": "directory"}
-LATER_SCHEMES = frozenset({"azure", "swift"})
+URL_SCHEMES = {"s3": "s3", "gs": "gcs", "swift": "swift", "file": "directory"}
+LATER_SCHEMES = frozenset({"azure"})
 TARGETS = {"postgresql": "postgres", "postgres": "postgres"}
 LATER_TARGETS = frozenset({"mysql", "mariadb", "dir", "region"})
 
@@ -65,7 +65,7 @@ def build_store(
 
 def store_from_url(url: str) -> tuple[str, BaseModel]:
     """(type, options) of a ``--vault-url``. Usage for anything else."""
-    shapes = "s3://bucket[/prefix], gs://bucket[/prefix] or file:///path"
+    shapes = "s3://bucket[/prefix], gs://bucket[/prefix], swift://container[/prefix] or file:///path"
     try:
         scheme = urlsplit(url).scheme
     except ValueError as error:

@@ -16,7 +16,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -229,10 +229,8 @@ class SwiftStore:
         large = found.segmented and bool(found.token)
         if large:
             segments.mark(self, path, found.token)
-        try:
+        with suppress(NotFound):  # another deletion, or the first attempt at this one, was first
             self.session.ask("swift DELETE", path, "DELETE", self.name(path), mutates=True)
-        except NotFound:
-            pass  # another deletion, or the first attempt at this one, was first
         if large:
             segments.drop(self, path, found.token)
 

@@ -19,9 +19,10 @@ from drorch.stores.swift.errors import HINT_CREDENTIALS, signing_in
 SECONDS = 30
 """For one answer of the service that gives tokens."""
 _KEYSTONE = (
-    "user_id user_domain_id user_domain_name tenant_id tenant_name project_id project_name project_domain_id"
-    " project_domain_name service_type endpoint_type auth_type application_credential_id application_credential_secret"
-).split()
+    *("user_id", "user_domain_id", "user_domain_name", "tenant_id", "tenant_name", "project_id", "project_name"),
+    *("project_domain_id", "project_domain_name", "service_type", "endpoint_type", "auth_type"),
+    *("application_credential_id", "application_credential_secret"),
+)
 """What python-swiftclient takes of ``OS_*``, by its own names."""
 
 

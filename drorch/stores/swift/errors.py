@@ -17,7 +17,9 @@ from drorch.domain.errors import (
     Unavailable,
 )
 
-HINT_CREDENTIALS = "give this process OS_AUTH_URL with its user and project (or an application credential), or ST_AUTH, ST_USER, ST_KEY"
+HINT_CREDENTIALS = (
+    "give this process OS_AUTH_URL with user and project (or an application credential), or ST_AUTH, ST_USER and ST_KEY"
+)
 _HINT_DENIED = "the container's ACLs, or the user's role, must let the caller list, read and write it"
 _HINT_QUOTA = "the account's or container's quota is used up, or the object is larger than the cluster takes"
 

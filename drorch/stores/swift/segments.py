@@ -69,7 +69,7 @@ def gathered(store: SwiftStore, path: str, token: str, sent: list[Segment]) -> l
     """What the object's manifest is to name: the segments, or manifests of a thousand of them each."""
     if len(sent) <= MANIFEST_SEGMENTS:
         return sent
-    groups = []
+    groups: list[Segment] = []
     for start in range(0, len(sent), MANIFEST_SEGMENTS):
         group = sent[start : start + MANIFEST_SEGMENTS]
         name = f"{folder(store, path, token)}manifest-{len(groups) + 1:05d}"

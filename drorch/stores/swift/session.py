@@ -1,4 +1,4 @@
-"""Requests to one account: signed, repeated while Swift fails or cannot be reached, signed anew when a token has ended."""
+"""Requests to one account: repeated while Swift fails or cannot be reached, signed anew when a token has ended."""
 
 from __future__ import annotations
 
