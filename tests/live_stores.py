@@ -18,7 +18,7 @@ from faults import FaultyStore
 from drorch.aws import AMBIENT, AwsAccounts
 from drorch.demo.aws import EmbeddedAws
 from drorch.demo.gcs import EmbeddedGcs
-from drorch.ports import LockRule, ObjectStore
+from drorch.ports import LockRule, ObjectStore, StoreLimits
 from drorch.stores import directory, gcs, memory, s3, swift
 
 BUCKET = "acme-dr"
@@ -113,7 +113,9 @@ def _s3_locked() -> Iterator[ObjectStore]:
 @contextmanager
 def _s3_compatible() -> Iterator[ObjectStore]:
     with s3_bucket() as aws:
-        yield s3_store(options=s3.from_url(f"s3://{BUCKET}?region={REGION}&endpoint={aws.endpoint_url}"))
+        store = s3_store(options=s3.from_url(f"s3://{BUCKET}?region={REGION}&endpoint={aws.endpoint_url}"))
+        store.settle = 0  # moto asks and writes in one step
+        yield store
 
 
 @contextmanager
@@ -136,6 +138,7 @@ def _gcs_locked() -> Iterator[ObjectStore]:
 def _swift() -> Iterator[ObjectStore]:
     with swift_container() as container:
         store = swift_store(container)
+        store.limits = StoreLimits(part_bytes=1024 * 1024)
         yield store
         store.close()
 
@@ -147,7 +150,9 @@ def _s3_of_swift() -> Iterator[ObjectStore]:
         for name, value in server.s3_environment.items():
             environment.setenv(name, value)
         options = s3.from_url(f"s3://{server.container()}/team/dr?region=us-east-1&endpoint={server.url}")
-        yield s3_store(options=options)
+        store = s3_store(options=options)
+        store.settle = 0.15
+        yield store
 
 
 STORES: dict[str, Callable[[], AbstractContextManager[ObjectStore]]] = {

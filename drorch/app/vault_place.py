@@ -42,6 +42,7 @@ def _place(kind: str, options: Any) -> _Place:
     if path is not None:
         return _Place((kind,), _folders(os.path.realpath(path)))
     container = getattr(options, "container", None)
+    root: tuple[str, ...]
     if container is not None:  # each region of a Swift has containers of its own
         root = (kind, str(options.provider), str(options.region), str(container))
     else:
