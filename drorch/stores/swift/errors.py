@@ -106,7 +106,7 @@ def signing_in(vault: str) -> Iterator[None]:
 
 
 def _reasons(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and those that it came from: keystoneclient tells a lost connection as a failed authorisation."""
+    """The error and those that it came from: python-swiftclient does not pass on what a connection met."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
