@@ -51,7 +51,11 @@ Break glass, with nothing but a vault and a key file:
 @click.option("--globals", "with_globals", is_flag=True, help="Create missing roles; existing ones are never altered.")
 @click.option("--into-password-file", metavar="FILE", help="The target's password (or PGPASSWORD, or a passfile).")
 @click.option(
-    "--vault-url", "urls", multiple=True, metavar="URL", help="Break glass: s3://, gs:// or file:///. No config."
+    "--vault-url",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="Break glass: s3://, gs://, swift:// or file:///. No config.",
 )
 @click.option("--identity", "identities", multiple=True, metavar="FILE", help="An age identity file.")
 @click.option("--trust", multiple=True, metavar="KEY", help="RW... or a .pub file, whose records count; @before=TIME.")
