@@ -42,7 +42,6 @@ _STATUS: dict[int, tuple[type[DrorchError], str]] = {
     422: (Damaged, ""),  # the ETag that was sent is not that of what arrived
     429: (Busy, ""),
     498: (Busy, ""),  # Swift's own rate limit
-    507: (Unavailable, "a device of the cluster is full or gone"),
 }
 """https://docs.openstack.org/api-ref/object-store/, by operation; 498: https://docs.openstack.org/swift/latest/ratelimit.html"""
 
@@ -71,12 +70,13 @@ def mapped(operation: str, *, resource: str, vault: str, mutates: bool = False) 
     `mutates` says that the call changes something: a reply that was lost is OutcomeUnknown then.
     """
     from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import HTTPError, ProxySchemeUnsupported
 
+    unfit = (InvalidHeader, InvalidSchema, InvalidURL, MissingSchema, ProxySchemeUnsupported)
     try:
         yield
-    except (OSError, HTTPError) as error:  # requests' own errors are OSErrors
-        never_asked = isinstance(error, (InvalidHeader, InvalidSchema, InvalidURL, MissingSchema))
+    except (OSError, HTTPError, ProxySchemeUnsupported) as error:  # requests' own errors are OSErrors
+        never_asked = isinstance(error, unfit)
         lost = OutcomeUnknown if mutates and not _never_sent(error) else Unavailable
         kind: type[DrorchError] = Refused if never_asked else lost
         cause = " ".join(str(error).split())[:300]
