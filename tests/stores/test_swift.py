@@ -183,6 +183,7 @@ def test_abort_leaves_nothing(store: swift.SwiftStore) -> None:
 
 def test_abort_that_fails_says_so_and_can_be_repeated(store: swift.SwiftStore, line: Line) -> None:
     upload = send_large(store, "a")
+    line.fail("POST", 403)
     line.fail("DELETE", 403)
     with pytest.raises(Refused):
         upload.abort()
@@ -248,6 +249,23 @@ def test_delete_of_a_large_object_leaves_nothing(store: swift.SwiftStore) -> Non
     assert names(store) == []
 
 
+def test_segments_go_together(store: swift.SwiftStore, line: Line) -> None:
+    send_large(store, "a").commit()
+    line.calls.clear()
+    store.delete("a")
+    assert (line.calls["POST"], line.calls["DELETE"]) == (1, 2), "the segments; the manifest and the mark"
+    assert names(store) == []
+
+
+@pytest.mark.parametrize("event", [204, 403, 503, "before", "after"])
+def test_segments_that_do_not_go_together_go_one_by_one(store: swift.SwiftStore, line: Line, event: Any) -> None:
+    """204: a cluster without bulk delete takes the request for one about the container."""
+    upload = send_large(store, "a")
+    line.fail("POST", event)
+    upload.abort()
+    assert names(store) == []
+
+
 @pytest.mark.parametrize("event", ["after", 403])
 @pytest.mark.parametrize("part", ["team/dr/a", "00000001", "00000002", "uploads"])
 def test_delete_that_fails_half_way_is_ended_by_the_sweep(
@@ -256,6 +274,7 @@ def test_delete_that_fails_half_way_is_ended_by_the_sweep(
     """Whatever is listed can be read; the rest is shown as an upload that nobody ended."""
     upload = send_large(store, "a")
     upload.commit()
+    line.fail("POST", 403)  # no bulk delete
     line.fail("DELETE", event, part)
     with pytest.raises((OutcomeUnknown, Refused)):
         store.delete("a")

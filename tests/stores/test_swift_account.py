@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,6 +144,13 @@ def test_without_credentials_the_hint_says_where_they_come_from() -> None:
     with pytest.raises(Refused) as raised:
         opened("acme-dr")
     assert "OS_AUTH_URL" in raised.value.hint
+
+
+def test_without_its_client_the_hint_says_what_to_install(container: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "swiftclient", None)
+    with pytest.raises(Refused) as raised:
+        opened(container)
+    assert "drorch[swift]" in raised.value.hint
 
 
 def test_wrong_key_is_refused_and_named_nowhere(container: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,10 +89,21 @@ class Options(BaseModel):
 
 
 def open_store(name: str, options: Options, *, patience: float = PATIENCE, settle: float = SETTLE) -> SwiftStore:
-    """The container as a vault; talks to nobody yet. Refused without credentials in the environment."""
+    """The container as a vault; talks to nobody yet. Refused without python-swiftclient, or without credentials."""
+    _require_client(name)
     sign_in = SignIn("" if options.region == UNKNOWN else options.region, name)
     session = Session(sign_in, options.container, name, patience=patience)
     return SwiftStore(name, session, options.container, options.prefix, settle=settle)
+
+
+def _require_client(vault: str) -> None:
+    try:
+        import keystoneauth1  # noqa: F401
+        import swiftclient  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise Refused(
+            "Swift's client is not installed", vault=vault, cause=str(error), hint='pip install "drorch[swift]"'
+        ) from error
 
 
 def from_url(url: str) -> Options:

@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from drorch.domain.errors import Damaged, NotFound, Unavailable
+from drorch.domain.errors import Damaged, DrorchError, NotFound, Unavailable
 from drorch.ports import PendingUpload
 from drorch.stores.swift import replies
 
@@ -29,7 +30,9 @@ HIDDEN = ".drorch/"
 BEHIND_HIDDEN = ".drorch0"
 """Listed behind everything hidden: "0" follows "/"."""
 MANIFEST_SECONDS = 300
-"""For one manifest: Swift asks for every segment that it names before it answers."""
+"""For one manifest, or one bulk delete: Swift asks for every segment before it answers."""
+TOGETHER = 1000
+"""Objects of one bulk delete; clusters take ten thousand unless they say otherwise."""
 MANIFEST_SEGMENTS = 1000
 """Swift's default for `max_manifest_segments`."""
 
@@ -114,8 +117,9 @@ def etag_of(named: list[Segment]) -> str:
 def drop(store: SwiftStore, path: str, token: str, known: list[Segment] | None = None) -> None:
     """Delete the segments of one write, then its mark. `known` ones also where no listing shows them yet."""
     names = {listed.name for listed in store.listed(folder(store, path, token), path)}
-    for name in sorted(names | {one.name for one in known or ()}):
-        _delete(store, path, name)
+    doomed = sorted(names | {one.name for one in known or ()})
+    for start in range(0, len(doomed), TOGETHER):
+        _delete_together(store, path, doomed[start : start + TOGETHER])
     unmark(store, path, token)
 
 
@@ -150,6 +154,29 @@ def _there(store: SwiftStore, path: str, name: str, digest: str) -> bool:
 def _mark(store: SwiftStore, path: str, token: str) -> str:
     """``.drorch/uploads/PATH/TOKEN``; without either the folder of all marks of this vault."""
     return f"{HIDDEN}uploads/{store.name(path)}/{token}" if path else f"{HIDDEN}uploads/{store.name('')}"
+
+
+def _delete_together(store: SwiftStore, path: str, names: list[str]) -> None:
+    """Bulk delete (https://docs.openstack.org/swift/latest/middleware.html#bulk-delete), which answers 200 whatever
+    came of it. What it did not confirm is asked for one by one: a cluster may not have it.
+    """
+    body = "".join(f"{quote(f'{store.container}/{name}')}\n" for name in names)
+    with suppress(DrorchError):
+        reply = store.session.ask(
+            "swift bulk delete",
+            path,
+            "POST",
+            query={"bulk-delete": "1"},
+            headers={"Content-Type": "text/plain", "Accept": "application/json"},
+            body=body.encode(),
+            seconds=MANIFEST_SECONDS,
+        )
+        with replies.legible("swift bulk delete", resource=path, vault=store.vault):
+            told = reply.json()
+            if int(told["Number Deleted"]) + int(told["Number Not Found"]) == len(names) and not told["Errors"]:
+                return
+    for name in names:
+        _delete(store, path, name)
 
 
 def _delete(store: SwiftStore, path: str, name: str) -> None:

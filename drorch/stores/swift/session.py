@@ -28,13 +28,13 @@ class Session:
         from requests.adapters import HTTPAdapter
 
         self.http = requests.Session()
-        self.http.verify = ca_file() or True
         for scheme in ("http://", "https://"):
             self.http.mount(scheme, HTTPAdapter(pool_connections=POOL, pool_maxsize=POOL))
         self._sign_in = sign_in
         self._container = container
         self._vault = vault
         self._patience = patience
+        self._authority: dict[str, Any] = {"verify": ca_file()} if ca_file() else {}
 
     def ask(
         self,
@@ -100,4 +100,4 @@ class Session:
         if name:
             url += "/" + quote(name)
         signed = {"Accept-Encoding": "identity", "X-Auth-Token": account.token, **headers}
-        return self.http.request(url=url, headers=signed, **asked)
+        return self.http.request(url=url, headers=signed, **self._authority, **asked)
