@@ -153,6 +153,15 @@ def test_without_its_client_the_hint_says_what_to_install(container: str, monkey
     assert "drorch[swift]" in raised.value.hint
 
 
+def test_authority_of_the_environment_is_the_one_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/else.pem")
+    monkeypatch.setenv("OS_CACERT", "/nowhere/ca.pem")
+    monkeypatch.setenv("OS_STORAGE_URL", "https://127.0.0.1:1/v1/AUTH_test")
+    monkeypatch.setenv("OS_AUTH_TOKEN", "AUTH_tk")
+    with pytest.raises(Unavailable, match=r"/nowhere/ca\.pem"):
+        opened("acme-dr").stat("a")
+
+
 def test_wrong_key_is_refused_and_named_nowhere(container: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ST_KEY", SECRET)
     with pytest.raises(Refused, match="401") as raised:

@@ -172,8 +172,7 @@ def _delete_together(store: SwiftStore, path: str, names: list[str]) -> None:
             seconds=MANIFEST_SECONDS,
         )
         with replies.legible("swift bulk delete", resource=path, vault=store.vault):
-            told = reply.json()
-            if int(told["Number Deleted"]) + int(told["Number Not Found"]) == len(names) and not told["Errors"]:
+            if int(reply.json()["Number Deleted"]) == len(names):
                 return
     for name in names:
         _delete(store, path, name)
