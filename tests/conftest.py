@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-_SDKS = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
+_SDKS = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "OS_", "ST_")
 _AMBIENT = (*_SDKS, "PG", "DRORCH_CONFIG", "DRORCH_FAILPOINT", "CREDENTIALS_DIR")
 
 

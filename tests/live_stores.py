@@ -13,14 +13,15 @@ from datetime import timedelta
 import azurite
 import clouds
 import pytest
+import swift_server
 from azure_stub import AzureStub
 from faults import FaultyStore
 
 from drorch.aws import AMBIENT, AwsAccounts
 from drorch.demo.aws import EmbeddedAws
 from drorch.demo.gcs import EmbeddedGcs
-from drorch.ports import LockRule, ObjectStore
-from drorch.stores import azure, directory, gcs, memory, s3
+from drorch.ports import LockRule, ObjectStore, StoreLimits
+from drorch.stores import azure, directory, gcs, memory, s3, swift
 
 BUCKET = "acme-dr"
 REGION = "us-west-2"
@@ -90,6 +91,22 @@ def _azure_locked() -> Iterator[ObjectStore]:
 
 
 @contextmanager
+def swift_container() -> Iterator[str]:
+    """A new container of a real Swift, whose clients' own variables point to it."""
+    server = swift_server.running()
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in server.environment.items():
+            environment.setenv(name, value)
+        yield server.container()
+
+
+def swift_store(container: str, *, patience: float = 0.01, settle: float = 0.15) -> swift.SwiftStore:
+    """A store on the container, of little patience."""
+    options = swift.Options(container=container, provider="rackspace", region="DFW", prefix="team/dr")
+    return swift.open_store("swift-dfw", options, patience=patience, settle=settle)
+
+
+@contextmanager
 def _memory() -> Iterator[ObjectStore]:
     yield memory.MemoryStore()
 
@@ -125,7 +142,9 @@ def _s3_locked() -> Iterator[ObjectStore]:
 @contextmanager
 def _s3_compatible() -> Iterator[ObjectStore]:
     with s3_bucket() as aws:
-        yield s3_store(options=s3.from_url(f"s3://{BUCKET}?region={REGION}&endpoint={aws.endpoint_url}"))
+        store = s3_store(options=s3.from_url(f"s3://{BUCKET}?region={REGION}&endpoint={aws.endpoint_url}"))
+        store.settle = 0  # moto asks and writes in one step
+        yield store
 
 
 @contextmanager
@@ -144,6 +163,27 @@ def _gcs_locked() -> Iterator[ObjectStore]:
         store.close()
 
 
+@contextmanager
+def _swift() -> Iterator[ObjectStore]:
+    with swift_container() as container:
+        store = swift_store(container)
+        store.limits = StoreLimits(part_bytes=1024 * 1024)
+        yield store
+        store.close()
+
+
+@contextmanager
+def _s3_of_swift() -> Iterator[ObjectStore]:
+    server = swift_server.running()
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in server.s3_environment.items():
+            environment.setenv(name, value)
+        options = s3.from_url(f"s3://{server.container()}/team/dr?region=us-east-1&endpoint={server.url}")
+        store = s3_store(options=options)
+        store.settle = 0.15
+        yield store
+
+
 STORES: dict[str, Callable[[], AbstractContextManager[ObjectStore]]] = {
     "memory": _memory,
     "memory:locked": _memory_locked,
@@ -156,4 +196,6 @@ STORES: dict[str, Callable[[], AbstractContextManager[ObjectStore]]] = {
     "gcs:locked": _gcs_locked,
     "azure": _azure,
     "azure:locked": _azure_locked,
+    "swift": _swift,
+    "s3:swift": _s3_of_swift,
 }

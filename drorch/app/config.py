@@ -22,7 +22,6 @@ __all__ = ["Config", "VaultConfig", "find_config", "load_config"]
 
 VARIABLE = "DRORCH_CONFIG"
 SYSTEM_PLACE = Path("/etc/drorch/drorch.yaml")
-LATER_TYPES = frozenset({"swift"})
 ENGINES = frozenset({"postgres", "mariadb", "mysql"})
 SERVERLESS = frozenset({"files"})
 """Dumps that need neither client programs nor a server to drill on."""
@@ -53,7 +52,6 @@ def load_config(
     *,
     vault_options: Mapping[str, type[BaseModel]],
     regions: frozenset[str] | None = None,
-    later_types: frozenset[str] = LATER_TYPES,
 ) -> Config:
     """The configuration in `path`. Raises InvalidInput with all findings, NotFound when there is no such file.
 
@@ -67,7 +65,7 @@ def load_config(
     findings.extend(wrong)
     if source is None:
         raise InvalidInput("the host configuration is invalid", findings)
-    reading = _Reading(source.data, path.absolute().parent, vault_options, regions, later_types)
+    reading = _Reading(source.data, path.absolute().parent, vault_options, regions)
     config = reading.config(path.absolute())
     if config is None:
         found = sorted({source.finding(problem) for problem in reading.problems})
@@ -84,12 +82,10 @@ class _Reading:
         folder: Path,
         vault_options: Mapping[str, type[BaseModel]],
         regions: frozenset[str] | None,
-        later_types: frozenset[str],
     ) -> None:
         self.data = data
         self.folder = folder
         self.vault_options = vault_options
-        self.later_types = later_types
         self.top, self.problems = read_fields(ConfigForm, data, ())
         self.problems.extend(unknown_keys(data, ConfigForm.model_fields, (), LATER_KEYS))
         self.regions = None if self.top.get("allow_unknown_regions") else regions
@@ -150,9 +146,6 @@ class _Reading:
             text = "type must be text" if "type" in raw else "type is missing"
             self._wrong((*loc, "type"), text, f"known: {', '.join(sorted(self.vault_options))}")
             return None
-        if kind in self.later_types:
-            self._wrong((*loc, "type"), f"vaults of type {kind} are not in this version", self._known_types())
-            return None
         if kind not in self.vault_options:
             self._wrong((*loc, "type"), f"unknown vault type {kind[:60]!r}", near(kind, self.vault_options))
             return None
@@ -183,9 +176,6 @@ class _Reading:
             self._wrong((*loc, "lock"), "must be a mapping, not nothing", "such as {for: 35d}")
             return False
         return True
-
-    def _known_types(self) -> str:
-        return f"this version knows {', '.join(sorted(self.vault_options))}"
 
     def _check_place(self, loc: Loc, options: BaseModel, domain: FailureDomain) -> None:
         """The account must be one of `aws.accounts`, the region one that AWS has."""

@@ -23,7 +23,7 @@ _SDK = frozenset(
         *("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IMDS_ENDPOINT", "MSI_ENDPOINT", "MSI_SECRET"),
     }
 )
-_SDK_PREFIXES = ("AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_", "OS_")
+_SDK_PREFIXES = ("AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_", "OS_", "ST_")
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
 
 

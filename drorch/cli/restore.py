@@ -63,7 +63,7 @@ Files, into a folder that is absent or empty:
     "urls",
     multiple=True,
     metavar="URL",
-    help="Break glass: s3://, gs://, azure:// or file:///. No config.",
+    help="Break glass: s3://, gs://, azure://, swift:// or file:///. No config.",
 )
 @click.option("--identity", "identities", multiple=True, metavar="FILE", help="An age identity file.")
 @click.option("--trust", multiple=True, metavar="KEY", help="RW... or a .pub file, whose records count; @before=TIME.")

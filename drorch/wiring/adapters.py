@@ -23,8 +23,7 @@ from drorch.ports import Engine, ObjectStore, SnapshotKind
 if TYPE_CHECKING:
     from drorch.app.config import Config
 
-STORES = ("s3", "gcs", "azure", "directory")
-LATER_STORES = frozenset({"swift"})
+STORES = ("s3", "gcs", "azure", "swift", "directory")
 ENGINES = {
     "postgres": "PostgresEngine",
     "mariadb": "MariadbEngine",
@@ -33,8 +32,7 @@ ENGINES = {
 }
 LATER_KINDS = frozenset({"ami", "rds-cluster"})
 SNAPSHOT_KINDS = {"ebs": ("ebs", "EbsSnapshots"), "rds-instance": ("rds_instance", "RdsInstanceSnapshots")}
-URL_SCHEMES = {"s3": "s3", "gs": "gcs", "azure": "azure", "file": "directory"}
-LATER_SCHEMES = frozenset({"swift"})
+URL_SCHEMES = {"s3": "s3", "gs": "gcs", "azure": "azure", "swift": "swift", "file": "directory"}
 TARGETS = {
     "postgresql": "postgres",
     "postgres": "postgres",
@@ -57,8 +55,6 @@ def build_store(
     accounts: AwsAccounts | Mapping[str, Mapping[str, str]],
 ) -> ObjectStore:
     """Open the store of vault `name`. Refused when the options are not of its type; talks to nobody yet."""
-    if store_type in LATER_STORES:
-        raise NotInThisVersion(f"vaults of type {store_type} are not in this version", vault=name)
     if store_type not in (*STORES, "memory"):
         raise Refused(f"there is no vault type {store_type!r}", vault=name, hint=f"one of {', '.join(STORES)}")
     module = _module("stores", store_type)
@@ -76,13 +72,14 @@ def build_store(
 
 def store_from_url(url: str) -> tuple[str, BaseModel]:
     """(type, options) of a ``--vault-url``. Usage for anything else."""
-    shapes = "s3://bucket[/prefix], gs://bucket[/prefix], azure://account/container[/prefix] or file:///path"
+    shapes = (
+        "s3://bucket[/prefix], gs://bucket[/prefix], azure://account/container[/prefix], swift://container[/prefix]"
+    )
+    shapes += " or file:///path"
     try:
         scheme = urlsplit(url).scheme
     except ValueError as error:
         raise Usage(f"{url!r} is no address", cause=str(error), hint=shapes) from error
-    if scheme in LATER_SCHEMES:
-        raise Usage(f"{scheme}:// vaults are not in this version of drorch")
     if scheme not in URL_SCHEMES:
         raise Usage(f"{url!r} is no vault", hint=shapes)
     store_type = URL_SCHEMES[scheme]

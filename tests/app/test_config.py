@@ -17,6 +17,7 @@ from drorch.crypto.minisign import SecretKey
 from drorch.domain.errors import InvalidInput, NotFound
 from drorch.domain.model import FailureDomain, LockMode
 from drorch.domain.policy import BrakeRule, DrillRule, Keep, LockRule
+from drorch.stores import swift
 
 RECIPIENT = new_identity()[1]
 PUBLIC = SecretKey.generate().public.text()
@@ -259,7 +260,6 @@ LONG = FULL.replace(RECIPIENT, "RECIPIENT").replace(PUBLIC, "PUBLIC")
         ("tick: 90s", "tick: 90", "5:7", "a bare number has no unit", "write 90m"),
         ("type: s3,", "type: s4,", "7:19", "unknown vault type 's4'", "directory, s3"),
         ("type: s3, ", "", "7:12", "type is missing", "directory, s3"),
-        ("type: s3,", "type: swift,", "7:19", "vaults of type swift are not in this version", "directory, s3"),
         ("bucket:", "bukket:", "7:23", "unknown key bukket", "did you mean bucket?"),
         ("bucket: acme-dr, ", "", "7:12", "bucket is missing", ""),
         ("region: us-west-2", "region: us-west-2, lock: 30d", "7:81", "lock must be a mapping, not text", "{for: 35d}"),
@@ -368,6 +368,30 @@ def test_two_vaults_have_two_places(tmp_path: Path, first: str, second: str, mes
         ]
     else:
         assert set(load(tmp_path, text).vaults) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("DFW, container: dr", "DFW, container: dr", "the same place"),
+        ("DFW, container: dr, prefix: x", "DFW, container: dr", "one inside the other"),
+        ("DFW, container: dr", "ORD, container: dr", ""),
+        ("DFW, container: dr", "DFW, container: ds", ""),
+    ],
+)
+def test_two_swift_vaults_have_two_places(tmp_path: Path, first: str, second: str, message: str) -> None:
+    """A container belongs to its region."""
+    text = f"{SHORT}vaults:\n" + "".join(
+        f"  {name}: {{type: swift, provider: rackspace, region: {place}}}\n"
+        for name, place in (("a", first), ("b", second))
+    )
+    path = tmp_path / "drorch.yaml"
+    path.write_text(text)
+    if message:
+        with pytest.raises(InvalidInput, match=message):
+            load_config(path, vault_options={"swift": swift.Options})
+    else:
+        assert set(load_config(path, vault_options={"swift": swift.Options}).vaults) == {"a", "b"}
 
 
 def test_a_link_to_a_vaults_folder_is_that_folder(tmp_path: Path) -> None:

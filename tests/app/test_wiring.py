@@ -229,10 +229,9 @@ def test_repair_names_its_point_and_both_vaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: adapters.build_store("v", "swift", {}, {}), NotInThisVersion, "swift"),
         (lambda: adapters.build_store("v", "tape", {}, {}), Refused, "no vault type 'tape'"),
         (lambda: adapters.build_store("v", "gcs", {"bucket": 7}, {}), Refused, "options of vault v"),
-        (lambda: adapters.store_from_url("swift://a/b"), Usage, "not in this version"),
+        (lambda: adapters.store_from_url("ftp://a/b"), Usage, "is no vault"),
         (lambda: adapters.store_from_url("http://a/b"), Usage, "is no vault"),
         (lambda: adapters.store_from_url(""), Usage, "is no vault"),
         (lambda: adapters.build_engine("ami"), NotInThisVersion, "ami"),
@@ -253,6 +252,7 @@ def test_name_that_no_adapter_has(call: Any, error: type[Exception], words: str)
         ("s3://acme-dr/team?region=us-west-2", "s3", FailureDomain("aws", "us-west-2")),
         ("gs://acme-dr", "gcs", FailureDomain("gcp", "unknown")),
         ("azure://acmedr/vault/team", "azure", FailureDomain("azure", "unknown")),
+        ("swift://acme-dr", "swift", FailureDomain("swift", "unknown")),
         ("file:///mnt/dr", "directory", None),
     ],
 )

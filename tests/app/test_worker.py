@@ -360,6 +360,7 @@ def test_a_child_sees_an_allow_listed_environment() -> None:
         "https_proxy": "http://user:pass@proxy",
         "HTTPS_PROXY": "http://user:pass@proxy",
         "OS_PASSWORD": "p",
+        "ST_KEY": "k",
         "AZURE_CLIENT_SECRET": "s",
         "IDENTITY_HEADER": "s",
         "PGPASSWORD": "p",

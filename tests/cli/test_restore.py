@@ -15,7 +15,7 @@ from desks import PASSWORD, ROWS, Desk, Said, start, typed
 
 from drorch.crypto.age import new_identity
 from drorch.crypto.minisign import SecretKey
-from drorch.stores import azure, gcs
+from drorch.stores import azure, gcs, swift
 
 COUNT = "SELECT count(*) FROM orders"
 
@@ -273,7 +273,7 @@ def test_truncated_data_are_found_before_the_database_is_asked(lived: Desk, tmp_
         ("gs://acme-dr", 4),
         ("s3://acme-dr?region=us-west-2&endpoint=http://127.0.0.1:1", 4),
         ("azure://acmedr/vault", 4),
-        ("swift://c", 2),
+        ("swift://acme-dr", 4),
         ("http://h/x", 2),
     ],
 )
@@ -282,11 +282,13 @@ def test_vault_that_does_not_answer_ends_with_4(
 ) -> None:
     monkeypatch.setattr(gcs, "open_store", partial(gcs.open_store, patience=0.1))
     monkeypatch.setattr(azure, "open_store", partial(azure.open_store, attempts=1))
+    monkeypatch.setattr(swift, "open_store", partial(swift.open_store, patience=0.1))
     environ = {
         "PATH": "/usr/bin",
         "HOME": str(tmp_path),
         "STORAGE_EMULATOR_HOST": "http://127.0.0.1:1",
         "AZURE_STORAGE_CONNECTION_STRING": "AccountName=acmedr;AccountKey=eA==;BlobEndpoint=http://127.0.0.1:1/acmedr",
+        "ST_AUTH": "http://127.0.0.1:1/auth/v1.0",
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "y",
         "AWS_EC2_METADATA_DISABLED": "true",

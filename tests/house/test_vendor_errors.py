@@ -15,8 +15,11 @@ import botocore.exceptions
 import google.api_core.exceptions
 import google.auth.exceptions
 import google.cloud.storage.exceptions
+import keystoneauth1.exceptions
 import pytest
+import requests
 import requests.exceptions
+import swiftclient.exceptions
 import urllib3.exceptions
 from azure.storage.blob._shared.authentication import AzureSigningError
 from botocore.exceptions import ClientError
@@ -38,6 +41,7 @@ from drorch.domain.errors import (
 )
 from drorch.stores.azure import errors as azure_errors
 from drorch.stores.gcs import errors as gcs
+from drorch.stores.swift import errors as swift
 
 
 def classes(module: ModuleType) -> list[type[Exception]]:
@@ -64,6 +68,8 @@ def bare(kind: type[Exception]) -> Exception:
             setattr(error, name, 0)
     if isinstance(error, azure.core.exceptions.ODataV4Error):
         error._error_format = None
+    if isinstance(error, swiftclient.exceptions.ClientException):
+        swiftclient.exceptions.ClientException.__init__(error, "what the library says")
     if not hasattr(error, "response"):
         error.response = None  # type: ignore[attr-defined]
     return error
@@ -77,6 +83,12 @@ def ours(error: BaseException, *, mutates: bool = False) -> DrorchError:
 
 def ours_at_google(error: BaseException, *, mutates: bool = False) -> DrorchError:
     with pytest.raises(DrorchError) as raised, gcs.mapped("gcs put", resource="a", vault="gcs-eu", mutates=mutates):
+        raise error
+    return raised.value
+
+
+def ours_at_swift(error: BaseException, *, mutates: bool = False) -> DrorchError:
+    with pytest.raises(DrorchError) as raised, swift.mapped("swift PUT", resource="a", vault="dfw", mutates=mutates):
         raise error
     return raised.value
 
@@ -104,6 +116,7 @@ def test_every_exception_of_urllib3_becomes_ours(kind: type[Exception]) -> None:
     expected = Refused if kind is urllib3.exceptions.ProxySchemeUnsupported else Unavailable
     assert isinstance(ours(bare(kind)), expected)
     assert isinstance(ours_at_google(bare(kind)), expected)
+    assert isinstance(ours_at_swift(bare(kind)), expected)
 
 
 @pytest.mark.parametrize(
@@ -398,3 +411,57 @@ def test_the_signature_of_a_shared_access_stands_in_no_error_of_azure() -> None:
     error = ours_at_azure(azure.core.exceptions.ServiceRequestError(words))
     assert "c2VjcmV0" not in f"{error} {error.cause}"
     assert "sig=...&sr=c (Caused by" in error.cause
+
+
+# --- Swift ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", classes(requests.exceptions), ids=lambda kind: kind.__name__)
+def test_every_exception_of_requests_becomes_ours_at_swift(kind: type[Exception]) -> None:
+    error = ours_at_swift(bare(kind), mutates=True)
+    assert isinstance(error, (Refused, Unavailable, OutcomeUnknown))
+    assert (error.operation, error.resource, error.vault) == ("swift PUT", "a", "dfw")
+
+
+KEYSTONE = [
+    found
+    for _, found in inspect.getmembers(keystoneauth1.exceptions, inspect.isclass)
+    if issubclass(found, keystoneauth1.exceptions.ClientException)
+]
+"""The others are mixed into these, or come of a discovery of versions that nobody asks for."""
+
+
+@pytest.mark.parametrize("kind", [*KEYSTONE, *classes(swiftclient.exceptions)], ids=lambda kind: kind.__name__)
+def test_every_exception_of_the_sign_in_becomes_ours_and_is_never_unknown(kind: type[Exception]) -> None:
+    error = bare(kind)
+    with pytest.raises((Refused, Unavailable)) as raised, swift.signing_in("dfw"):
+        raise error
+    assert (raised.value.operation, raised.value.vault) == ("swift sign-in", "dfw")
+
+
+@pytest.mark.parametrize(
+    ("status", "reading", "changing"),
+    [
+        (302, Unavailable, OutcomeUnknown),
+        (400, Refused, Refused),
+        (401, Refused, Refused),
+        (403, Refused, Refused),
+        (404, NotFound, NotFound),
+        (408, Unavailable, OutcomeUnknown),
+        (409, Unavailable, Unavailable),
+        (412, AlreadyExists, AlreadyExists),
+        (413, Refused, Refused),
+        (422, Damaged, Damaged),
+        (429, Busy, Busy),
+        (498, Busy, Busy),
+        (500, Unavailable, OutcomeUnknown),
+        (503, Unavailable, OutcomeUnknown),
+        (507, Unavailable, OutcomeUnknown),
+    ],
+)
+def test_what_a_status_of_swift_means(status: int, reading: type[DrorchError], changing: type[DrorchError]) -> None:
+    reply = requests.Response()
+    reply.status_code = status
+    for mutates, expected in ((False, reading), (True, changing)):
+        error = swift.answered(reply, operation="swift PUT", resource="a", vault="dfw", mutates=mutates)
+        assert type(error) is expected
