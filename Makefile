@@ -2,11 +2,12 @@
 # make test   the whole test suite; installs what it needs
 # make check  ruff, mypy --strict, import-linter
 # make year   a simulated year of 1,000 applications; fails when anything is lost
+# make bench  drorch against what people would use instead; ratios in one run (bench/README.md)
 # make mutants  changes what decides on deletion, one change at a time; each must fail a test (docs/mutants.md)
 
 PYTEST_ARGS ?= -q -n 2
 
-.PHONY: demo test check year format mutants clean
+.PHONY: demo test check year bench format mutants clean
 
 demo:
 	@PYTHON="$(PYTHON)" sh .ci/venv demo
@@ -15,6 +16,7 @@ demo:
 test:
 	@sh .ci/packages
 	@PYTHON="$(PYTHON)" sh .ci/venv test
+	@sh .ci/azurite
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 check:
@@ -27,6 +29,10 @@ check:
 year:
 	@PYTHON="$(PYTHON)" sh .ci/venv test
 	@.venv/bin/python -m bench.year
+
+bench:
+	@PYTHON="$(PYTHON)" sh .ci/venv test
+	@for name in startup plan restore backup; do echo "== $$name"; .venv/bin/python -m bench.$$name || exit 1; done
 
 format:
 	.venv/bin/ruff check --fix .

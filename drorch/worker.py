@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from drorch.app.dump import DumpLimits, dump
@@ -59,6 +60,8 @@ class Wired:
         self._adapters = adapters
         self._tools = host.tools
         self._budget = host.inventory_budget
+        self._granted = host.paths
+        self._scratch = Path(host.scratch) if host.scratch else None
         self._accounts = adapters.build_accounts({name: AwsAccount(**body) for name, body in host.accounts.items()})
 
     def store(self, spec: VaultSpec, /) -> ObjectStore:
@@ -67,7 +70,9 @@ class Wired:
 
     def engine(self, kind: str, /) -> Engine:
         """See `Builders`."""
-        return self._adapters.build_engine(kind, self._tools, inventory_budget=self._budget)
+        return self._adapters.build_engine(
+            kind, self._tools, inventory_budget=self._budget, granted=self._granted, scratch=self._scratch
+        )
 
     def engine_options(self, kind: str, options: Mapping[str, Any], /) -> object:
         """See `Builders`. Refused for a kind without dumps and for options that are not its own."""
@@ -120,7 +125,7 @@ def run_dump(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
         stores,
         SecretKey.parse(job.signing_key),
         clock=WorkerClock(context.cancel),
-        limits=DumpLimits(stall=job.stall),
+        limits=DumpLimits(stall=job.stall, longest=job.longest),
         cancel=context.cancel,
         progress=lambda progress: context.report({"step": "dump", "resource": job.order.resource, **asdict(progress)}),
     )

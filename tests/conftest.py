@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-_AMBIENT = ("AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "PG", "DRORCH_CONFIG", "DRORCH_FAILPOINT", "CREDENTIALS_DIR")
+_SDKS = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "OS_", "ST_")
+_AMBIENT = (*_SDKS, "PG", "DRORCH_CONFIG", "DRORCH_FAILPOINT", "CREDENTIALS_DIR")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -111,6 +111,7 @@ class World:
         ago: timedelta = timedelta(minutes=5),
         into: Iterable[str] | None = None,
         volume_bytes: int | None = None,
+        longest: timedelta | None = None,
         inventory: str = "exact",
         resource: str = RESOURCE,
         key: SecretKey | None = None,
@@ -141,7 +142,7 @@ class World:
                 {name: self.stores[name] for name in names},
                 key or self.key,
                 clock=self.clock,
-                limits=DumpLimits(volume_bytes=volume_bytes),
+                limits=DumpLimits(longest=longest, volume_bytes=volume_bytes),
             )
         finally:
             self.clock.present = present

@@ -24,6 +24,7 @@ from drorch.ports import (
     ObjectVersion,
     PendingUpload,
     SnapshotKind,
+    StoreLimits,
     Upload,
 )
 
@@ -148,7 +149,6 @@ class FaultyStore:
         self.inner = inner
         self.faults = faults or Faults()
         self.vault = inner.vault
-        self.limits = inner.limits
         self.clock = timedelta()
         self._stale: list[ObjectInfo] = []
         self._stale_passes = 0
@@ -156,6 +156,15 @@ class FaultyStore:
     def stale(self, passes: int) -> None:
         """The next `passes` listings show the store as it is now."""
         self._stale, self._stale_passes = list(self.inner.list("")), passes
+
+    @property
+    def limits(self) -> StoreLimits:
+        """As the store's own."""
+        return self.inner.limits
+
+    @limits.setter
+    def limits(self, limits: StoreLimits) -> None:
+        self.inner.limits = limits
 
     @property
     def lock(self) -> LockRule | None:

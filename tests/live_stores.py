@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
+import azurite
 import clouds
 import pytest
+import swift_server
+from azure_stub import AzureStub
 from faults import FaultyStore
 
 from drorch.aws import AMBIENT, AwsAccounts
 from drorch.demo.aws import EmbeddedAws
 from drorch.demo.gcs import EmbeddedGcs
-from drorch.ports import LockRule, ObjectStore
-from drorch.stores import directory, gcs, memory, s3
+from drorch.ports import LockRule, ObjectStore, StoreLimits
+from drorch.stores import azure, directory, gcs, memory, s3, swift
 
 BUCKET = "acme-dr"
 REGION = "us-west-2"
@@ -60,6 +63,49 @@ def gcs_store(*, patience: float = 0.01, lock: LockRule | None = None) -> gcs.Gc
     return gcs.open_store("gcs-eu", options, patience=patience)
 
 
+def azure_store(
+    port: int, container: str = BUCKET, *, attempts: int = 1, lock: LockRule | None = None
+) -> azure.AzureStore:
+    """A store on a container of the Blob Storage on `port`, which asks only once unless told otherwise."""
+    options = azure.Options(
+        account_name=azurite.ACCOUNT, container=container, region="westeurope", prefix="team/dr", lock=lock
+    )
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string(port))
+        return azure.open_store("azure-eu", options, attempts=attempts)
+
+
+@contextmanager
+def _azure() -> Iterator[ObjectStore]:
+    store = azure_store(azurite.port(), azurite.container())
+    yield store
+    store.close()
+
+
+@contextmanager
+def _azure_locked() -> Iterator[ObjectStore]:
+    with AzureStub() as stub:
+        store = azure_store(stub.port, lock=LOCK)
+        yield store
+        store.close()
+
+
+@contextmanager
+def swift_container() -> Iterator[str]:
+    """A new container of a real Swift, whose clients' own variables point to it."""
+    server = swift_server.running()
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in server.environment.items():
+            environment.setenv(name, value)
+        yield server.container()
+
+
+def swift_store(container: str, *, patience: float = 0.01, settle: float = 0.15) -> swift.SwiftStore:
+    """A store on the container, of little patience."""
+    options = swift.Options(container=container, provider="rackspace", region="DFW", prefix="team/dr")
+    return swift.open_store("swift-dfw", options, patience=patience, settle=settle)
+
+
 @contextmanager
 def _memory() -> Iterator[ObjectStore]:
     yield memory.MemoryStore()
@@ -96,7 +142,9 @@ def _s3_locked() -> Iterator[ObjectStore]:
 @contextmanager
 def _s3_compatible() -> Iterator[ObjectStore]:
     with s3_bucket() as aws:
-        yield s3_store(options=s3.from_url(f"s3://{BUCKET}?region={REGION}&endpoint={aws.endpoint_url}"))
+        store = s3_store(options=s3.from_url(f"s3://{BUCKET}?region={REGION}&endpoint={aws.endpoint_url}"))
+        store.settle = 0  # moto asks and writes in one step
+        yield store
 
 
 @contextmanager
@@ -115,6 +163,27 @@ def _gcs_locked() -> Iterator[ObjectStore]:
         store.close()
 
 
+@contextmanager
+def _swift() -> Iterator[ObjectStore]:
+    with swift_container() as container:
+        store = swift_store(container)
+        store.limits = StoreLimits(part_bytes=1024 * 1024)
+        yield store
+        store.close()
+
+
+@contextmanager
+def _s3_of_swift() -> Iterator[ObjectStore]:
+    server = swift_server.running()
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in server.s3_environment.items():
+            environment.setenv(name, value)
+        options = s3.from_url(f"s3://{server.container()}/team/dr?region=us-east-1&endpoint={server.url}")
+        store = s3_store(options=options)
+        store.settle = 0.15
+        yield store
+
+
 STORES: dict[str, Callable[[], AbstractContextManager[ObjectStore]]] = {
     "memory": _memory,
     "memory:locked": _memory_locked,
@@ -125,4 +194,8 @@ STORES: dict[str, Callable[[], AbstractContextManager[ObjectStore]]] = {
     "s3:compatible": _s3_compatible,
     "gcs": _gcs,
     "gcs:locked": _gcs_locked,
+    "azure": _azure,
+    "azure:locked": _azure_locked,
+    "swift": _swift,
+    "s3:swift": _s3_of_swift,
 }

@@ -120,7 +120,7 @@ def running(binaries: Path, settings: Mapping[str, str] | None = None) -> Iterat
     base = Path(tempfile.mkdtemp(prefix="drorch-test-", dir=_quick()))
     base.chmod(0o755)
     try:
-        ca = _certificates(base)
+        ca = certificates(base)
         (base / "hba").write_text(_HBA)
         given = {
             "port": str(free_port()),
@@ -140,7 +140,7 @@ def running(binaries: Path, settings: Mapping[str, str] | None = None) -> Iterat
         shutil.rmtree(base, ignore_errors=True)
 
 
-def _certificates(base: Path) -> Path:
+def certificates(base: Path) -> Path:
     """A certificate for the name `localhost` alone, and the authority that signed it."""
     now = datetime.now(UTC)
     keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("ca", "server")}

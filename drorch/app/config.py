@@ -22,10 +22,9 @@ __all__ = ["Config", "VaultConfig", "find_config", "load_config"]
 
 VARIABLE = "DRORCH_CONFIG"
 SYSTEM_PLACE = Path("/etc/drorch/drorch.yaml")
-LATER_TYPES = frozenset({"azure", "swift"})
-ENGINES = frozenset({"postgres"})
-LATER_ENGINES = frozenset({"mysql", "mariadb", "files"})
-LATER_KEYS = frozenset({"paths"})
+ENGINES = frozenset({"postgres", "mariadb", "mysql"})
+SERVERLESS = frozenset({"files"})
+"""Dumps that need neither client programs nor a server to drill on."""
 
 
 def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
@@ -52,7 +51,6 @@ def load_config(
     *,
     vault_options: Mapping[str, type[BaseModel]],
     regions: frozenset[str] | None = None,
-    later_types: frozenset[str] = LATER_TYPES,
 ) -> Config:
     """The configuration in `path`. Raises InvalidInput with all findings, NotFound when there is no such file.
 
@@ -66,7 +64,7 @@ def load_config(
     findings.extend(wrong)
     if source is None:
         raise InvalidInput("the host configuration is invalid", findings)
-    reading = _Reading(source.data, path.absolute().parent, vault_options, regions, later_types)
+    reading = _Reading(source.data, path.absolute().parent, vault_options, regions)
     config = reading.config(path.absolute())
     if config is None:
         found = sorted({source.finding(problem) for problem in reading.problems})
@@ -83,14 +81,12 @@ class _Reading:
         folder: Path,
         vault_options: Mapping[str, type[BaseModel]],
         regions: frozenset[str] | None,
-        later_types: frozenset[str],
     ) -> None:
         self.data = data
         self.folder = folder
         self.vault_options = vault_options
-        self.later_types = later_types
         self.top, self.problems = read_fields(ConfigForm, data, ())
-        self.problems.extend(unknown_keys(data, ConfigForm.model_fields, (), LATER_KEYS))
+        self.problems.extend(unknown_keys(data, ConfigForm.model_fields, (), ()))
         self.regions = None if self.top.get("allow_unknown_regions") else regions
 
     def config(self, file: Path) -> Config | None:
@@ -149,9 +145,6 @@ class _Reading:
             text = "type must be text" if "type" in raw else "type is missing"
             self._wrong((*loc, "type"), text, f"known: {', '.join(sorted(self.vault_options))}")
             return None
-        if kind in self.later_types:
-            self._wrong((*loc, "type"), f"vaults of type {kind} are not in this version", self._known_types())
-            return None
         if kind not in self.vault_options:
             self._wrong((*loc, "type"), f"unknown vault type {kind[:60]!r}", near(kind, self.vault_options))
             return None
@@ -182,9 +175,6 @@ class _Reading:
             self._wrong((*loc, "lock"), "must be a mapping, not nothing", "such as {for: 35d}")
             return False
         return True
-
-    def _known_types(self) -> str:
-        return f"this version knows {', '.join(sorted(self.vault_options))}"
 
     def _check_place(self, loc: Loc, options: BaseModel, domain: FailureDomain) -> None:
         """The account must be one of `aws.accounts`, the region one that AWS has."""
@@ -217,9 +207,9 @@ class _Reading:
     def _engines(self, *place: str) -> Iterator[Problem]:
         """Keys of the section at `place` that are not the kind of a dump."""
         for kind in self._section(*place):
-            known = f"this version knows {', '.join(sorted(ENGINES))}"
-            if kind in LATER_ENGINES:
-                yield Problem((*place, kind), f"kind {kind} is not in this version", known, at_key=True)
+            if kind in SERVERLESS:
+                message, hint = f"kind {kind} has no {place[-1]}", "it needs no programs and no server: leave it out"
+                yield Problem((*place, kind), message, hint, at_key=True)
             elif kind not in ENGINES and is_name(str(kind)):
                 yield Problem((*place, kind), f"unknown kind {kind}", near(kind, ENGINES), at_key=True)
 

@@ -27,6 +27,7 @@ from drorch.crypto.minisign import PublicKey
 from drorch.domain.duration import Duration
 from drorch.domain.errors import DrorchError, NotInThisVersion
 from drorch.domain.explain import fault
+from drorch.domain.host_path import PathText
 from drorch.domain.key_proof import PROVE_EVERY
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import BrakeRule, Count, Frozen, Name, Percent, Text
@@ -209,12 +210,12 @@ class BrakeForm(Frozen):
 
 
 class ScratchConnection(Frozen):
-    """A database server that drills may create and drop databases on."""
+    """A database server that drills may create and drop databases on. `port` and `database` default by the engine."""
 
     host: Text
-    port: Annotated[StrictInt, Field(gt=0, le=65535)] = 5432
+    port: Annotated[StrictInt, Field(gt=0, le=65535)] | None = None
     user: Text
-    database: Text = "postgres"
+    database: Text | None = None
     password: SecretRef | None = None
     tls: Literal["verify-full", "require", "off"] | None = None
     ca: AbsolutePath | None = None
@@ -283,6 +284,7 @@ class ConfigForm(Frozen):
     encryption: Encryption | None = None
     signing: Signing = Signing()
     credentials: dict[Name, Credential] = Field(default_factory=dict)
+    paths: dict[Name, tuple[PathText, ...]] = Field(default_factory=dict)
     tools: dict[Name, tuple[AbsolutePath, ...]] = Field(default_factory=dict)
     limits: Limits = Limits()
     brake: BrakeForm = BrakeForm()
@@ -307,6 +309,8 @@ class Config(Frozen):
     encryption: Encryption
     signing: Signing
     credentials: dict[str, Credential]
+    paths: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """What of this host each application may read; an application that is not named reads nothing."""
     tools: dict[str, tuple[str, ...]]
     limits: Limits
     brake: BrakeRule = BrakeRule()

@@ -243,14 +243,15 @@ def _load_and_ask(
         spent = {"download": pace.download, "decrypt": pace.decrypt, "load": pace.load}
         found.seconds |= {phase: math.ceil(max(0.0, seconds)) for phase, seconds in spent.items()}
     if ready.counted:
-        with steps.step("compare", order.resource, f"row counts of {ready.counted} tables"):
+        what, where = ready.counts
+        with steps.step("compare", order.resource, f"{what} of {ready.counted} {where}"):
             with beating(Meter("compare", order.resource, None, reader.clock.now()), reader):
                 found.differences += differing_counts(ready, target)
             found.compared = ready.counted
             if found.differences:
                 steps.fail()
         if found.differences:
-            why = f"row counts of {len(found.differences)} of {ready.counted} tables differ"
+            why = f"{what} of {len(found.differences)} of {ready.counted} {where} differ"
             found.fail(why, f"{why}: {'; '.join(found.differences)}")
     began = reader.ticker()
     for probe in order.probes:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO
@@ -21,7 +22,8 @@ from drorch.crypto.age import check_recipient
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
 from drorch.domain.canonical import canonical_bytes
-from drorch.domain.errors import InvalidInput, Refused
+from drorch.domain.duration import duration_text
+from drorch.domain.errors import DrorchError, InvalidInput, Refused, Unavailable
 from drorch.domain.instant import floor_second, from_text, to_text
 from drorch.domain.native import Inventory
 from drorch.domain.record import Record, RecordType, compose, parse
@@ -90,9 +92,12 @@ class DumpOutcome:
 
 @dataclass(frozen=True, slots=True)
 class DumpLimits:
-    """`stall`: the longest that one call to a vault may take; `volume_bytes`: the largest object."""
+    """`stall`: the longest that one call to a vault may take; `longest`: that a whole dump may take;
+    `volume_bytes`: the largest object.
+    """
 
     stall: timedelta = STALL
+    longest: timedelta | None = None
     volume_bytes: int | None = None
 
 
@@ -122,12 +127,17 @@ def dump(
     limits = limits or DumpLimits()
     cut = cutting(stores, limits.volume_bytes) if limits.volume_bytes else cutting(stores)
     began = monotonic()
-    with VaultWriters(stores, cut.part_bytes, stall=limits.stall, cancel=cancel, monotonic=monotonic) as writers:
+    cancel = cancel or threading.Event()
+    with (
+        _within(limits.longest, cancel),
+        VaultWriters(stores, cut.part_bytes, stall=limits.stall, cancel=cancel, monotonic=monotonic) as writers,
+    ):
         with engine.dump(options, secrets, order.inventory) as session:
-            cut_at, facts = floor_second(session.cut_at), dict(session.facts)
-            _require_same_source(order, facts)
+            cut_at = floor_second(session.cut_at)
+            _require_same_source(order, session.facts)
             folder = layout.data_folder(order.application, order.resource, cut_at, order.point)
             streams, inventory = _stream(order, session, writers, folder, cut, progress)
+            facts = dict(session.facts)  # some are known once the data are through
         seconds = round(monotonic() - began)
         manifest = _manifest(order, cut_at, facts, streams, inventory, clock.now(), seconds)
         writers.commit()
@@ -142,6 +152,36 @@ def dump(
             seconds=seconds,
             manifest=manifest,
         )
+
+
+@contextmanager
+def _within(longest: timedelta | None, cancel: threading.Event) -> Iterator[None]:
+    """Cancel the block after so long; the error then says so."""
+    if longest is None:
+        yield
+        return
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        cancel.set()
+
+    timer = threading.Timer(longest.total_seconds(), stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except DrorchError as error:
+        if not late.is_set():
+            raise
+        raise Unavailable(
+            f"the dump took longer than {duration_text(longest)} and was cancelled",
+            operation="dump",
+            cause=str(error),
+            hint="`max_duration:` of the policy says how long it may take",
+        ) from error
+    finally:
+        timer.cancel()
 
 
 def _require_same_source(order: DumpOrder, facts: Mapping[str, object]) -> None:

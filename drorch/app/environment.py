@@ -20,9 +20,10 @@ _SDK = frozenset(
     {
         *("STORAGE_EMULATOR_HOST", "BOTO_CONFIG", "GCE_METADATA_HOST", "GCE_METADATA_IP", "GCE_METADATA_ROOT"),
         *("NO_GCE_CHECK", "GCLOUD_PROJECT"),
+        *("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IMDS_ENDPOINT", "MSI_ENDPOINT", "MSI_SECRET"),
     }
 )
-_SDK_PREFIXES = ("AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_", "OS_")
+_SDK_PREFIXES = ("AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_", "OS_", "ST_")
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
 
 

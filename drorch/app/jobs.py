@@ -48,12 +48,20 @@ class VaultSpec:
 class HostSpec:
     """What adapters need of the host configuration: AWS accounts (name -> {id, role_arn}) and folders of clients.
 
-    `inventory_budget_s` bounds exact counting; None leaves it to the engine.
+    `inventory_budget_s` bounds exact counting; None leaves it to the engine. `paths` are those of this host that the
+    job's application may read; `scratch` is the folder for drills that need no server, "" the system's temporary one.
     """
 
     accounts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     tools: Mapping[str, Sequence[str]] = field(default_factory=dict)
     inventory_budget_s: int | None = None
+    paths: Sequence[str] = ()
+    scratch: str = ""
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> HostSpec:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**body, "paths": tuple(body["paths"])})
 
     @property
     def inventory_budget(self) -> timedelta | None:
@@ -63,7 +71,9 @@ class HostSpec:
 
 @dataclass(frozen=True, slots=True)
 class DumpJob:
-    """Dump one point into `vaults`. `options` are the engine's, `secrets` maps credential names to values."""
+    """Dump one point into `vaults`, in `longest` at most. `options` are the engine's, `secrets` maps credential names
+    to values.
+    """
 
     name: ClassVar[str] = "dump"
     order: DumpOrder
@@ -73,6 +83,7 @@ class DumpJob:
     signing_key: str = field(repr=False)
     host: HostSpec = HostSpec()
     stall: timedelta = timedelta(minutes=5)
+    longest: timedelta | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object for the pipe."""
@@ -85,6 +96,7 @@ class DumpJob:
             "signing_key": self.signing_key,
             "host": asdict(self.host),
             "stall_s": self.stall.total_seconds(),
+            "longest_s": None if self.longest is None else self.longest.total_seconds(),
         }
 
     @classmethod
@@ -98,8 +110,9 @@ class DumpJob:
             options=body["options"],
             secrets=body["secrets"],
             signing_key=body["signing_key"],
-            host=HostSpec(**body["host"]),
+            host=HostSpec.from_json(body["host"]),
             stall=timedelta(seconds=body["stall_s"]),
+            longest=None if body["longest_s"] is None else timedelta(seconds=body["longest_s"]),
         )
 
 
@@ -133,7 +146,7 @@ class ShipJob:
             source=VaultSpec.from_json(body["source"]),
             target=VaultSpec.from_json(body["target"]),
             trusted=_keys(body["trusted"]),
-            host=HostSpec(**body["host"]),
+            host=HostSpec.from_json(body["host"]),
         )
 
 
@@ -182,7 +195,7 @@ class DrillJob:
             signing_key=body["signing_key"],
             scratch=body["scratch"],
             secrets=body["secrets"],
-            host=HostSpec(**body["host"]),
+            host=HostSpec.from_json(body["host"]),
         )
 
 
@@ -244,7 +257,7 @@ def _signing_fields(body: Mapping[str, Any]) -> dict[str, Any]:
         "vaults": _vaults(body["vaults"]),
         "trusted": _keys(body["trusted"]),
         "signing_key": body["signing_key"],
-        "host": HostSpec(**body["host"]),
+        "host": HostSpec.from_json(body["host"]),
     }
 
 

@@ -1,4 +1,4 @@
-"""Crisis recovery: from a surviving vault into a database, everything verified before it is believed.
+"""Crisis recovery: from a surviving vault into a database or a folder, everything verified before it is believed.
 
 locate -> verify -> prepare -> load -> compare -> complete. It needs open stores, keys and identities, nothing else: no
 configuration, no cache, no policy. Until `complete` nothing is real; whatever fails before, the target is as it was and
@@ -115,7 +115,8 @@ def restore(
             with steps.step("load", resource, artefact.name):
                 notes += load_artefact(ready.store, ready.manifest, artefact, target, reader, Pace())
         if ready.counted:
-            with steps.step("compare", resource, f"row counts of {ready.counted} tables"):
+            what, where = ready.counts
+            with steps.step("compare", resource, f"{what} of {ready.counted} {where}"):
                 _require_counts(ready, target)
         with steps.step("complete", resource, request.into):
             notes += target.complete()

@@ -10,8 +10,9 @@ _TEXT = """\
 # How to restore from this vault without drorch
 
 Vault `{vault}` of site `{site}`. You need: this vault's objects, an age identity (a key file that begins
-`AGE-SECRET-KEY-1`), the site's public signing key, and the programs `minisign`, `age`, `zstd` and `pg_restore` (of the
-PostgreSQL version that the point's `manifest.json` names, or newer).
+`AGE-SECRET-KEY-1`), the site's public signing key, and the programs `minisign`, `age`, `zstd` and, by what was dumped,
+`tar` or the database's own client: `pg_restore`, `mariadb` or `mysql`, of the version that the point's `manifest.json`
+names, or newer.
 
 **Take the public signing key from your own safe, not from this file**: whoever could change this file could change the
 key in it. It should be the same as this one:
@@ -30,12 +31,30 @@ Dumps here are encrypted to {recipients}.
 
        minisign -V -m SHA256SUMS -P KEY && sha256sum -c SHA256SUMS
 
-3. Load a PostgreSQL dump into an empty database:
+3. Load a PostgreSQL dump (`data.pgcustom.zst.age`) into an empty database:
 
        createdb orders
        age -d -i key.txt data.pgcustom.zst.age | zstd -d | pg_restore --single-transaction --no-owner -d orders
 
    Roles are in `globals.sql.zst.age` (`age -d -i key.txt globals.sql.zst.age | zstd -d` shows them).
+
+   Load a MariaDB or MySQL dump (`data.sql.zst.age`; `manifest.json` says of which of the two, and `charset` and
+   `collation`) into an empty database, with that one's client:
+
+       mariadb -e 'CREATE DATABASE orders'
+       age -d -i key.txt data.sql.zst.age | zstd -d | mariadb orders
+
+   Its last line must be `-- Dump completed` with a time. Accounts and their grants are in `globals.sql.zst.age`; create
+   those first that own views, triggers, routines and events (`DEFINER=`). An old or another vendor's client may stop at
+   the first line, `/*M!999999\\- enable the sandbox mode */`: leave it out with `tail -n +2`.
+
+4. Unpack a dump of files (`files.tar.zst.age`) into an empty folder, as root where owners matter:
+
+       mkdir restored && cd restored
+       age -d -i ../key.txt ../files.tar.zst.age | zstd -d | tar --numeric-owner --xattrs --xattrs-include='*' -xpf -
+
+   Everything lies there under its whole path. Another tar than GNU's may not know the two options for extended
+   attributes (ACLs are among them): leave them out.
 
 A dump of more than one volume: `cat NAME NAME.[0-9]* | age -d -i key.txt | ...`
 """

@@ -220,6 +220,7 @@ def abort(store: ObjectStore, prefix: str) -> None:
         with raises(Refused, "an upload that was given up can be committed"):
             upload.commit()
         require(not _paths(store, prefix), f"an upload with {name} parts is visible after abort")
+        require(not list(store.uploads(prefix)), f"after abort of an upload with {name} parts some are left behind")
     upload = store.upload(prefix + "kept")
     upload.write(b"part")
     upload.commit()

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from drorch.app import store_clauses as clauses
 from drorch.app import store_history_clauses as history_clauses
+from drorch.app import store_limit_clauses as limit_clauses
 from drorch.app import store_lock_clauses as lock_clauses
 from drorch.app.store_clauses import RACERS
 from drorch.app.store_clauses import ContractBroken as ContractBroken
@@ -133,6 +134,8 @@ CLAUSES: tuple[Clause, ...] = (
     Clause("consistency", "what was written is read and listed at once", clauses.consistency),
     Clause("illegal-paths", "a path outside the contract is refused by every call", clauses.illegal),
     Clause("wrong-parts", "parts of wrong size or order are refused", clauses.wrong_parts),
+    Clause("most-parts", "no part is taken beyond the limit of parts", limit_clauses.most_parts),
+    Clause("given-up", "a listing that is given up, or one beside another, spoils none", limit_clauses.given_up),
     Clause("next-upload", "a failed upload does not spoil the next", clauses.next_upload),
     Clause("clock", "the store tells the time by which it dates its objects", history_clauses.clock),
     Clause("history", "every version is shown, the oldest first, and read by its name", history_clauses.history),

@@ -41,8 +41,13 @@ def _place(kind: str, options: Any) -> _Place:
     path = getattr(options, "path", None)
     if path is not None:
         return _Place((kind,), _folders(os.path.realpath(path)))
-    endpoint = str(getattr(options, "endpoint", "")).rstrip("/").lower()
-    return _Place((kind, endpoint, str(getattr(options, "bucket", ""))), _folders(str(getattr(options, "prefix", ""))))
+    container = getattr(options, "container", None)
+    root: tuple[str, ...]
+    if container is not None:  # each region of a Swift has containers of its own
+        root = (kind, str(options.provider), str(options.region), str(container))
+    else:
+        root = (kind, str(getattr(options, "endpoint", "")).rstrip("/").lower(), str(getattr(options, "bucket", "")))
+    return _Place(root, _folders(str(getattr(options, "prefix", ""))))
 
 
 def _folders(path: str) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from drorch.domain import layout
 from drorch.domain.errors import Damaged, DrorchError, NotFound, Refused, Unavailable
 from drorch.domain.native import Inventory
 from drorch.domain.record import Record, StoredArtefact, artefacts_of
-from drorch.domain.recovery import Choice, count_differences
+from drorch.domain.recovery import Choice, count_differences, counted_unit
 from drorch.ports import ObjectStore, RestoreTarget
 
 GLOBALS = "globals.sql"
@@ -58,6 +58,11 @@ class Ready:
         return sum(
             count is not None and table not in self.expected.estimated for table, count in self.expected.tables.items()
         )
+
+    @property
+    def counts(self) -> tuple[str, str]:
+        """What is counted and of what, for people: ("row counts", "tables"), or the counts of files in paths."""
+        return ("row counts", "tables") if counted_unit(self.expected) == "rows" else ("counts", "paths")
 
 
 def verify_point(

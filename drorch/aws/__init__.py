@@ -6,6 +6,9 @@ variables (``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_S3``).
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
+import json
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 from drorch import __version__
@@ -307,13 +311,16 @@ def told_time(reply: Mapping[str, Any], operation: str, vault: str) -> datetime:
 
 
 def regions() -> frozenset[str]:
-    """Every region of every partition that botocore's own data know; no network."""
-    import botocore.session
-
-    session = botocore.session.Session()
-    session.register_component("data_loader", _models())
+    """Every region of every partition where botocore's own data know EC2; no network, and no import of botocore, which
+    takes longer than all else that a command does before it begins.
+    """
+    found = importlib.util.find_spec("botocore")
+    folder = Path(*(found.submodule_search_locations if found and found.submodule_search_locations else ()))
+    data = folder / "data" / "endpoints.json"
+    text = data.read_bytes() if data.exists() else gzip.decompress(data.with_suffix(".json.gz").read_bytes())
     return frozenset(
         region
-        for partition in session.get_available_partitions()
-        for region in session.get_available_regions("ec2", partition_name=partition)
+        for partition in json.loads(text)["partitions"]
+        for region in partition["services"]["ec2"]["endpoints"]
+        if region in partition["regions"]
     )

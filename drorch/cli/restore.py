@@ -34,22 +34,34 @@ As it was before a mistake, from a vault of your choice:
 Break glass, with nothing but a vault and a key file:
   drorch restore shop orders --vault-url gs://acme-dr --identity key.txt \\
       --trust RW... --into postgresql://localhost/orders
+\b
+Files, into a folder that is absent or empty:
+  drorch restore shop uploads --into dir:/srv/back
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("application", metavar="APP")
 @click.argument("resources", nargs=-1, metavar="[RESOURCE]")
-@click.option("--into", required=True, metavar="TARGET", help="postgresql://[user@]host[:port]/db; no password inside.")
+@click.option(
+    "--into",
+    required=True,
+    metavar="TARGET",
+    help="postgresql://[user@]host[:port]/db (no password inside), mariadb://, mysql:// or dir:/path.",
+)
 @click.option("--from", "vault", metavar="V", help="Restore from this vault.")
 @click.option("--at", metavar="TIME", help="The newest point not after this instant (UTC).")
 @click.option("--point", metavar="ID", help="Exactly this point.")
 @click.option("--plan", "plan_only", is_flag=True, help="Show the steps, touch nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @click.option("--globals", "with_globals", is_flag=True, help="Create missing roles; existing ones are never altered.")
-@click.option("--into-password-file", metavar="FILE", help="The target's password (or PGPASSWORD, or a passfile).")
+@click.option("--into-password-file", metavar="FILE", help="The target's password (or PGPASSWORD, MYSQL_PWD).")
 @click.option(
-    "--vault-url", "urls", multiple=True, metavar="URL", help="Break glass: s3://, gs:// or file:///. No config."
+    "--vault-url",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="Break glass: s3://, gs://, azure://, swift:// or file:///. No config.",
 )
 @click.option("--identity", "identities", multiple=True, metavar="FILE", help="An age identity file.")
 @click.option("--passphrase-file", metavar="FILE", help="The passphrase of protected identities; else it is asked for.")
@@ -60,10 +72,10 @@ Break glass, with nothing but a vault and a key file:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def restore(config: str | None, /, application: str, resources: tuple[str, ...], **options: object) -> int:
-    """Bring a database of application APP back from a vault into TARGET.
+    """Bring a database or the files of application APP back from a vault into TARGET.
 
-    Everything is verified before the database sees it. An absent database is made under a temporary name and renamed
-    at the end; an existing one must be empty. The same command may be repeated after a failure.
+    Everything is verified before the target sees it. An absent one is made under a temporary name and renamed at the
+    end; an existing one must be empty. The same command may be repeated after a failure.
     """
     said = _Said.of(options)
     if len(resources) > 1:

@@ -23,7 +23,6 @@ RESERVED = frozenset(
         "auth",
         "ignore",
         "lock",
-        "max_duration",
         "recovery",
         "streams",
         "window",

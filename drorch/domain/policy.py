@@ -334,7 +334,8 @@ class ResourcePolicy(Frozen):
 
     `native` says that the provider's own snapshots are its points; `targets[0]` is then their home vault. `options` is
     the model of the kind. `objectives` may name levels that `exempt` takes the dataset out of. `formerly` are the names
-    whose history it carries on; its own name there says that its source was replaced.
+    whose history it carries on; its own name there says that its source was replaced. A dump that takes longer than
+    `max_duration` is cancelled.
     """
 
     name: Name
@@ -351,6 +352,7 @@ class ResourcePolicy(Frozen):
     objectives: dict[FailureLevel, Objective] = Field(default_factory=dict)
     exempt: dict[FailureLevel, str] = Field(default_factory=dict)
     inventory: Literal["exact", "estimate", "off"] = "off"
+    max_duration: timedelta | None = None
     formerly: tuple[str, ...] = ()
 
 
@@ -377,18 +379,23 @@ class Policy(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class KindWords:
-    """A kind of resource: the model of its own keys, and whether its points are the provider's snapshots."""
+    """A kind of resource: the model of its own keys, and whether its points are the provider's snapshots.
+
+    `probes` says whether what is restored in a drill can be asked a query.
+    """
 
     options: type[BaseModel]
     native: bool
     service: str = ""
+    probes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """What policies may name. None: not known on this host, names of this sort go unchecked.
 
-    `credentials` maps a name to the applications that it is granted to; `defaults` has `keep`, `drill`, `objectives`.
+    `credentials` maps a name to the applications that it is granted to, `paths` an application to the paths of this
+    host that it may read; `defaults` has `keep`, `drill`, `objectives`.
     `locks` has the lock of every vault that has one; `grace` is the host's time between the mark and the deletion.
     """
 
@@ -398,6 +405,7 @@ class Vocabulary:
     vaults: Mapping[str, FailureDomain] | None = None
     accounts: frozenset[str] | None = None
     credentials: Mapping[str, frozenset[str]] | None = None
+    paths: Mapping[str, tuple[str, ...]] | None = None
     defaults: Mapping[str, object] = field(default_factory=dict)
     locks: Mapping[str, LockRule] | None = None
     grace: timedelta = timedelta(days=3)

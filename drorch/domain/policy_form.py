@@ -27,7 +27,7 @@ from drorch.domain.schedule import Cron, Every, Schedule, zone_named, zone_names
 
 VERSION = 1
 NATIVE_ONLY = ("copies",)
-DUMP_ONLY = ("vaults", "drill", "inventory")
+DUMP_ONLY = ("vaults", "drill", "inventory", "max_duration")
 
 
 def _whole_minutes(length: timedelta) -> timedelta:
@@ -167,6 +167,7 @@ class ResourceForm(Frozen):
     vaults: tuple[TargetForm, ...] = ()
     drill: Annotated[DrillRule | None, Something] = None
     inventory: Literal["exact", "estimate", "off"] = "exact"
+    max_duration: Annotated[Duration | None, Something] = None
 
 
 def readable_version(version: int) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from drorch.domain.explain import Loc, Problem, explain, near, read_fields, unknown_keys
+from drorch.domain.host_path import HostPath, granting
 from drorch.domain.model import native_vault_name
 from drorch.domain.policy import (
     CredentialRef,
@@ -124,6 +125,7 @@ def finish(draft: Draft, objectives: dict[Any, Any], exempt: dict[Any, Any]) -> 
         objectives=objectives,
         exempt=exempt,
         inventory="off" if words.native else values["inventory"],
+        max_duration=values["max_duration"],
         formerly=values["formerly"],
     )
 
@@ -160,23 +162,34 @@ def _options(draft: Draft, words: KindWords) -> None:
     except ValidationError as error:
         draft.problems.extend(explain(error, given, draft.loc, words.options))
         return
-    for place, credential in _credentials(draft.options):
-        _granted(draft, place, credential)
+    for place, named in _to_be_granted(draft.options):
+        if isinstance(named, HostPath):
+            _readable(draft, place, named.root)
+        else:
+            _granted(draft, (*place, "credential"), named.credential)
 
 
-def _credentials(value: object, place: Loc = ()) -> Iterator[tuple[Loc, str]]:
-    """Every credential that the options name, wherever a kind has put it."""
-    if isinstance(value, CredentialRef):
-        yield (*place, "credential"), value.credential
+def _to_be_granted(value: object, place: Loc = ()) -> Iterator[tuple[Loc, CredentialRef | HostPath]]:
+    """Every credential and path of this host that the options name, wherever a kind has put it."""
+    if isinstance(value, CredentialRef | HostPath):
+        yield place, value
     elif isinstance(value, BaseModel):
         for name, item in type(value).model_fields.items():
-            yield from _credentials(getattr(value, name), (*place, item.alias or name))
+            yield from _to_be_granted(getattr(value, name), (*place, item.alias or name))
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _credentials(inner, (*place, str(key)))
+            yield from _to_be_granted(inner, (*place, str(key)))
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            yield from _credentials(inner, (*place, index))
+            yield from _to_be_granted(inner, (*place, index))
+
+
+def _readable(draft: Draft, place: Loc, path: str) -> None:
+    granted = draft.around.vocabulary.paths
+    application = draft.around.application
+    if granted is not None and application and granting(path, granted.get(application, ())) is None:
+        hint = f"paths: {{{application}: [{path}]}} in drorch.yaml"
+        draft.wrong(*place, message=f"path {path[:200]} is not granted to {application}", hint=hint)
 
 
 def _granted(draft: Draft, place: Loc, credential: str) -> None:
@@ -315,9 +328,13 @@ def _within(draft: Draft, index: int) -> tuple[str, ...]:
 def _drill(draft: Draft) -> DrillRule | None:
     """The drill, its vaults resolved: those it names, or all; a default drill goes to those of its vaults we have."""
     ours = tuple(rule.vault for rule in draft.targets)
+    answers = draft.words is None or draft.words.probes
     if draft.has("drill"):
         _check_from(draft)
         own: DrillRule | None = draft.values.get("drill")
+        if own is not None and own.probes and not answers:
+            hint = "the drill compares what is restored with the inventory"
+            draft.wrong("drill", "probes", message=f"kind {draft.values['kind']} answers no probes", hint=hint)
         return own.model_copy(update={"from_": ours}) if own is not None and not own.from_ else own
     default = draft.around.defaults.drill
     if default is None:
@@ -326,7 +343,7 @@ def _drill(draft: Draft) -> DrillRule | None:
     if ours and not shared:
         hint = "give this resource a drill of its own, or one of the default's vaults"
         draft.wrong(message=f"the default drill is from {', '.join(default.from_)}, where no dump goes", hint=hint)
-    return default.model_copy(update={"from_": shared})
+    return default.model_copy(update={"from_": shared, "probes": default.probes if answers else ()})
 
 
 def _check_from(draft: Draft) -> None:

@@ -164,17 +164,35 @@ def restore_plan(
 
 
 def count_differences(expected: Inventory, found: Inventory) -> tuple[str, ...]:
-    """What differs between the source as it was dumped and what was loaded, exactly counted tables only."""
+    """What differs between the source as it was dumped and what was loaded, exactly counted tables only.
+
+    A table counts rows, or what the inventory's detail `unit` says; where its detail `bytes_of` has bytes per table,
+    these are compared, too.
+    """
     differences = []
+    unit = counted_unit(expected)
+    sizes, loaded_sizes = _bytes_of(expected), _bytes_of(found)
     for table, count in sorted(expected.tables.items()):
         if count is None or table in expected.estimated:
             continue
         loaded = found.tables.get(table)
         if loaded is None:
-            differences.append(f"{table} is missing ({count} rows)")
+            differences.append(f"{table} is missing ({count} {unit})")
         elif loaded != count:
-            differences.append(f"{table} has {loaded} of {count} rows")
+            differences.append(f"{table} has {loaded} of {count} {unit}")
+        elif sizes.get(table) != loaded_sizes.get(table):
+            differences.append(f"{table} has {loaded_sizes.get(table, 0)} of {sizes.get(table, 0)} bytes")
     return tuple(differences)
+
+
+def counted_unit(inventory: Inventory) -> str:
+    """What the inventory counts per table: rows, or files."""
+    return str(inventory.details.get("unit", "rows"))
+
+
+def _bytes_of(inventory: Inventory) -> Mapping[str, object]:
+    sizes = inventory.details.get("bytes_of")
+    return sizes if isinstance(sizes, Mapping) else {}
 
 
 # --- which point ---------------------------------------------------------------------------------------------------

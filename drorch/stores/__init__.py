@@ -17,6 +17,9 @@ from drorch.ports import LockRule, StoreLimits
 
 CLOCK_KEPT = 900.0
 """Seconds for which a store's clock is reckoned on by this host's own, instead of being asked again."""
+SETTLE = 0.5
+"""Seconds for which a store without an atomic conditional write is left alone before it is asked who won."""
+_SETTLE_MOST = 20.0
 
 
 class Parts:
@@ -77,6 +80,15 @@ class StoreClock:
         if known is None or not 0 <= self._monotonic() - known[1] < CLOCK_KEPT:
             return self.now()
         return known[0] + timedelta(seconds=self._monotonic() - known[1])
+
+
+def let_settle(began: float, least: float) -> None:
+    """Wait until a write that a store let pass just before ours was there has ended, too.
+
+    For stores that look whether the object is there, and do not look again when they have its bytes. What passed with
+    ours takes about as long as ours did since `began` (monotonic): twice that is waited, `least` seconds at least.
+    """
+    time.sleep(min(max(least, 2 * (time.monotonic() - began)), _SETTLE_MOST))
 
 
 def lock_from(rule: LockRule, now: datetime) -> ObjectLock:

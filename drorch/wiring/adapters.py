@@ -23,15 +23,24 @@ from drorch.ports import Engine, ObjectStore, SnapshotKind
 if TYPE_CHECKING:
     from drorch.app.config import Config
 
-STORES = ("s3", "gcs", "directory")
-LATER_STORES = frozenset({"azure", "swift"})
-ENGINES = {"postgres": "PostgresEngine"}
-LATER_KINDS = frozenset({"ami", "rds-cluster", "mysql", "mariadb", "files"})
+STORES = ("s3", "gcs", "azure", "swift", "directory")
+ENGINES = {
+    "postgres": "PostgresEngine",
+    "mariadb": "MariadbEngine",
+    "mysql": "MysqlEngine",
+    "files": "FilesEngine",
+}
+LATER_KINDS = frozenset({"ami", "rds-cluster"})
 SNAPSHOT_KINDS = {"ebs": ("ebs", "EbsSnapshots"), "rds-instance": ("rds_instance", "RdsInstanceSnapshots")}
-URL_SCHEMES = {"s3": "s3", "gs": "gcs", "file": "directory"}
-LATER_SCHEMES = frozenset({"azure", "swift"})
-TARGETS = {"postgresql": "postgres", "postgres": "postgres"}
-LATER_TARGETS = frozenset({"mysql", "mariadb", "dir", "region"})
+URL_SCHEMES = {"s3": "s3", "gs": "gcs", "azure": "azure", "swift": "swift", "file": "directory"}
+TARGETS = {
+    "postgresql": "postgres",
+    "postgres": "postgres",
+    "mariadb": "mariadb",
+    "mysql": "mysql",
+    "dir": "files",
+}
+LATER_TARGETS = frozenset({"region"})
 
 
 def store_options() -> dict[str, type[BaseModel]]:
@@ -46,8 +55,6 @@ def build_store(
     accounts: AwsAccounts | Mapping[str, Mapping[str, str]],
 ) -> ObjectStore:
     """Open the store of vault `name`. Refused when the options are not of its type; talks to nobody yet."""
-    if store_type in LATER_STORES:
-        raise NotInThisVersion(f"vaults of type {store_type} are not in this version", vault=name)
     if store_type not in (*STORES, "memory"):
         raise Refused(f"there is no vault type {store_type!r}", vault=name, hint=f"one of {', '.join(STORES)}")
     module = _module("stores", store_type)
@@ -65,13 +72,14 @@ def build_store(
 
 def store_from_url(url: str) -> tuple[str, BaseModel]:
     """(type, options) of a ``--vault-url``. Usage for anything else."""
-    shapes = "s3://bucket[/prefix], gs://bucket[/prefix] or file:///path"
+    shapes = (
+        "s3://bucket[/prefix], gs://bucket[/prefix], azure://account/container[/prefix], swift://container[/prefix]"
+    )
+    shapes += " or file:///path"
     try:
         scheme = urlsplit(url).scheme
     except ValueError as error:
         raise Usage(f"{url!r} is no address", cause=str(error), hint=shapes) from error
-    if scheme in LATER_SCHEMES:
-        raise Usage(f"{scheme}:// vaults are not in this version of drorch")
     if scheme not in URL_SCHEMES:
         raise Usage(f"{url!r} is no vault", hint=shapes)
     store_type = URL_SCHEMES[scheme]
@@ -92,13 +100,23 @@ def lock_of(options: BaseModel) -> LockRule | None:
 
 
 def build_engine(
-    kind: str, tools: Mapping[str, Sequence[str]] | None = None, *, inventory_budget: timedelta | None = None
+    kind: str,
+    tools: Mapping[str, Sequence[str]] | None = None,
+    *,
+    inventory_budget: timedelta | None = None,
+    granted: Sequence[str] = (),
+    scratch: Path | None = None,
 ) -> Engine:
-    """The engine of a kind; `tools` maps engines to folders of client programs. NotInThisVersion, Refused."""
+    """The engine of a kind; `tools` maps engines to folders of client programs. NotInThisVersion, Refused.
+
+    `granted` are the paths of this host that may be dumped, `scratch` is the folder that they are drilled in.
+    """
     if kind in LATER_KINDS:
         raise NotInThisVersion(f"{kind} is not in this version")
     if kind == "memory":
         return _module("engines", "memory").MemoryEngine()  # type: ignore[no-any-return]
+    if kind == "files":
+        return _module("engines", "files").FilesEngine(granted=granted, scratch=scratch)  # type: ignore[no-any-return]
     if kind not in ENGINES:
         raise Refused(f"{kind} is no kind of dump", hint=f"one of {', '.join(ENGINES)}")
     folders = [Path(folder) for folder in (tools or {}).get(kind, ())]
@@ -122,7 +140,8 @@ def engine_of_target(url: str) -> str:
     if scheme in LATER_TARGETS:
         raise Usage(f"restore into {scheme}: is not in this version of drorch")
     if scheme not in TARGETS:
-        raise Usage(f"{url!r} is no restore target", hint="postgresql://[user@]host[:port]/database")
+        hint = "postgresql://[user@]host[:port]/database, mariadb://, mysql:// or dir:/path"
+        raise Usage(f"{url!r} is no restore target", hint=hint)
     return TARGETS[scheme]
 
 
@@ -141,6 +160,7 @@ def vocabulary(
     vaults: Mapping[str, FailureDomain] | None = None,
     accounts: frozenset[str] | None = None,
     credentials: Mapping[str, frozenset[str]] | None = None,
+    paths: Mapping[str, tuple[str, ...]] | None = None,
     defaults: Mapping[str, object] | None = None,
     locks: Mapping[str, LockRule] | None = None,
     grace: timedelta = timedelta(days=3),
@@ -150,7 +170,11 @@ def vocabulary(
     native = {kind: (module, True) for kind, (module, _) in SNAPSHOT_KINDS.items()}
     dumps = {kind: (kind, False) for kind in ENGINES}
     kinds = {
-        kind: KindWords(options=_module("kinds" if is_native else "engines", module).Options, native=is_native)
+        kind: KindWords(
+            options=_module("kinds" if is_native else "engines", module).Options,
+            native=is_native,
+            probes=kind != "files",
+        )
         for kind, (module, is_native) in {**native, **dumps}.items()
     }
     return Vocabulary(
@@ -160,6 +184,7 @@ def vocabulary(
         vaults=vaults,
         accounts=accounts,
         credentials=credentials,
+        paths=paths,
         defaults=defaults or {},
         locks=locks,
         grace=grace,
@@ -172,6 +197,7 @@ def vocabulary_of(config: Config) -> Vocabulary:
         vaults={name: vault.domain for name, vault in config.vaults.items()},
         accounts=frozenset(config.aws.accounts),
         credentials={name: frozenset(c.applications) for name, c in config.credentials.items()},
+        paths=config.paths,
         defaults=dict(config.defaults),
         locks={name: lock for name, vault in config.vaults.items() if (lock := lock_of(vault.options)) is not None},
         grace=config.grace,

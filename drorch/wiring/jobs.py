@@ -18,10 +18,15 @@ from drorch.app.ship import ShipOrder
 from drorch.app.verify import Place
 from drorch.domain.action import Action, Cut, Drill, Repair, Ship, Verify
 from drorch.domain.errors import Refused
+from drorch.domain.host_path import HostPath, granting
 from drorch.domain.policy import CredentialRef
 
 if TYPE_CHECKING:
     from drorch.wiring.host import Host
+
+
+_MAINTENANCE = {"postgres": "postgres"}
+"""The database from which an engine makes others, where it needs one."""
 
 
 def compose_job(host: Host, action: Action, scene: Scene) -> Job:
@@ -62,7 +67,12 @@ def _dump(host: Host, action: Cut, scene: Scene) -> DumpJob:
         options=_json(resource.options),
         secrets=credentials(host, resource.options, action.application),
         signing_key=host.signing_key().text(),
-        host=replace(_host(host), inventory_budget_s=_counting_budget(scene, action.resource)),
+        host=replace(
+            _host(host),
+            inventory_budget_s=_counting_budget(scene, action.resource),
+            paths=granted_paths(host, resource.options, action.application),
+        ),
+        longest=resource.max_duration,
     )
 
 
@@ -105,7 +115,7 @@ def _drill(host: Host, action: Drill, scene: Scene) -> DrillJob:
     names = point.filed_under if point is not None else (action.application, action.resource)
     order = DrillOrder(host.config.site, *names, action.vault, probes, action.point)
     scratch = host.config.drills.scratch.get(scene.resource.kind)
-    options, secrets = _scratch(host, scratch)
+    options, secrets = _scratch(host, scratch, scene.resource.kind)
     return DrillJob(
         order=order.to_json(),
         kind=scene.resource.kind,
@@ -149,11 +159,12 @@ def _repair(host: Host, action: Repair, scene: Scene) -> RepairJob:
     )
 
 
-def _scratch(host: Host, scratch: Any) -> tuple[dict[str, Any] | None, dict[str, str]]:
+def _scratch(host: Host, scratch: Any, kind: str) -> tuple[dict[str, Any] | None, dict[str, str]]:
     """The engine's options of a configured scratch server; (None, {}) for a private one."""
     if scratch is None or scratch.connection is None:
         return None, {}
     connection = scratch.connection.model_dump(mode="json", exclude={"password"}, exclude_none=True)
+    connection.setdefault("database", _MAINTENANCE.get(kind, kind))
     if scratch.connection.password is None:
         return {"connection": connection}, {}
     secret = {"scratch": host.secret(scratch.connection.password)}
@@ -164,6 +175,8 @@ def credentials(host: Host, options: BaseModel, application: str) -> dict[str, s
     """The values of the credentials that a resource's options name. Refused for one not granted to the application."""
     found: dict[str, str] = {}
     for reference in _references(options):
+        if not isinstance(reference, CredentialRef):
+            continue
         credential = host.config.credentials.get(reference.credential)
         if credential is None or application not in credential.applications:
             raise Refused(
@@ -174,8 +187,22 @@ def credentials(host: Host, options: BaseModel, application: str) -> dict[str, s
     return found
 
 
-def _references(value: object) -> list[CredentialRef]:
-    if isinstance(value, CredentialRef):
+def granted_paths(host: Host, options: BaseModel, application: str) -> tuple[str, ...]:
+    """What the application may read of this host. Refused when a resource's options name a path that is not in it.
+
+    The worker is told the grants, not only the paths: it decides by them which links it may follow.
+    """
+    granted = host.config.paths.get(application, ())
+    for path in _references(options):
+        if isinstance(path, HostPath) and granting(path.root, granted) is None:
+            raise Refused(
+                f"path {path.root} is not granted to {application}", hint=f"paths: {{{application}: [{path.root}]}}"
+            )
+    return granted
+
+
+def _references(value: object) -> list[CredentialRef | HostPath]:
+    if isinstance(value, CredentialRef | HostPath):
         return [value]
     if isinstance(value, BaseModel):
         return [reference for name in type(value).model_fields for reference in _references(getattr(value, name))]
@@ -193,7 +220,8 @@ def _vault(host: Host, name: str) -> VaultSpec:
 
 def _host(host: Host) -> HostSpec:
     accounts = {name: {"id": a.id, "role_arn": a.role_arn} for name, a in host.config.aws.accounts.items()}
-    return HostSpec(accounts, {name: list(folders) for name, folders in host.config.tools.items()})
+    tools = {name: list(folders) for name, folders in host.config.tools.items()}
+    return HostSpec(accounts, tools, scratch=str(host.config.state / "drills"))
 
 
 def _json(options: BaseModel) -> dict[str, Any]:

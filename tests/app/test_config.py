@@ -17,6 +17,7 @@ from drorch.crypto.minisign import SecretKey
 from drorch.domain.errors import InvalidInput, NotFound
 from drorch.domain.model import FailureDomain, LockMode
 from drorch.domain.policy import BrakeRule, DrillRule, Keep, LockRule
+from drorch.stores import swift
 
 RECIPIENT = new_identity()[1]
 PUBLIC = SecretKey.generate().public.text()
@@ -259,8 +260,6 @@ LONG = FULL.replace(RECIPIENT, "RECIPIENT").replace(PUBLIC, "PUBLIC")
         ("tick: 90s", "tick: 90", "5:7", "a bare number has no unit", "write 90m"),
         ("type: s3,", "type: s4,", "7:19", "unknown vault type 's4'", "directory, s3"),
         ("type: s3, ", "", "7:12", "type is missing", "directory, s3"),
-        ("type: s3,", "type: azure,", "7:19", "vaults of type azure are not in this version", "directory, s3"),
-        ("type: s3,", "type: swift,", "7:19", "vaults of type swift are not in this version", "directory, s3"),
         ("bucket:", "bukket:", "7:23", "unknown key bukket", "did you mean bucket?"),
         ("bucket: acme-dr, ", "", "7:12", "bucket is missing", ""),
         ("region: us-west-2", "region: us-west-2, lock: 30d", "7:81", "lock must be a mapping, not text", "{for: 35d}"),
@@ -310,8 +309,10 @@ LONG = FULL.replace(RECIPIENT, "RECIPIENT").replace(PUBLIC, "PUBLIC")
         ("applications: [shop]", "application: [shop]", "20:37", "unknown key application", "mean applications?"),
         ("[/usr/lib/", "[usr/lib/", "23:20", "must be an absolute path", ""),
         ("tools: {postgres", "tools: {postgresql", "23:9", "unknown kind postgresql", "did you mean postgres?"),
-        ("tools: {postgres", "tools: {mysql", "23:9", "kind mysql is not in this version", "knows postgres"),
-        ("scratch: {postgres", "scratch: {files", "25:20", "kind files is not in this version", "knows postgres"),
+        ("scratch: {postgres", "scratch: {files", "25:20", "kind files has no scratch", "leave it out"),
+        ("tools: {", "paths: {shop: [/srv, srv]}\ntools: {", "23:22", "'srv' is not an absolute path", ""),
+        ("tools: {", "paths: {shop: [/srv/]}\ntools: {", "23:16", "'/srv/' is not a plain path", "no slash at the end"),
+        ("tools: {", "paths: {shop: /srv}\ntools: {", "23:15", "shop must be a list", ""),
         ('"111111111111"', '"222222222222"', "12:17", "account 222222222222 has two names, prod and vault", "one name"),
         ("dumps: 2", "dumps: 0", "24:17", "dumps must be greater than 0", ""),
         ("{connection: {host", "{conection: {host", "25:31", "unknown key conection", "did you mean connection?"),
@@ -332,13 +333,6 @@ def test_one_error_has_its_place_its_message_and_its_hint(
     assert matching, shown
     assert hint in matching[0].partition(message)[2]
     assert not any("HUNTER2" in line for line in shown)
-
-
-@pytest.mark.parametrize("key", ["paths"])
-def test_what_the_contract_reserves_is_refused_as_not_in_this_version(tmp_path: Path, key: str) -> None:
-    assert refused(tmp_path, SHORT + f"{key}: 3d\n") == [
-        f"drorch.yaml:4:1: {key} is not in this version (leave it out; it is reserved for a later one)"
-    ]
 
 
 @pytest.mark.parametrize(
@@ -367,6 +361,30 @@ def test_two_vaults_have_two_places(tmp_path: Path, first: str, second: str, mes
         ]
     else:
         assert set(load(tmp_path, text).vaults) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("DFW, container: dr", "DFW, container: dr", "the same place"),
+        ("DFW, container: dr, prefix: x", "DFW, container: dr", "one inside the other"),
+        ("DFW, container: dr", "ORD, container: dr", ""),
+        ("DFW, container: dr", "DFW, container: ds", ""),
+    ],
+)
+def test_two_swift_vaults_have_two_places(tmp_path: Path, first: str, second: str, message: str) -> None:
+    """A container belongs to its region."""
+    text = f"{SHORT}vaults:\n" + "".join(
+        f"  {name}: {{type: swift, provider: rackspace, region: {place}}}\n"
+        for name, place in (("a", first), ("b", second))
+    )
+    path = tmp_path / "drorch.yaml"
+    path.write_text(text)
+    if message:
+        with pytest.raises(InvalidInput, match=message):
+            load_config(path, vault_options={"swift": swift.Options})
+    else:
+        assert set(load_config(path, vault_options={"swift": swift.Options}).vaults) == {"a", "b"}
 
 
 def test_a_link_to_a_vaults_folder_is_that_folder(tmp_path: Path) -> None:

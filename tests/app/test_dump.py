@@ -344,3 +344,20 @@ def test_the_clock_of_the_host_dates_the_record_only() -> None:
     outcome = world.dump(ago=timedelta(minutes=2))
     assert outcome.manifest.at == datetime(2027, 1, 1, tzinfo=UTC)
     assert outcome.cut_at == datetime(2026, 12, 31, 23, 58, tzinfo=UTC)
+
+
+def test_a_dump_that_outlives_its_limit_is_cancelled_and_says_so() -> None:
+    world = Vaults("nas")
+    world.faulty["nas"].faults.order("write", "stall")
+    try:
+        with pytest.raises(Unavailable, match=r"took longer than 1s and was cancelled") as raised:
+            world.dump(longest=timedelta(seconds=1))
+    finally:
+        world.faulty["nas"].faults.release()
+    assert world.faulty["nas"].faults.stalled.is_set() and "max_duration" in raised.value.hint
+    assert not world.paths("nas")
+
+
+def test_a_dump_within_its_limit_is_not_cancelled() -> None:
+    world = Vaults("nas")
+    assert world.dump(longest=timedelta(hours=3)).vaults == ("nas",)

@@ -108,6 +108,40 @@ def test_no_job_shows_its_secrets(tmp_path: Path) -> None:
     assert "first" in json.dumps(compose_job(home.host, CUT, home.scene()).to_json()), "the pipe has to carry it"
 
 
+FILES = POLICY.replace("kind: postgres", "kind: files\n    paths: [/srv/shop/uploads]")
+FILES = "\n".join(line for line in FILES.splitlines() if "connection" not in line).replace(", probes", "} #") + "\n"
+
+
+def files_home(folder: Path) -> Home:
+    home = Home(folder, more="paths: {shop: [/srv/shop], billing: [/srv/billing]}\n")
+    (folder / "policies" / "shop.yaml").write_text(FILES)
+    return home
+
+
+def test_job_of_files_carries_what_its_application_may_read_and_where_a_drill_unpacks(tmp_path: Path) -> None:
+    home = files_home(tmp_path)
+    cut = compose_job(home.host, CUT, home.scene())
+    assert isinstance(cut, DumpJob)
+    assert cut.options == {"paths": ["/srv/shop/uploads"], "exclude": []}
+    assert cut.host.paths == ("/srv/shop",)
+    again = DumpJob.from_json(json.loads(json.dumps(cut.to_json())))
+    assert list(again.host.paths) == ["/srv/shop"]
+    drill = compose_job(home.host, DRILL, home.scene())
+    assert isinstance(drill, DrillJob)
+    assert drill.host.scratch == str(tmp_path / "state" / "drills")
+    assert drill.host.paths == (), "a drill reads nothing of this host"
+
+
+@pytest.mark.parametrize("paths", ["", "paths: {billing: [/srv/shop]}\n", "paths: {shop: [/srv/shop/other]}\n"])
+def test_path_that_was_not_granted_is_refused_at_its_use_too(tmp_path: Path, paths: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    scene = files_home(tmp_path / "a").scene()
+    host = Home(tmp_path / "b", more=paths).host
+    with pytest.raises(Refused, match="path /srv/shop/uploads is not granted to shop"):
+        compose_job(host, CUT, scene)
+
+
 @pytest.mark.parametrize(
     "credentials",
     [
@@ -195,17 +229,14 @@ def test_repair_names_its_point_and_both_vaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: adapters.build_store("v", "azure", {}, {}), NotInThisVersion, "azure"),
-        (lambda: adapters.build_store("v", "swift", {}, {}), NotInThisVersion, "swift"),
         (lambda: adapters.build_store("v", "tape", {}, {}), Refused, "no vault type 'tape'"),
         (lambda: adapters.build_store("v", "gcs", {"bucket": 7}, {}), Refused, "options of vault v"),
-        (lambda: adapters.store_from_url("azure://a/b"), Usage, "not in this version"),
+        (lambda: adapters.store_from_url("ftp://a/b"), Usage, "is no vault"),
         (lambda: adapters.store_from_url("http://a/b"), Usage, "is no vault"),
         (lambda: adapters.store_from_url(""), Usage, "is no vault"),
-        (lambda: adapters.build_engine("mysql"), NotInThisVersion, "mysql"),
+        (lambda: adapters.build_engine("ami"), NotInThisVersion, "ami"),
         (lambda: adapters.build_engine("oracle"), Refused, "no kind of dump"),
         (lambda: adapters.engine_options("postgres", {"connection": {}}), Refused, "no options of postgres"),
-        (lambda: adapters.engine_of_target("mysql://h/d"), Usage, "not in this version"),
         (lambda: adapters.engine_of_target("region:us-east-1"), Usage, "not in this version"),
         (lambda: adapters.engine_of_target("orders"), Usage, "no restore target"),
     ],
@@ -220,6 +251,8 @@ def test_name_that_no_adapter_has(call: Any, error: type[Exception], words: str)
     [
         ("s3://acme-dr/team?region=us-west-2", "s3", FailureDomain("aws", "us-west-2")),
         ("gs://acme-dr", "gcs", FailureDomain("gcp", "unknown")),
+        ("azure://acmedr/vault/team", "azure", FailureDomain("azure", "unknown")),
+        ("swift://acme-dr", "swift", FailureDomain("swift", "unknown")),
         ("file:///mnt/dr", "directory", None),
     ],
 )

@@ -15,7 +15,7 @@ from desks import PASSWORD, ROWS, Desk, Said, start, typed
 
 from drorch.crypto.age import new_identity
 from drorch.crypto.minisign import SecretKey
-from drorch.stores import gcs
+from drorch.stores import azure, gcs, swift
 
 COUNT = "SELECT count(*) FROM orders"
 
@@ -141,8 +141,10 @@ def test_password_for_the_target_comes_from_a_file(lived: Desk) -> None:
         (("--into", "postgresql://u:geheim@h/d"), 2, "a password inside the target is refused"),
         (("--into", "postgresql://h/d", "--at", "yesterday"), 2, "not a time"),
         (("--into", "region:eu-west-1"), 2, "not in this version"),
-        (("--into", "mysql://h/d"), 2, "not in this version"),
-        (("--into", "dir:/srv"), 2, "not in this version"),
+        (("--into", "mysql://u:geheim@h/d"), 2, "a password inside the target is refused"),
+        (("--into", "mariadb://u:geheim@h/d"), 2, "a password inside the target is refused"),
+        (("--into", "dir:relative"), 2, "the target is dir:/PATH"),
+        (("--into", "dir://u:geheim@h/d"), 2, "the target is dir:/PATH"),
         (("--into", "nonsense"), 2, "no restore target"),
         (("--into", "postgresql://h/d", "--note", "x"), 2, "--note is not in this version"),
         (("--into", "postgresql://h/d", "--allow-commands"), 2, "--allow-commands is not in this version"),
@@ -270,8 +272,8 @@ def test_truncated_data_are_found_before_the_database_is_asked(lived: Desk, tmp_
         ("file:///nowhere/at/all", 4),
         ("gs://acme-dr", 4),
         ("s3://acme-dr?region=us-west-2&endpoint=http://127.0.0.1:1", 4),
-        ("azure://a/b", 2),
-        ("swift://c", 2),
+        ("azure://acmedr/vault", 4),
+        ("swift://acme-dr", 4),
         ("http://h/x", 2),
     ],
 )
@@ -279,10 +281,14 @@ def test_vault_that_does_not_answer_ends_with_4(
     lived: Desk, tmp_path: Path, url: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gcs, "open_store", partial(gcs.open_store, patience=0.1))
+    monkeypatch.setattr(azure, "open_store", partial(azure.open_store, attempts=1))
+    monkeypatch.setattr(swift, "open_store", partial(swift.open_store, patience=0.1))
     environ = {
         "PATH": "/usr/bin",
         "HOME": str(tmp_path),
         "STORAGE_EMULATOR_HOST": "http://127.0.0.1:1",
+        "AZURE_STORAGE_CONNECTION_STRING": "AccountName=acmedr;AccountKey=eA==;BlobEndpoint=http://127.0.0.1:1/acmedr",
+        "ST_AUTH": "http://127.0.0.1:1/auth/v1.0",
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "y",
         "AWS_EC2_METADATA_DISABLED": "true",

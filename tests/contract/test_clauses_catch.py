@@ -108,6 +108,31 @@ class AbortCommits(MemoryStore):
         return _Undying(self, path)
 
 
+class _Littering(MemoryUpload):
+    def abort(self) -> None:
+        self._parts.end("it was given up")
+
+
+class AbortLeavesParts(MemoryStore):
+    """Gives an upload up, and keeps what it had sent: it is billed for ever."""
+
+    def upload(self, path: str) -> MemoryUpload:
+        return _Littering(self, path)
+
+
+class ListsOnce(MemoryStore):
+    """Goes on with a listing where the last one of the prefix was left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._under_way: dict[str, Iterator[ObjectInfo]] = {}
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        going_on = self._under_way.setdefault(prefix, iter(list(super().list(prefix))))
+        yield from going_on
+        self._under_way.pop(prefix, None)
+
+
 class _Lossy(MemoryUpload):
     def commit(self) -> None:
         del self._body[-1:]
@@ -426,7 +451,9 @@ BAD = {
     DeletingAbsentFails: {"not-found"},
     NoEmptyObjects: {"empty"},
     AnyPath: {"illegal-paths"},
-    AnyPart: {"wrong-parts"},
+    AnyPart: {"wrong-parts", "most-parts"},
+    AbortLeavesParts: {"abort"},
+    ListsOnce: {"given-up"},
     RemembersFailures: {"next-upload"},
     NoTimeZone: {"round-trip"},
     DropsAWholeLastPart: {"whole-parts"},

@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC
+from pathlib import Path
 
 import pytest
+from mariadbservers import RunningMariadb, running_mariadb
 from pgservers import WHEEL, Running, given, running, taken
 
 from drorch.domain.errors import DrorchError, Refused, Usage
 from drorch.engines import memory
+from drorch.engines.files import FilesEngine
+from drorch.engines.files import Options as FilesOptions
+from drorch.engines.mariadb import MariadbEngine
 from drorch.engines.memory import MemoryEngine, MemorySource
 from drorch.engines.postgres import PostgresEngine
 from drorch.ports import Engine, Inventory, RestoreTarget
@@ -24,7 +29,10 @@ def _no_float(text: str) -> object:
 
 @dataclass
 class Subject:
-    """One engine with a source of a table of three rows and an empty one, and names for targets."""
+    """One engine with a source of a table of three rows and an empty one, and names for targets.
+
+    `count` is a query for the rows ("" where none can be asked); `artefacts` are those of a dump, the data first.
+    """
 
     engine: Engine
     options: object
@@ -35,6 +43,7 @@ class Subject:
     count: str
     secrets: dict[str, str] = field(default_factory=dict)
     rows: int = 3
+    artefacts: tuple[str, ...] = ("data.pgcustom", "globals.sql")
 
     def dump(self, word: str = "exact") -> tuple[dict[str, object], dict[str, bytes], Inventory]:
         with self.engine.dump(self.options, self.secrets, word) as session:
@@ -75,6 +84,40 @@ def _postgres(server: Running) -> Subject:
     )
 
 
+def _files(folder: Path) -> Subject:
+    """Three files in one listed folder, none in another. They answer no query."""
+    full, empty, back = (folder / name for name in ("full", "empty", "back"))
+    for place in (full, empty, back, back / "occupied"):
+        place.mkdir()
+    for place in (full / "a", full / "b", full / "c", back / "occupied" / "x"):
+        place.write_text(place.name * 1000)
+    paths = [str(full), str(empty)]
+    return Subject(
+        FilesEngine(granted=paths, scratch=folder / "scratch"),
+        FilesOptions.model_validate({"paths": paths}),
+        FilesOptions.model_validate({"paths": [f"{full}/absent"]}),
+        lambda name: f"dir:{back / name}",
+        lambda name: (back / name).exists(),
+        "occupied",
+        "",
+        artefacts=("files.tar",),
+    )
+
+
+def _mariadb(server: RunningMariadb) -> Subject:
+    database = server.database("CREATE TABLE t (a int)", "INSERT INTO t VALUES (1), (2), (3)", "CREATE TABLE e (a int)")
+    return Subject(
+        MariadbEngine(),
+        server.options(database),
+        server.options("no_such_database"),
+        server.url,
+        server.exists,
+        database,
+        "select count(*) from t",
+        artefacts=("data.sql", "globals.sql"),
+    )
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Callable[[], Running]]:
     with ExitStack() as stack:
@@ -88,17 +131,40 @@ def server() -> Iterator[Callable[[], Running]]:
         yield get
 
 
-@pytest.fixture(params=["memory", "postgres"])
-def subject(request: pytest.FixtureRequest, server: Callable[[], Running]) -> Iterator[Subject]:
-    found = _memory() if request.param == "memory" else _postgres(server())
-    yield found
-    for name in ("new", "other"):
-        if request.param == "postgres":
-            server().run(f"DROP DATABASE IF EXISTS {name}")
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[Callable[[], RunningMariadb]]:
+    with ExitStack() as stack:
+        started: list[RunningMariadb] = []
+
+        def get() -> RunningMariadb:
+            if not started:
+                started.append(stack.enter_context(running_mariadb()))
+            return started[0]
+
+        yield get
+
+
+@pytest.fixture(params=["memory", "postgres", "mariadb", "files"])
+def subject(
+    request: pytest.FixtureRequest,
+    server: Callable[[], Running],
+    mariadb: Callable[[], RunningMariadb],
+    tmp_path: Path,
+) -> Iterator[Subject]:
+    if request.param == "memory":
+        yield _memory()
+    elif request.param == "files":
+        yield _files(tmp_path)
+    elif request.param == "postgres":
+        yield _postgres(server())
+        server().run("DROP DATABASE IF EXISTS new", "DROP DATABASE IF EXISTS other")
+    else:
+        yield _mariadb(mariadb())
+        mariadb().ask("DROP DATABASE IF EXISTS new")
 
 
 def test_it_names_its_kind(subject: Subject) -> None:
-    assert subject.engine.kind in ("memory", "postgres")
+    assert subject.engine.kind in ("memory", "postgres", "mariadb", "files")
 
 
 def test_a_session_tells_when_its_data_are_of_and_what_a_restore_must_know(subject: Subject) -> None:
@@ -113,7 +179,7 @@ def test_a_session_tells_when_its_data_are_of_and_what_a_restore_must_know(subje
 
 def test_artefacts_come_whole_with_the_data_first(subject: Subject) -> None:
     _, artefacts, inventory = subject.dump()
-    assert list(artefacts) == ["data.pgcustom", "globals.sql"]
+    assert tuple(artefacts) == subject.artefacts
     assert all(artefacts.values())
     assert sum(count or 0 for count in inventory.tables.values()) == subject.rows
     assert inventory.estimated == frozenset()
@@ -151,7 +217,8 @@ def test_a_dump_is_restored_and_real_only_at_the_end(subject: Subject) -> None:
     given(target, artefacts)
     assert not subject.exists("new")
     assert target.inventory(inventory).tables == inventory.tables
-    assert target.probe(subject.count) == subject.rows
+    if subject.count:
+        assert target.probe(subject.count) == subject.rows
     assert isinstance(target.complete(), tuple)
     assert subject.exists("new")
 
@@ -199,8 +266,9 @@ def test_a_consumer_that_is_killed_loads_nothing(subject: Subject) -> None:
     facts, artefacts, _ = subject.dump()
     target = subject.target("new")
     target.prepare(facts)
-    consumer = target.load("data.pgcustom")
-    consumer.stdin.write(artefacts["data.pgcustom"][:10])
+    data = subject.artefacts[0]
+    consumer = target.load(data)
+    consumer.stdin.write(artefacts[data][:10])
     consumer.kill()
     consumer.kill()
     with pytest.raises(DrorchError):
@@ -212,7 +280,7 @@ def test_a_consumer_that_is_killed_loads_nothing(subject: Subject) -> None:
 def test_loading_or_completing_before_preparing_is_refused(subject: Subject) -> None:
     target = subject.target("new")
     with pytest.raises(Refused):
-        target.load("data.pgcustom")
+        target.load(subject.artefacts[0])
     with pytest.raises(Refused):
         target.complete()
     target.abandon()
@@ -241,7 +309,8 @@ def test_a_private_scratch_place_is_gone_at_the_end_whatever_happens(subject: Su
         place.prepare(facts)
         given(place, artefacts)
         assert place.inventory(inventory).tables == inventory.tables
-        assert place.probe(subject.count) == subject.rows
+        if subject.count:
+            assert place.probe(subject.count) == subject.rows
     with pytest.raises(DrorchError):
         place.probe(subject.count)
     with pytest.raises(ZeroDivisionError), subject.engine.scratch(None, {}) as place:

@@ -164,11 +164,21 @@ def test_a_dump_that_may_lie_in_a_vault_that_was_not_read_keeps_its_id() -> None
     cut = the_cut(planned(seen(**blind), orders()))
     assert (cut.attempt, cut.point, cut.into) == (2, point_id("shop", "orders", SLOT, 2), (OFF,))
     assert cut.reason == f"slot {SLOT}: attempt 2, an earlier one may lie in {WEST}, not read now"
+    two = blind | {"unread": {WEST: "timeout", "nas": "not mounted"}, "object_vaults": (OFF, WEST, "nas")}
+    assert the_cut(planned(seen(**two), orders())).reason.endswith(f"may lie in nas, {WEST}, not read now")
     everything_read = the_cut(planned(seen(**blind | {"unread": {}}), orders()))
     assert (everything_read.attempt, everything_read.into) == (1, (OFF, WEST)), "nothing bears it, and nothing settles"
     region = seen(**blind | {"unread": {AWAY: "timeout"}})
     assert the_cut(planned(region, orders())).attempt == 1, "no dump lies in a region"
     assert the_cut(planned(seen(**blind | {"intents": {}}), orders())).attempt == 1
+
+
+def test_of_a_native_cut_only_its_home_can_tell_whether_its_id_is_borne() -> None:
+    name = point_id("shop", "data", SLOT, 1)
+    blind = {"intents": {name: NOW - timedelta(minutes=4)}, "unread": {OFF: "timeout"}}
+    found = planned(seen(**blind))
+    assert not only(found, Cut) and any("settling" in hold.reason for hold in only(found, Hold))
+    assert the_cut(planned(seen(**blind), now=NOW + timedelta(minutes=1))).attempt == 1
 
 
 def test_an_unsigned_record_of_the_slot_neither_fills_it_nor_delays_it() -> None:

@@ -89,6 +89,9 @@ def test_dumps_go_to_the_vaults_named_with_their_own_rules_or_the_resources() ->
     )
     assert orders.schedule == Cron("15 */6 * * *", "Europe/Berlin")
     assert orders.inventory == "exact"
+    assert orders.max_duration is None
+    limited = policy_of(SHOP.replace("    drill:\n", "    max_duration: 3h\n    drill:\n")).resources[1]
+    assert limited.max_duration == timedelta(hours=3)
     assert orders.drill is not None
     assert orders.drill.from_ == ("gcs-eu",)
     assert [probe.expected for probe in orders.drill.probes] == [">= 1", "newer than 12h"]
@@ -280,6 +283,7 @@ def changed(old: str, new: str, text: str = SHOP) -> str:
             "copies:",
         ),
         (changed("identifier:", "inventory: exact\n    identifier:"), "12:5", "inventory is not for kind", "dumps"),
+        (changed("identifier:", "max_duration: 3h\n    identifier:"), "12:5", "max_duration is not for kind", "dumps"),
         (changed("connection:", "copies: []\n    connection:"), "20:5", "copies is not for kind postgres", "vaults:"),
         (
             changed("    identifier", "    home: {provider: onprem, region: x}\n    identifier"),
@@ -318,7 +322,6 @@ def test_one_error_has_its_place_its_message_and_its_hint(text: str, place: str,
     ("text", "place", "name"),
     [
         (changed("    identifier", "    recovery: {}\n    identifier"), "12:5", "recovery"),
-        (changed("    identifier", "    max_duration: 3h\n    identifier"), "12:5", "max_duration"),
         (changed("    identifier", "    window: night\n    identifier"), "12:5", "window"),
         (changed("    identifier", "    streams: []\n    identifier"), "12:5", "streams"),
         (changed("    identifier", "    audits: []\n    identifier"), "12:5", "audits"),

@@ -271,6 +271,7 @@ def test_a_reload_drains_and_then_runs_the_same_process_anew(start: Callable[...
     daemon.take_back("heavy")
     daemon.until(lambda: len([line for line in daemon.story() if line.startswith("image")]) == 2)
     daemon.until_it_passes()
+    daemon.until(lambda: daemon.told().count("READY=1") == 2)
     story = daemon.story()
     images = [index for index, line in enumerate(story) if line.startswith("image")]
     assert story[images[1]] == story[images[0]] == f"image {daemon.process.pid} MainThread"

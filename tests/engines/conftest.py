@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import mariawares
 import pgshop
 import pytest
+from mariadbservers import RunningMariadb, running_mariadb
 from pgservers import WHEEL, Running, debian, running
 
 
@@ -36,3 +38,22 @@ def shop(old: Running) -> str:
 def dumped(old: Running, shop: str) -> pgshop.Dump:
     """A dump of `shop`."""
     return pgshop.dump(old, shop)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[RunningMariadb]:
+    """Debian's MariaDB."""
+    with running_mariadb() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def wares(mariadb: RunningMariadb) -> str:
+    """A database on `mariadb` with a bit of everything."""
+    return mariadb.database(*mariawares.STATEMENTS, name="The Wäres `%x`".replace("`", ""))
+
+
+@pytest.fixture(scope="session")
+def wares_dump(mariadb: RunningMariadb, wares: str) -> mariawares.Dump:
+    """A dump of `wares`."""
+    return mariawares.dump(mariadb, wares)

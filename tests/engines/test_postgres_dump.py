@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from drorch.engines.postgres import Connection, Options, PostgresEngine
 from drorch.engines.postgres.connection import connect, translate
 from drorch.engines.postgres.place import Place
 from drorch.engines.postgres.server import PrivateServer
+from drorch.ports import Producer
 
 SECRETS = {"pw": PASSWORD}
 
@@ -410,3 +413,58 @@ def test_on_a_replica_the_cut_is_the_instant_of_the_last_transaction_replayed(ol
                 assert session.cut_at == replayed
                 assert taken(session)["data.pgcustom"].startswith(b"PGDMP")
                 assert session.inventory().tables == {"public.t": 1}
+
+
+# --- in others' way ---------------------------------------------------------------------------------------------------
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for it; an error after ten seconds."""
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.05)
+
+
+def altered(server: Running, database: str, while_dumping: Callable[[Producer], None], patience: float) -> float:
+    """Somebody alters a table while a dump stands still in the middle of it: the seconds it took them."""
+    server.run("CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)", database=database)
+    took: list[float] = []
+
+    def alter() -> None:
+        began = time.monotonic()
+        server.run("ALTER TABLE t ADD COLUMN more int", database=database)
+        took.append(time.monotonic() - began)
+
+    engine = PostgresEngine(patience=timedelta(seconds=patience))
+    with engine.dump(server.options(database), {}, "exact") as session:
+        producer = session.artefacts()[0].open()
+        producer.stdout.read(100)  # pg_dump holds its locks, and waits for somebody to take the rest
+        altering = threading.Thread(target=alter)
+        altering.start()
+        try:
+            while_dumping(producer)
+            producer.finish()
+        finally:
+            producer.kill()
+            altering.join(30)
+    return took[0]
+
+
+def test_a_dump_that_keeps_others_waiting_is_given_up(old: Running) -> None:
+    database = old.database()
+    columns = "SELECT count(*) FROM information_schema.columns WHERE table_name = 't'"
+
+    def stand_still(_producer: Producer) -> None:
+        until(lambda: old.value(columns, database=database) == 2)
+
+    with pytest.raises(Busy, match=r"kept others waiting.*postgres \(pid \d+\) waited for its locks"):
+        altered(old, database, stand_still, patience=0.6)
+
+
+def test_who_waits_less_than_the_patience_waits_for_the_dump(old: Running) -> None:
+    def go_on_when_somebody_waits(producer: Producer) -> None:
+        until(lambda: old.value("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1)
+        producer.stdout.read()
+
+    assert altered(old, old.database(), go_on_when_somebody_waits, patience=60) > 0

@@ -159,6 +159,7 @@ PARSERS = (
         "postgresql://localhost/orders", "postgresql://app@[::1]:5433/orders?sslmode=require",
         "postgresql:///orders?host=/run/postgresql&user=app&port=5432&sslrootcert=/x"), 1500),
     Parser("address", _address, lambda: _lines(
-        "s3://acme-dr/team?region=us-west-2&endpoint=https://s3.example.com", "gs://acme-dr/team", "file:///mnt/dr"),
+        "s3://acme-dr/team?region=us-west-2&endpoint=https://s3.example.com", "gs://acme-dr/team", "file:///mnt/dr",
+        "swift://acme-dr/team?region=DFW"),
         600),
 )  # fmt: skip

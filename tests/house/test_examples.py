@@ -47,19 +47,23 @@ def test_the_examples_are_one_folder_of_policies(vocabulary: Vocabulary) -> None
     assert [loaded.file for loaded in found.valid] == [
         "rds-instance.yaml",
         "retired.yaml",
+        "files.yaml",
         "shop.yaml",
         "postgres.yaml",
+        "mariadb.yaml",
+        "mysql.yaml",
         "ebs.yaml",
     ]
 
 
-def test_every_kind_has_a_policy_of_its_own_and_the_shop_has_them_all(vocabulary: Vocabulary) -> None:
+def test_every_kind_has_a_policy_of_its_own_and_the_shop_has_one_of_each_sort(vocabulary: Vocabulary) -> None:
     kinds = set(vocabulary.kinds)
     assert {path.stem for path in POLICIES} == kinds | {"shop", "retired"}
     for path in (path for path in POLICIES if path.stem != "retired"):
         policy, _ = check_file(path, vocabulary)
         assert policy is not None
-        assert {resource.kind for resource in policy.resources} == (kinds if path.stem == "shop" else {path.stem})
+        expected = {"ebs", "rds-instance", "postgres", "files"} if path.stem == "shop" else {path.stem}
+        assert {resource.kind for resource in policy.resources} == expected
 
 
 def test_every_promise_of_the_examples_is_judged_and_kept(config: Config, vocabulary: Vocabulary) -> None:

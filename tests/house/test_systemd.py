@@ -14,6 +14,7 @@ from drorch.daemon import GRACE, GREEN_TICKS
 from drorch.domain.duration import parse_duration
 
 UNIT = Path(__file__).resolve().parents[2] / "systemd" / "drorch.service"
+FILES = UNIT.with_name("drorch-files.conf")
 HIGHEST_EXPOSURE = 2.0
 
 
@@ -52,11 +53,41 @@ def test_verify_would_name_a_key_that_it_does_not_know(tmp_path: Path) -> None:
     assert any("Unknown key" in line and "'ProtectClocks'" in line for line in complaints)
 
 
-def test_its_exposure_is_low() -> None:
-    shown = analyze("security", "--offline=yes", UNIT)
+def exposure(unit: Path) -> float:
+    shown = analyze("security", "--offline=yes", unit)
     match = re.search(r"Overall exposure level for drorch.service: (\d+\.\d+)", shown.stdout)
     assert match is not None, shown.stdout + shown.stderr
-    assert float(match[1]) < HIGHEST_EXPOSURE
+    return float(match[1])
+
+
+def test_its_exposure_is_low() -> None:
+    assert exposure(UNIT) < HIGHEST_EXPOSURE
+
+
+def with_files(folder: Path) -> Path:
+    """The unit with the drop-in beside it, as installed."""
+    copy = folder / "drorch.service"
+    copy.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text(), flags=re.MULTILINE))
+    drop_ins = folder / "drorch.service.d"
+    drop_ins.mkdir()
+    (drop_ins / "files.conf").write_text(FILES.read_text())
+    return copy
+
+
+def test_the_drop_in_for_files_is_clean_and_the_exposure_with_it_still_low(tmp_path: Path) -> None:
+    unit = with_files(tmp_path)
+    verified = analyze("verify", unit)
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+    assert exposure(UNIT) < exposure(unit) < HIGHEST_EXPOSURE
+
+
+def test_the_drop_in_for_files_gives_the_right_to_read_and_no_other() -> None:
+    given = [line for line in FILES.read_text().splitlines() if re.match(r"[A-Z]\w+=", line)]
+    assert [line for line in given if "Capab" in line] == [
+        "CapabilityBoundingSet=CAP_DAC_READ_SEARCH",
+        "AmbientCapabilities=CAP_DAC_READ_SEARCH",
+    ]
+    assert not any(line.startswith("ReadWritePaths") for line in given)
 
 
 def test_it_gives_the_daemon_the_time_that_it_takes_to_stop() -> None:

@@ -9,13 +9,19 @@ import inspect
 from types import ModuleType
 from typing import Any
 
+import azure.core.exceptions
+import azure.identity
 import botocore.exceptions
 import google.api_core.exceptions
 import google.auth.exceptions
 import google.cloud.storage.exceptions
+import keystoneauth1.exceptions
 import pytest
+import requests
 import requests.exceptions
+import swiftclient.exceptions
 import urllib3.exceptions
+from azure.storage.blob._shared.authentication import AzureSigningError
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 from botocore.retries.standard import ThrottledRetryableChecker
@@ -33,7 +39,9 @@ from drorch.domain.errors import (
     Refused,
     Unavailable,
 )
+from drorch.stores.azure import errors as azure_errors
 from drorch.stores.gcs import errors as gcs
+from drorch.stores.swift import errors as swift
 
 
 def classes(module: ModuleType) -> list[type[Exception]]:
@@ -58,6 +66,10 @@ def bare(kind: type[Exception]) -> Exception:
     for name in ("partial", "expected", "length"):
         if not hasattr(error, name):
             setattr(error, name, 0)
+    if isinstance(error, azure.core.exceptions.ODataV4Error):
+        error._error_format = None
+    if isinstance(error, swiftclient.exceptions.ClientException):
+        swiftclient.exceptions.ClientException.__init__(error, "what the library says")
     if not hasattr(error, "response"):
         error.response = None  # type: ignore[attr-defined]
     return error
@@ -71,6 +83,12 @@ def ours(error: BaseException, *, mutates: bool = False) -> DrorchError:
 
 def ours_at_google(error: BaseException, *, mutates: bool = False) -> DrorchError:
     with pytest.raises(DrorchError) as raised, gcs.mapped("gcs put", resource="a", vault="gcs-eu", mutates=mutates):
+        raise error
+    return raised.value
+
+
+def ours_at_swift(error: BaseException, *, mutates: bool = False) -> DrorchError:
+    with pytest.raises(DrorchError) as raised, swift.mapped("swift PUT", resource="a", vault="dfw", mutates=mutates):
         raise error
     return raised.value
 
@@ -98,6 +116,7 @@ def test_every_exception_of_urllib3_becomes_ours(kind: type[Exception]) -> None:
     expected = Refused if kind is urllib3.exceptions.ProxySchemeUnsupported else Unavailable
     assert isinstance(ours(bare(kind)), expected)
     assert isinstance(ours_at_google(bare(kind)), expected)
+    assert isinstance(ours_at_swift(bare(kind)), expected)
 
 
 @pytest.mark.parametrize(
@@ -307,3 +326,142 @@ def test_connection_that_was_never_made_changed_nothing() -> None:
 def test_deadline_of_repetitions_means_what_its_cause_means() -> None:
     late = google.api_core.exceptions.RetryError("late", from_http_status(429, "x"))
     assert type(ours_at_google(late)) is Busy
+
+
+# --- Azure ---------------------------------------------------------------------------------------------------------
+
+
+def ours_at_azure(error: BaseException, *, mutates: bool = False) -> DrorchError:
+    with (
+        pytest.raises(DrorchError) as raised,
+        azure_errors.mapped("azure Put Blob", resource="a", vault="azure-eu", mutates=mutates),
+    ):
+        raise error
+    return raised.value
+
+
+def azure_answer(status: int, code: str = "") -> azure.core.exceptions.HttpResponseError:
+    error = azure.core.exceptions.HttpResponseError("what Azure says")
+    error.status_code, error.error_code = status, code  # type: ignore[attr-defined]
+    return error
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [*classes(azure.core.exceptions), azure.identity.CredentialUnavailableError, AzureSigningError],
+    ids=lambda kind: kind.__name__,
+)
+def test_every_exception_of_azure_becomes_ours(kind: type[Exception]) -> None:
+    error = ours_at_azure(bare(kind), mutates=True)
+    assert isinstance(error, (Refused, Unavailable, OutcomeUnknown))
+    assert (error.operation, error.resource, error.vault) == ("azure Put Blob", "a", "azure-eu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reading", "changing"),
+    [
+        ("ServiceRequestError", Unavailable, Unavailable),
+        ("ServiceRequestTimeoutError", Unavailable, Unavailable),
+        ("ServiceResponseError", Unavailable, OutcomeUnknown),
+        ("ServiceResponseTimeoutError", Unavailable, OutcomeUnknown),
+        ("IncompleteReadError", Unavailable, OutcomeUnknown),
+        ("DecodeError", Unavailable, OutcomeUnknown),
+        ("ClientAuthenticationError", Refused, Refused),
+    ],
+)
+def test_what_an_exception_of_azure_means(kind: str, reading: type[DrorchError], changing: type[DrorchError]) -> None:
+    error = getattr(azure.core.exceptions, kind)
+    assert type(ours_at_azure(bare(error))) is reading
+    assert type(ours_at_azure(bare(error), mutates=True)) is changing
+
+
+@pytest.mark.parametrize("code", sorted(azure_errors._CODES))
+def test_every_code_of_azures_table_means_the_same_for_reading_and_changing_calls(code: str) -> None:
+    kind, hint = azure_errors._CODES[code]
+    for mutates in (False, True):
+        error = ours_at_azure(azure_answer(409, code), mutates=mutates)
+        assert (type(error), error.hint) == (kind, hint)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "InvalidHeaderValue", Refused),
+        (401, "InvalidAuthenticationInfo", Unavailable),
+        (403, "AuthorizationFailure", Refused),
+        (404, "", NotFound),
+        (408, "", OutcomeUnknown),
+        (409, "BlobBeingRehydrated", Unavailable),
+        (412, "LeaseIdMissing", Refused),
+        (429, "", Busy),
+        (500, "InternalError", OutcomeUnknown),
+        (501, "", Refused),
+        (503, "", OutcomeUnknown),
+        (503, "ServerBusy", Busy),
+        (200, "", OutcomeUnknown),
+    ],
+)
+def test_what_an_answer_of_azure_means(status: int, code: str, kind: type[DrorchError]) -> None:
+    assert type(ours_at_azure(azure_answer(status, code), mutates=True)) is kind
+
+
+def test_the_signature_of_a_shared_access_stands_in_no_error_of_azure() -> None:
+    """requests names the whole address of what it did not reach."""
+    words = "Max retries exceeded with url: /vault/a?sv=2024-11-04&sig=c2VjcmV0%3D&sr=c (Caused by SSLError())"
+    error = ours_at_azure(azure.core.exceptions.ServiceRequestError(words))
+    assert "c2VjcmV0" not in f"{error} {error.cause}"
+    assert "sig=...&sr=c (Caused by" in error.cause
+
+
+# --- Swift ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", classes(requests.exceptions), ids=lambda kind: kind.__name__)
+def test_every_exception_of_requests_becomes_ours_at_swift(kind: type[Exception]) -> None:
+    error = ours_at_swift(bare(kind), mutates=True)
+    assert isinstance(error, (Refused, Unavailable, OutcomeUnknown))
+    assert (error.operation, error.resource, error.vault) == ("swift PUT", "a", "dfw")
+
+
+KEYSTONE = [
+    found
+    for _, found in inspect.getmembers(keystoneauth1.exceptions, inspect.isclass)
+    if issubclass(found, keystoneauth1.exceptions.ClientException)
+]
+"""The others are mixed into these, or come of a discovery of versions that nobody asks for."""
+
+
+@pytest.mark.parametrize("kind", [*KEYSTONE, *classes(swiftclient.exceptions)], ids=lambda kind: kind.__name__)
+def test_every_exception_of_the_sign_in_becomes_ours_and_is_never_unknown(kind: type[Exception]) -> None:
+    error = bare(kind)
+    with pytest.raises((Refused, Unavailable)) as raised, swift.signing_in("dfw"):
+        raise error
+    assert (raised.value.operation, raised.value.vault) == ("swift sign-in", "dfw")
+
+
+@pytest.mark.parametrize(
+    ("status", "reading", "changing"),
+    [
+        (302, Unavailable, OutcomeUnknown),
+        (400, Refused, Refused),
+        (401, Refused, Refused),
+        (403, Refused, Refused),
+        (404, NotFound, NotFound),
+        (408, Unavailable, OutcomeUnknown),
+        (409, Unavailable, Unavailable),
+        (412, AlreadyExists, AlreadyExists),
+        (413, Refused, Refused),
+        (422, Damaged, Damaged),
+        (429, Busy, Busy),
+        (498, Busy, Busy),
+        (500, Unavailable, OutcomeUnknown),
+        (503, Unavailable, OutcomeUnknown),
+        (507, Unavailable, OutcomeUnknown),
+    ],
+)
+def test_what_a_status_of_swift_means(status: int, reading: type[DrorchError], changing: type[DrorchError]) -> None:
+    reply = requests.Response()
+    reply.status_code = status
+    for mutates, expected in ((False, reading), (True, changing)):
+        error = swift.answered(reply, operation="swift PUT", resource="a", vault="dfw", mutates=mutates)
+        assert type(error) is expected

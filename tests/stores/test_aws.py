@@ -255,6 +255,14 @@ def test_regions_are_known_without_network() -> None:
     known = regions()
     assert {"us-east-1", "eu-central-1", "ap-southeast-2", "cn-north-1", "us-gov-west-1"} <= known
     assert "us-west-9" not in known
+    told = botocore.session.Session()
+    partitions = told.get_available_partitions()
+    assert known == {r for p in partitions for r in told.get_available_regions("ec2", partition_name=p)}
+
+
+def test_to_know_regions_no_sdk_is_imported() -> None:
+    script = "import sys; from drorch.aws import regions; sys.exit(len(regions()) < 30 or 'botocore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from drorch.aws import AMBIENT
 from drorch.domain.errors import Refused
 from drorch.domain.model import FailureDomain, LockMode
 from drorch.ports import LockRule
-from drorch.stores import directory, gcs, memory, s3
+from drorch.stores import azure, directory, gcs, memory, s3, swift
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,14 @@ from drorch.stores import directory, gcs, memory, s3
             FailureDomain(provider="aws", region="eu-west-1", account="prod"),
         ),
         (gcs.Options(bucket="acme-dr", region="europe-west1"), FailureDomain(provider="gcp", region="europe-west1")),
+        (
+            azure.Options(account_name="acmedr", container="vault", region="westeurope"),
+            FailureDomain(provider="azure", region="westeurope"),
+        ),
+        (
+            swift.Options(container="acme-dr", provider="rackspace", region="DFW"),
+            FailureDomain(provider="rackspace", region="DFW"),
+        ),
         (
             directory.Options(path="/mnt/dr", provider="onprem", region="office"),
             FailureDomain(provider="onprem", region="office"),
@@ -61,6 +69,18 @@ def test_failure_domain_follows_from_the_options(options: Any, domain: FailureDo
         (gcs.Options, {"bucket": "UPPER", "region": "r"}, "bucket"),
         (gcs.Options, {"bucket": "acme-dr", "region": "r", "prefix": "ü"}, "prefix"),
         (gcs.Options, {"bucket": "acme-dr", "region": "r", "provider": "aws"}, "provider"),
+        (azure.Options, {"account_name": "acmedr", "container": "vault"}, "region"),
+        (azure.Options, {"account_name": "acme-dr", "container": "vault", "region": "r"}, "account_name"),
+        (azure.Options, {"account_name": "acmedr", "container": "a--b", "region": "r"}, "container"),
+        (azure.Options, {"account_name": "acmedr", "container": "vault", "region": "r", "prefix": "a//b"}, "prefix"),
+        (azure.Options, {"account_name": "acmedr", "container": "vault", "region": "r", "key": "x"}, "key"),
+        (swift.Options, {"container": "acme-dr", "region": "r"}, "provider"),
+        (swift.Options, {"container": "acme-dr", "provider": "p"}, "region"),
+        (swift.Options, {"container": "a/b", "provider": "p", "region": "r"}, "container"),
+        (swift.Options, {"container": ".drorch", "provider": "p", "region": "r"}, "container"),
+        (swift.Options, {"container": "c", "provider": "p", "region": "r", "prefix": "x" * 61}, "prefix"),
+        (swift.Options, {"container": "c", "provider": "p", "region": "r", "prefix": ".drorch"}, "prefix"),
+        (swift.Options, {"container": "c", "provider": "p", "region": "r", "lock": {"for": "35d"}}, "has no locks"),
         (directory.Options, {"path": "mnt/dr", "provider": "p", "region": "r"}, "absolute"),
         (directory.Options, {"path": "/mnt/dr", "region": "r"}, "provider"),
         (directory.Options, {"path": "/mnt/dr", "provider": "p"}, "region"),
@@ -76,6 +96,8 @@ def test_wrong_options_are_refused_by_name(model: Any, fields: dict[str, str], w
 def test_prefix_means_the_same_with_and_without_slashes(written: str) -> None:
     assert s3.Options(bucket="acme-dr", account="a", region="r", prefix=written).prefix == "team/dr"
     assert gcs.Options(bucket="acme-dr", region="r", prefix=written).prefix == "team/dr"
+    assert azure.Options(account_name="acmedr", container="vault", region="r", prefix=written).prefix == "team/dr"
+    assert swift.Options(container="acme-dr", provider="p", region="r", prefix=written).prefix == "team/dr"
 
 
 def test_address_of_an_s3_bucket() -> None:
@@ -97,6 +119,23 @@ def test_address_of_a_gcs_bucket() -> None:
     assert gcs.from_url("gs://acme-dr/team/dr/") == gcs.Options(bucket="acme-dr", prefix="team/dr", region="unknown")
 
 
+def test_address_of_a_swift_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = swift.from_url("swift://acme-dr/team/dr/")
+    assert plain == swift.Options(container="acme-dr", prefix="team/dr", provider="swift", region="unknown")
+    monkeypatch.setenv("OS_REGION_NAME", "DFW")
+    assert swift.from_url("swift://acme-dr").region == "DFW"
+    assert swift.from_url("swift://acme-dr?region=ORD").region == "ORD"
+
+
+@pytest.mark.parametrize(
+    "url", ["swift://", "gs://acme-dr", "swift://acme-dr?lock=1d", "swift://acme-dr/a//b", "swift://a#b", ""]
+)
+def test_wrong_address_of_a_swift_container_is_refused_with_the_right_form(url: str) -> None:
+    with pytest.raises(Refused) as raised:
+        swift.from_url(url)
+    assert raised.value.hint == "swift://container[/prefix][?region=]"
+
+
 @pytest.mark.parametrize(
     "url", ["s3:/acme-dr", "s3://", "gs://acme-dr", "s3://acme-dr?profile=x", "s3://acme-dr/a//b", "s3://a#b", ""]
 )
@@ -113,6 +152,29 @@ def test_wrong_address_of_a_gcs_bucket_is_refused_with_the_right_form(url: str) 
     assert raised.value.hint == "gs://bucket[/prefix]"
 
 
+def test_address_of_an_azure_container() -> None:
+    bare = azure.Options(account_name="acmedr", container="vault", region="unknown")
+    assert azure.from_url("azure://acmedr/vault") == azure.from_url("azure://acmedr/vault/") == bare
+    assert azure.from_url("azure://acmedr/vault/team/dr/").prefix == "team/dr"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "azure://",
+        "azure://acmedr",
+        "azure://acmedr//vault",
+        "gs://acmedr/vault",
+        "azure://acmedr/vault?sig=x",
+        "azure://a/b",
+    ],
+)
+def test_wrong_address_of_an_azure_container_is_refused_with_the_right_form(url: str) -> None:
+    with pytest.raises(Refused) as raised:
+        azure.from_url(url)
+    assert raised.value.hint == "azure://account/container[/prefix]"
+
+
 def test_address_of_a_memory_vault() -> None:
     assert memory.from_url("memory:") == memory.Options()
     with pytest.raises(Refused):
@@ -125,6 +187,7 @@ def test_address_of_a_memory_vault() -> None:
         (s3.Options, {"bucket": "acme-dr", "account": "a", "region": "r"}),
         (s3.Options, {"bucket": "acme-dr", "region": "r", "endpoint": "https://x.example", "provider": "p"}),
         (gcs.Options, {"bucket": "acme-dr", "region": "r"}),
+        (azure.Options, {"account_name": "acmedr", "container": "vault", "region": "r"}),
     ],
 )
 def test_a_lock_is_read_and_reaches_the_worker_as_it_was_written(model: Any, fields: dict[str, str]) -> None:

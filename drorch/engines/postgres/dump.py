@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
+
+import psycopg
 
 from drorch.domain.errors import Refused, Unavailable
 from drorch.domain.instant import floor_second
@@ -18,6 +21,7 @@ from drorch.engines.postgres.clients import OLDEST_SERVER, Client, choose_client
 from drorch.engines.postgres.connection import Session, close, connect, milliseconds, translated, version
 from drorch.engines.postgres.counts import count_source
 from drorch.engines.postgres.place import Place
+from drorch.engines.postgres.watchdog import watched
 from drorch.ports import Artefact, Inventory
 
 DATA = "data.pgcustom"
@@ -36,16 +40,21 @@ _SESSION = {
 
 @dataclass(frozen=True, slots=True)
 class DumpRules:
-    """`word` is the policy's `inventory:`; the others bound counting and waiting for a lock."""
+    """`word` is the policy's `inventory:`; the others bound counting, waiting for a lock, and letting others wait."""
 
     word: str
     budget: timedelta
     lock_timeout: timedelta
+    patience: timedelta
 
 
 @contextmanager
 def open_session(place: Place, tools: Sequence[Path], rules: DumpRules) -> Iterator[PostgresSession]:
-    """Connect, choose clients, check that everything may be read, open and export the snapshot."""
+    """Connect, choose clients, check that everything may be read, open and export the snapshot.
+
+    Busy when somebody was kept waiting by the dump for longer than `rules.patience`.
+    """
+    place = replace(place, session=f"drorch dump {secrets.token_hex(4)}")
     session = connect(place, "dump", {**_SESSION, "lock_timeout": milliseconds(rules.lock_timeout)})
     opened: PostgresSession | None = None
     try:
@@ -60,7 +69,8 @@ def open_session(place: Place, tools: Sequence[Path], rules: DumpRules) -> Itera
         client = choose_client(clients, major(number), f"to dump a server of version {text}")
         with translated("dump", place.shown):
             opened = PostgresSession(session, place, client, rules)
-        yield opened
+        with watched(place, rules.patience, opened.cancel):
+            yield opened
     finally:
         if opened is not None:
             opened.end()
@@ -96,6 +106,12 @@ class PostgresSession:
     def inventory(self) -> Inventory:
         """Counts in the dump's own snapshot; asked after the streams, since both would read every table at once."""
         return count_source(self._session, self._rules.word, self._rules.budget)
+
+    def cancel(self) -> None:
+        """Let go of every lock at once; whatever runs fails. From any thread."""
+        self.end()
+        with suppress(psycopg.Error):
+            self._session.cancel_safe(timeout=5)
 
     def end(self) -> None:
         """End what still runs; the snapshot goes with the session."""

@@ -20,7 +20,8 @@ class PostgresEngine:
 
     `tools`: folders of programs, searched before PATH. `runtime`: where private servers live (a short path that other
     users may pass through; the system's temporary folder by default). `inventory_budget` bounds the exact counting;
-    `lock_timeout` is how long a dump waits for a table that somebody holds.
+    `lock_timeout` is how long a dump waits for a table that somebody holds, `patience` how long it lets others wait for
+    one that it holds itself.
     """
 
     kind = "postgres"
@@ -32,9 +33,11 @@ class PostgresEngine:
         *,
         inventory_budget: timedelta = timedelta(seconds=60),
         lock_timeout: timedelta = timedelta(seconds=10),
+        patience: timedelta = timedelta(minutes=1),
     ) -> None:
         self.inventory_budget = inventory_budget
         self.lock_timeout = lock_timeout
+        self.patience = patience
         self._tools = tuple(tools)
         self._runtime = runtime
 
@@ -44,7 +47,7 @@ class PostgresEngine:
         from drorch.engines.postgres.place import from_connection
 
         place = from_connection(_options(options).connection, secrets)
-        rules = dump.DumpRules(inventory, self.inventory_budget, self.lock_timeout)
+        rules = dump.DumpRules(inventory, self.inventory_budget, self.lock_timeout, self.patience)
         return dump.open_session(place, self._tools, rules)
 
     def target(self, url: str, password: str | None, *, with_globals: bool) -> RestoreTarget:

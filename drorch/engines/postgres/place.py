@@ -32,11 +32,17 @@ class Place:
     sslmode: str
     password: str | None = field(default=None, repr=False)
     ca: str = ""
+    session: str = "drorch"
+    """What the server shows of our sessions (`application_name`)."""
 
     @property
     def shown(self) -> str:
         """The place as people read it: no user, no password."""
         return f"{self.host or 'local socket'}:{self.port}/{self.database}"
+
+    def watching(self) -> Place:
+        """The same, for a session that is not one of those it looks at."""
+        return replace(self, session="drorch watchdog")
 
     def at(self, database: str) -> Place:
         """Another database of the same server."""
@@ -53,7 +59,7 @@ class Place:
             found["sslrootcert"] = bundle
         elif self.ca:
             found["sslrootcert"] = self.ca
-        return found | _KEEPALIVES | {"connect_timeout": CONNECT_TIMEOUT, "application_name": "drorch"}
+        return found | _KEEPALIVES | {"connect_timeout": CONNECT_TIMEOUT, "application_name": self.session}
 
     def conninfo(self) -> str:
         """The parameters as one string for a program's ``--dbname``; holds no password."""

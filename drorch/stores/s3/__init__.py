@@ -7,6 +7,9 @@ object's metadata, so that after a lost reply a look tells our object from anoth
 Where the vault has a lock, the creating request sets it and HeadObject reads it back (`locks`); what a bucket keeps
 besides the current versions is listed by `versions`.
 
+Not every compatible store makes the condition and the write one step (Swift's S3 does not: of writers that meet each is
+told that it won). So off AWS the token is looked at once more, when every write that met ours has ended.
+
 Parts are CRC-32 checked by AWS itself. With `endpoint:` the SDK's checksums are off, because many compatible stores
 refuse them, and Content-MD5 does the same.
 """
@@ -18,6 +21,7 @@ import copy
 import hashlib
 import os
 import secrets
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, suppress
@@ -32,7 +36,7 @@ from drorch.domain import layout
 from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
-from drorch.stores import StoreClock, lock_from
+from drorch.stores import SETTLE, StoreClock, let_settle, lock_from
 from drorch.stores.s3 import locks, replies, versions
 from drorch.stores.s3.upload import TOKEN, S3Upload
 from drorch.stores.s3.versions import PAGE
@@ -131,13 +135,16 @@ class S3Store:
         compatible: bool = False,
         limits: StoreLimits | None = None,
         lock: LockRule | None = None,
+        settle: float = SETTLE,
     ) -> None:
+        """`settle`: off AWS, see `let_settle`."""
         self.vault = vault
         self.limits = limits or StoreLimits()
         self.lock = lock
         self.client = client
         self.bucket = bucket
         self.compatible = compatible
+        self.settle = settle
         self.bucket_locks = False
         """Whether the bucket is known to have Object Lock."""
         self._prefix = f"{prefix}/" if prefix else ""
@@ -230,7 +237,7 @@ class S3Store:
     def put(self, path: str, body: bytes, *, overwrite: bool = False) -> None:
         """PutObject, with a lock where the vault has one; then HeadObject must show it."""
         check_path(path, vault=self.vault)
-        token = secrets.token_hex(16)
+        token, began = secrets.token_hex(16), time.monotonic()
         lock = None if overwrite else self.lock_for(path)
         condition = {} if overwrite else {"IfNoneMatch": "*"}
         try:
@@ -246,6 +253,8 @@ class S3Store:
                 )
         except (AlreadyExists, OutcomeUnknown) as error:
             self.look(path, token, error)
+        if not overwrite:
+            self.settled(path, token, began, "s3 PutObject")
         if lock is not None:
             locks.require(self, path, lock, self.head(path), "s3 PutObject")
 
@@ -347,7 +356,8 @@ class S3Store:
         Else raises `error`; OutcomeUnknown where nothing (yet) is there or the look fails.
         """
         try:
-            theirs = self.head(path)["Metadata"].get(TOKEN)
+            told = self.head(path)["Metadata"]  # by names that some gateways capitalise, Swift's among them
+            theirs = next((value for name, value in told.items() if name.lower() == TOKEN), None)
         except DrorchError:
             raise error from error.__cause__
         if theirs == token:
@@ -357,6 +367,13 @@ class S3Store:
         raise AlreadyExists(
             "another writer was first", operation=error.operation, vault=self.vault, resource=path
         ) from error
+
+    def settled(self, path: str, token: str, began: float, operation: str) -> None:
+        """Off AWS: whose object is there, now that writes that met ours have ended? AlreadyExists, OutcomeUnknown."""
+        if self.compatible:
+            let_settle(began, self.settle)
+            gone = OutcomeUnknown("it is not there any more", operation=operation, vault=self.vault, resource=path)
+            self.look(path, token, gone)
 
     def mapped(self, operation: str, path: str, *, mutates: bool = False) -> AbstractContextManager[None]:
         """Our errors for botocore's, with this vault's name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -101,8 +102,9 @@ class S3Upload:
         self._sent.append({"PartNumber": number, "ETag": reply["ETag"], **checksum})
 
     def _complete(self) -> None:
+        operation, began = "s3 CompleteMultipartUpload", time.monotonic()
         try:
-            with self._store.mapped("s3 CompleteMultipartUpload", self._path, mutates=True):
+            with self._store.mapped(operation, self._path, mutates=True):
                 self._store.client.complete_multipart_upload(
                     **self._store.key(self._path),
                     UploadId=self._upload_id,
@@ -112,6 +114,7 @@ class S3Upload:
         except (AlreadyExists, NotFound, OutcomeUnknown) as error:
             # NoSuchUpload answers a repetition after the first attempt's reply was lost.
             self._settle(error)
+        self._store.settled(self._path, self._token, began, operation)
         self._upload_id = ""
 
     def _settle(self, error: DrorchError) -> None:

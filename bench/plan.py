@@ -1,0 +1,155 @@
+"""Planning at scale: many applications of many points, read from the cache one application after the other.
+
+The cache is filled with signed manifests as a listing would leave them; then a process of its own reads, folds and
+plans every application once, as the first pass of a daemon or `drorch plan` does, and again, as every later pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from bench.measure import write_json
+from drorch.app.cache import Cache, CachedRecord
+from drorch.app.catalogue import VaultReader
+from drorch.app.policies import check_file
+from drorch.domain import layout
+from drorch.domain.action import Keep
+from drorch.domain.catalogue import FoldMemory, fold
+from drorch.domain.instant import to_slot, to_text
+from drorch.domain.model import FailureDomain, Vault
+from drorch.domain.plan import Observed, plan
+from drorch.domain.policy import Policy
+from drorch.domain.record import RecordType, artefacts_of, compose
+from drorch.wiring.adapters import vocabulary
+
+NOW = datetime(2026, 11, 20, 0, 10, tzinfo=UTC)
+VAULTS = {"one": Vault("one", FailureDomain("onprem", "a")), "two": Vault("two", FailureDomain("onprem", "b"))}
+REACH_SECONDS, REACH_MIB, REACH_AT = 1.5, 250, 10_000
+_NAME = "data.zst.age"
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """0; 1 when the plan does not keep exactly every point."""
+    parser = argparse.ArgumentParser(prog="bench.plan", description="planning many applications of many points")
+    parser.add_argument("--applications", type=int, default=500)
+    parser.add_argument("--points", type=int, default=50)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(given)
+    if options.child:
+        sys.stdout.write(json.dumps(_planned(options.child, options.applications, options.points)))
+        return 0
+    with tempfile.TemporaryDirectory(prefix="drorch-bench-") as folder:
+        cache = Path(folder) / "cache.sqlite"
+        _fill(cache, options.applications, options.points)
+        command = [sys.executable, "-m", "bench.plan", "--child", str(cache), "--applications"]
+        command += [str(options.applications), "--points", str(options.points)]
+        told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    sys.stdout.write(_table(told, options.applications, options.points))
+    write_json(options.json, told)
+    return 0 if told["kept"] == [options.applications * options.points * len(VAULTS)] * 2 else 1
+
+
+def _table(told: dict[str, Any], applications: int, points: int) -> str:
+    first, later = told["cpu_seconds"]
+    scale = REACH_AT / applications
+    lines = [f"{applications:,} applications of {points} points in two vaults, {os.cpu_count()} cores"]
+    for name, seconds in (("first pass", first), ("every later pass", later)):
+        at_scale = seconds * scale
+        verdict = "reached" if at_scale <= REACH_SECONDS else f"NOT reached, {at_scale / REACH_SECONDS:.0f} times over"
+        lines.append(
+            f"{name:17} {seconds:8.2f} CPU s, {seconds / applications * 1e3:6.2f} ms an application; "
+            f"for {REACH_AT:,}: {at_scale:6.1f} s, to reach {REACH_SECONDS}: {verdict}"
+        )
+    lines.append(f"{'peak memory':17} {told['mib']:8.0f} MiB, to reach {REACH_MIB} at any number")
+    return "\n".join(lines) + "\n"
+
+
+def _fill(file: Path, applications: int, points: int) -> None:
+    cache = Cache(file, "")
+    for vault in VAULTS:
+        for number in range(applications):
+            name = f"app-{number:05}"
+            made = [_manifest(name, n) for n in range(points)]
+            objects = {path: size for _, sizes in made for path, size in sizes.items()}
+            prefixes = (f"{layout.RECORDS}{name}/", f"{layout.DATA}{name}/")
+            cache.replace(vault, prefixes, [r.path for r, _ in made], [r for r, _ in made], objects)
+        cache.set_listing(vault, to_text(NOW))
+    cache.close()
+
+
+def _manifest(application: str, number: int) -> tuple[CachedRecord, dict[str, int]]:
+    cut_at = NOW.replace(minute=1) - timedelta(days=number)
+    volume = {"object": _NAME, "bytes": 2_000_000, "sha256": "11" * 32}
+    artefact = {"name": _NAME, "bytes": 2_000_000, "header_bytes": 200, "leaf_bytes": 1 << 20}
+    record = compose(
+        RecordType.MANIFEST,
+        site="bench",
+        at=cut_at,
+        application=application,
+        resource="data",
+        point=f"{application}-{number:06}",
+        cut_at=cut_at,
+        kind="postgres",
+        slot=to_slot(cut_at.replace(minute=0)),
+        totals={"tables": 100, "rows": 1_000_000, "bytes": 10_000_000, "cipher_bytes": 2_000_000, "uncounted": 0},
+        artefacts=[artefact | {"leaves_sha256": "22" * 32, "volumes": [volume]}],
+    )
+    folder = layout.data_folder(application, "data", cut_at, record.point)
+    leaves = artefacts_of(record)[0].leaves_bytes
+    sizes = {folder + _NAME: 2_000_000, folder + _NAME + layout.LEAVES: leaves}
+    return CachedRecord(record.path, "1@1", to_text(cut_at), "signed", "", record.data), sizes
+
+
+def _planned(file: Path, applications: int, points: int) -> dict[str, object]:
+    """CPU seconds of each pass, how many copies each keeps, the peak of this process in MiB."""
+    reader = VaultReader(Cache(file, ""), (), "")
+    memory = FoldMemory()
+    seconds, kept = [], []
+    for _ in range(2):
+        began = time.process_time()
+        kept.append(sum(_pass(reader, memory, applications, points)))
+        seconds.append(time.process_time() - began)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"cpu_seconds": seconds, "kept": kept, "mib": peak, "applications": applications, "points": points}
+
+
+def _pass(reader: VaultReader, memory: FoldMemory, applications: int, points: int) -> Iterator[int]:
+    base = _policy("app", points)
+    for number in range(applications):
+        policy = base.model_copy(update={"application": f"app-{number:05}"})
+        views = [reader.view(vault, policy.application) for vault in VAULTS.values()]
+        catalogue = fold(policy.application, views, (), lambda *_: True, NOW, memory)
+        observed = Observed(catalogue, tuple(VAULTS))
+        yield sum(isinstance(action, Keep) for action in plan(policy, observed, NOW, lambda *a: "-".join(map(str, a))))
+
+
+def _policy(name: str, points: int) -> Policy:
+    text = (
+        f"version: 1\napplication: {name}\nhome: {{account: prod, region: us-east-1}}\n"
+        "objectives: {region: {rpo: 2d, rto: 1d}}\nresources:\n"
+        "  - {name: data, kind: postgres, connection: {host: localhost, database: d, user: u}, schedule: {every: 1d}, "
+        f"vaults: [one, two], keep: {{daily: {points}}}}}\n"
+    )
+    words = vocabulary(vaults={n: v.domain for n, v in VAULTS.items()}, accounts=frozenset({"prod"}))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / f"{name}.yaml").write_text(text)
+        policy, findings = check_file(Path(folder) / f"{name}.yaml", words)
+    if policy is None:
+        raise SystemExit(str(findings))
+    return policy
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""A simulated year of many applications through the product (`python -m bench.year`)."""
