@@ -8,11 +8,12 @@ from pathlib import Path
 
 
 class Watch:
-    """Reads, as fast as it can, the arguments and environment of every child of this process."""
+    """Reads, as fast as it can, the arguments and environment of every child that this process starts meanwhile."""
 
     def __init__(self) -> None:
         self.seen: dict[str, set[str]] = {}
         self.text = b""
+        self._before: set[bytes] = set()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -21,7 +22,7 @@ class Watch:
         mine = (own / "cmdline").read_bytes()
         while not self._end.wait(0.0005):
             for task in own.glob("task/*/children"):
-                for pid in self._read(task).split():
+                for pid in set(self._read(task).split()) - self._before:
                     words, variables = (
                         self._read(Path(f"/proc/{pid.decode()}/{name}")) for name in ("cmdline", "environ")
                     )
@@ -39,6 +40,8 @@ class Watch:
             return b""
 
     def __enter__(self) -> Watch:
+        tasks = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+        self._before = {pid for task in tasks for pid in self._read(task).split()}
         self._thread.start()
         return self
 

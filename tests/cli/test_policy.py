@@ -137,7 +137,7 @@ def test_file_that_is_not_there(desk: Desk) -> None:
         ({"site": ""}, "site is missing"),
         ({"encryption": "encryption: {recipients: [age1nonsense]}"}, "not an age recipient"),
         ({"signing": "signing: {key: RWQAAEIyAAAA}"}, "a secret does not stand in the configuration"),
-        ({"vaults": "vaults: {nas: {type: swift, container: x}}"}, "not in this version"),
+        ({"vaults": "vaults: {nas: {type: tape, container: x}}"}, "unknown vault type 'tape'"),
         ({"vaults": "vaults: {nas: {type: tape}}"}, "unknown vault type 'tape'"),
         (
             {"vaults": "vaults: {w: {type: s3, bucket: acme-dr, account: prod, region: us-wets-2}}"},
