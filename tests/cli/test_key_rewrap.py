@@ -62,7 +62,9 @@ def test_key_that_opens_no_dump_rewraps_none_and_says_so(twin: Desk) -> None:
     assert not list(twin.nas.rglob("rewraps"))
 
 
-@pytest.mark.parametrize("recipient", ["nonsense", NEW, recipient_of(NEW)[:-1]])
+@pytest.mark.parametrize(
+    "recipient", ["nonsense", NEW, recipient_of(NEW)[:-1]], ids=["a word", "a secret key", "one letter short"]
+)
 def test_what_is_no_recipient_is_refused(desk: Desk, recipient: str) -> None:
     said = desk.drorch("key", "rewrap", "--to", recipient)
     assert (said.code, said.out) == (3, "")
