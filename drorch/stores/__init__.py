@@ -1,7 +1,8 @@
 """Object stores: one module per `type:` of the host configuration, each under the suite in tests/contract.
 
 A module exports `Options` (importable without its SDK, with a `domain`), `open_store(name, options, ...)` and
-`from_url(url)`. Adapters do not import each other; what they share is the bookkeeping below: parts, clock, locks.
+`from_url(url)`. Adapters do not import each other; what they share is the bookkeeping below: prefix, parts,
+clock, locks.
 """
 
 from __future__ import annotations
@@ -9,17 +10,33 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from drorch.domain.errors import Refused
 from drorch.domain.instant import to_text
 from drorch.domain.model import LockMode, ObjectLock
-from drorch.ports import LockRule, StoreLimits
+from drorch.ports import LockRule, StoreLimits, check_path
 
 CLOCK_KEPT = 900.0
 """Seconds for which a store's clock is reckoned on by this host's own, instead of being asked again."""
 SETTLE = 0.5
 """Seconds for which a store without an atomic conditional write is left alone before it is asked who won."""
 _SETTLE_MOST = 20.0
+
+
+def plain_prefix(prefix: str) -> str:
+    """The prefix of a vault without slashes at its ends. ValueError for one that no path could begin with."""
+    prefix = prefix.strip("/")
+    try:
+        return prefix and check_path(prefix)
+    except Refused as error:
+        raise ValueError(error.cause) from error
+
+
+Prefix = Annotated[str, AfterValidator(plain_prefix)]
+"""The folder of a bucket or container below which a vault lies; "" for all of it."""
 
 
 class Parts:

@@ -22,13 +22,13 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from drorch.domain import layout
 from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
-from drorch.stores import StoreClock, lock_from
+from drorch.stores import Prefix, StoreClock, lock_from
 from drorch.stores.azure import blocks, locks, replies
 from drorch.stores.azure.credentials import container_client
 from drorch.stores.azure.errors import mapped, status_of
@@ -53,18 +53,8 @@ class Options(BaseModel):
     account_name: str = Field(pattern=r"^[a-z0-9]{3,24}$")
     container: str = Field(pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$")
     region: str = Field(min_length=1)
-    prefix: str = ""
+    prefix: Prefix = ""
     lock: LockRule | None = None
-
-    @field_validator("prefix")
-    @classmethod
-    def _folder(cls, prefix: str) -> str:
-        """Without slashes at its ends."""
-        prefix = prefix.strip("/")
-        try:
-            return prefix and check_path(prefix)
-        except Refused as error:
-            raise ValueError(error.cause) from error
 
     @property
     def domain(self) -> FailureDomain:

@@ -26,13 +26,13 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from drorch.domain import layout
 from drorch.domain.errors import AlreadyExists, Damaged, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
-from drorch.stores import StoreClock, lock_from
+from drorch.stores import Prefix, StoreClock, lock_from
 from drorch.stores.gcs import locks, replies
 from drorch.stores.gcs.errors import answered, mapped
 from drorch.stores.gcs.session import Session
@@ -60,18 +60,8 @@ class Options(BaseModel):
 
     bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$")
     region: str = Field(min_length=1)
-    prefix: str = ""
+    prefix: Prefix = ""
     lock: LockRule | None = None
-
-    @field_validator("prefix")
-    @classmethod
-    def _folder(cls, prefix: str) -> str:
-        """Without slashes at its ends."""
-        prefix = prefix.strip("/")
-        try:
-            return prefix and check_path(prefix)
-        except Refused as error:
-            raise ValueError(error.cause) from error
 
     @property
     def domain(self) -> FailureDomain:

@@ -29,14 +29,14 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from drorch.aws import AMBIENT, AwsAccounts, mapped, told_time
 from drorch.domain import layout
 from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
-from drorch.stores import SETTLE, StoreClock, let_settle, lock_from
+from drorch.stores import SETTLE, Prefix, StoreClock, let_settle, lock_from
 from drorch.stores.s3 import locks, replies, versions
 from drorch.stores.s3.upload import TOKEN, S3Upload
 from drorch.stores.s3.versions import PAGE
@@ -57,20 +57,10 @@ class Options(BaseModel):
     bucket: str = Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{1,254}$")
     region: str = Field(min_length=1)
     account: str = ""
-    prefix: str = ""
+    prefix: Prefix = ""
     endpoint: str = Field(default="", pattern=r"^(https?://[^/?#@]+/?)?$")
     provider: str = ""
     lock: LockRule | None = None
-
-    @field_validator("prefix")
-    @classmethod
-    def _folder(cls, prefix: str) -> str:
-        """Without slashes at its ends."""
-        prefix = prefix.strip("/")
-        try:
-            return prefix and check_path(prefix)
-        except Refused as error:
-            raise ValueError(error.cause) from error
 
     @model_validator(mode="after")
     def _placed(self) -> Options:

@@ -18,10 +18,10 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from drorch.domain.errors import (
     AlreadyExists,
@@ -35,7 +35,7 @@ from drorch.domain.errors import (
 )
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
-from drorch.stores import SETTLE, let_settle
+from drorch.stores import SETTLE, let_settle, plain_prefix
 from drorch.stores.swift import replies, segments
 from drorch.stores.swift.account import SignIn
 from drorch.stores.swift.session import PATIENCE, Session
@@ -62,7 +62,7 @@ class Options(BaseModel):
     container: str = Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,254}$")
     provider: str = Field(min_length=1)
     region: str = Field(min_length=1)
-    prefix: str = Field(default="", max_length=_PREFIX_LENGTH)
+    prefix: Annotated[str, Field(max_length=_PREFIX_LENGTH), AfterValidator(plain_prefix)] = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -71,16 +71,6 @@ class Options(BaseModel):
         if isinstance(given, dict) and given.get("lock") is not None:
             raise ValueError("Swift has no locks: whoever may write an object may delete it; take `lock` away")
         return given
-
-    @field_validator("prefix")
-    @classmethod
-    def _folder(cls, prefix: str) -> str:
-        """Without slashes at its ends."""
-        prefix = prefix.strip("/")
-        try:
-            return prefix and check_path(prefix)
-        except Refused as error:
-            raise ValueError(error.cause) from error
 
     @property
     def domain(self) -> FailureDomain:
