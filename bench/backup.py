@@ -18,6 +18,7 @@ from pathlib import Path
 from bench.desk import MIB, Desk, desk
 from bench.measure import Claim, Contestants, Measured, Wrong, as_json, as_table, measure, rounds, tell, write_json
 
+_VAULTS = ("a", "b", "c")
 CLAIMS = (
     Claim("drorch, one vault", "shell, one file", 1.0),
     Claim("drorch, three vaults", "shell, three files", 1.0),
@@ -33,15 +34,15 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(given)
-    with tempfile.TemporaryDirectory(prefix="drorch-bench-") as folder:
-        Path(folder).chmod(0o755)  # the server runs under another uid
-        with desk(Path(folder), options.mib * MIB) as made:
-            race = _Race(made)
-            try:
-                found = rounds(race.contestants(), options.rounds, tell)
-            except Wrong as error:
-                sys.stderr.write(f"\n{error}\n")
-                return 1
+    with tempfile.TemporaryDirectory(prefix="drorch-bench-") as folder, desk(Path(folder), options.mib * MIB) as made:
+        vaults = {name: made.directory(name) for name in _VAULTS}
+        made.furnish(vaults, {"one": _VAULTS[:1], "three": _VAULTS})
+        race = _Race(made)
+        try:
+            found = rounds(race.contestants(), options.rounds, tell)
+        except Wrong as error:
+            sys.stderr.write(f"\n{error}\n")
+            return 1
     facts = {"dump_bytes": race.plain, "rounds": options.rounds, "cores": os.cpu_count()}
     sys.stdout.write(f"\n{race.plain / MIB:.0f} MiB of pg_dump, {options.rounds} rounds, {os.cpu_count()} cores\n")
     sys.stdout.write(as_table(found, CLAIMS))
@@ -60,9 +61,9 @@ class _Race:
     def contestants(self) -> Contestants:
         found: dict[str, Callable[[int], Measured]] = {
             "shell, one file": lambda n: self._shell(n, 1),
-            "drorch, one vault": lambda n: self._drorch(n, "one", ("a",)),
+            "drorch, one vault": lambda n: self._drorch(n, "one", _VAULTS[:1]),
             "shell, three files": lambda n: self._shell(n, 3),
-            "drorch, three vaults": lambda n: self._drorch(n, "three", ("a", "b", "c")),
+            "drorch, three vaults": lambda n: self._drorch(n, "three", _VAULTS),
         }
         if shutil.which("restic"):
             found["restic"] = self._restic

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,9 @@ from drorch.crypto import age, minisign
 from drorch.demo.postgres import EmbeddedPostgres
 
 MIB = 1 << 20
+ACCOUNT = "123456789012"
+"""The embedded AWS's."""
 _ROW_BYTES = 400
-_VAULTS = ("a", "b", "c")
 
 _ROWS = """
 create table orders (id bigint primary key, placed_at timestamptz, customer text, note text, token bytea);
@@ -36,11 +37,11 @@ policies: policies/
 state: state
 vaults:
 {vaults}
-aws: {{accounts: {{prod: {{id: "111111111111"}}}}}}
+aws: {{accounts: {{prod: {{id: "{account}"}}}}}}
 encryption: {{recipients: [{recipient}]}}
 signing: {{key: {{file: minisign.key}}}}
 credentials:
-  db: {{file: db.password, applications: [one, three]}}
+  db: {{file: db.password, applications: [{applications}]}}
 tools: {{postgres: [{programs}]}}
 """
 
@@ -77,6 +78,27 @@ class Desk:
         """A command of drorch on this desk."""
         return [sys.executable, "-m", "drorch", "--config", str(self.folder / "drorch.yaml"), *words]
 
+    def furnish(self, vaults: Mapping[str, str], applications: Mapping[str, Sequence[str]]) -> None:
+        """Configure it: vaults by their lines of YAML, and which application dumps the database into which of them."""
+        text = _CONFIG.format(
+            vaults="\n".join(f"  {name}: {{{line}}}" for name, line in vaults.items()),
+            applications=", ".join(applications),
+            account=ACCOUNT,
+            recipient=self.recipient,
+            programs=self.server.programs,
+        )
+        (self.folder / "drorch.yaml").write_text(text)
+        for name, used in applications.items():
+            policy = _POLICY.format(name=name, port=self.server.port, vaults=", ".join(used))
+            (self.folder / "policies" / f"{name}.yaml").write_text(policy)
+        for name in vaults:
+            _run(self.drorch("vault", "init", name), self.env)
+
+    def directory(self, name: str) -> str:
+        """The line of a vault that is a new folder of the desk."""
+        (self.folder / name).mkdir()
+        return f"type: directory, path: {self.folder / name}, provider: onprem, region: {name}"
+
     def program(self, name: str) -> str:
         """A client program of the server's version."""
         return str(self.server.programs / name)
@@ -89,7 +111,10 @@ class Desk:
 
 @contextmanager
 def desk(folder: Path, size: int) -> Iterator[Desk]:
-    """`size` in bytes of dump, about; the server is gone at the end, the folder is the caller's."""
+    """`size` in bytes of dump, about; nothing is configured yet (`furnish`). The server is gone at the end, the folder
+    is the caller's.
+    """
+    folder.chmod(0o755)  # the server runs under another uid
     with EmbeddedPostgres(folder) as server:
         env = {**os.environ, "PGPASSWORD": server.password, "PGHOST": "127.0.0.1", "PGPORT": str(server.port)}
         env["PGUSER"] = "postgres"
@@ -97,7 +122,9 @@ def desk(folder: Path, size: int) -> Iterator[Desk]:
         _run([made.program("psql"), "-qc", "create database shop", "postgres"], env)
         rows = size // _ROW_BYTES
         _run([made.program("psql"), "-qc", _ROWS.format(rows=rows), "shop"], env)
-        _configure(made)
+        (folder / "db.password").write_text(server.password)
+        (folder / "db.password").chmod(0o600)
+        (folder / "policies").mkdir()
         yield made
 
 
@@ -110,24 +137,6 @@ def _keys(folder: Path) -> str:
     (folder / "minisign.pub").write_text(key.public.text() + "\n")
     (folder / "minisign.key").chmod(0o600)
     return recipient
-
-
-def _configure(made: Desk) -> None:
-    folder = made.folder
-    (folder / "db.password").write_text(made.server.password)
-    (folder / "db.password").chmod(0o600)
-    (folder / "policies").mkdir()
-    vaults = [f"  {v}: {{type: directory, path: {folder / v}, provider: onprem, region: {v}}}" for v in _VAULTS]
-    text = _CONFIG.format(
-        vaults="\n".join(vaults), recipient=made.recipient, programs=made.server.programs, folder=folder
-    )
-    (folder / "drorch.yaml").write_text(text)
-    for name, used in (("one", _VAULTS[:1]), ("three", _VAULTS)):
-        policy = _POLICY.format(name=name, port=made.server.port, vaults=", ".join(used))
-        (folder / "policies" / f"{name}.yaml").write_text(policy)
-    for vault in _VAULTS:
-        (folder / vault).mkdir()
-        _run(made.drorch("vault", "init", vault), made.env)
 
 
 def _run(command: list[str], env: dict[str, str]) -> None:

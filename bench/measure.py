@@ -34,13 +34,18 @@ class Measured:
     mib: float
 
 
-def measure(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Measured:
-    """Run a command to its end. Raises Wrong, with what it said, unless it ended with 0."""
+def measure(
+    command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None, of: str = ""
+) -> Measured:
+    """Run a command to its end. Raises Wrong, with what it said, unless it ended with 0.
+
+    `of`: the memory is that of the processes below it whose command line holds these words, and of what they start.
+    """
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     process = subprocess.Popen(
         command, cwd=cwd, env=dict(env or os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    peak = _Peak(process.pid)
+    peak = _Peak(process.pid, of)
     _, said = process.communicate()
     wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     mib = peak.end()
@@ -53,14 +58,16 @@ def measure(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str
 class _Peak:
     """Looks at the resident memory of a process and all below it, fifty times a second."""
 
-    def __init__(self, pid: int) -> None:
-        self._pid, self._most, self._ended = pid, 0, threading.Event()
+    def __init__(self, pid: int, of: str) -> None:
+        self._pid, self._of, self._most, self._ended = pid, of.encode(), 0, threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while not self._ended.wait(_SAMPLE_SECONDS):
-            self._most = max(self._most, sum(map(_resident, _tree(self._pid))))
+            roots = [pid for pid in _tree(self._pid) if self._of in _command_line(pid)] if self._of else [self._pid]
+            seen = {pid for root in roots for pid in _tree(root)}
+            self._most = max(self._most, sum(map(_resident, seen)))
 
     def end(self) -> float:
         """The largest sum that was seen, in MiB."""
@@ -78,6 +85,13 @@ def _tree(pid: int) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+    except OSError:
+        return b""
 
 
 def _resident(pid: int) -> int:

@@ -44,19 +44,16 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(given)
-    with tempfile.TemporaryDirectory(prefix="drorch-bench-") as folder:
-        Path(folder).chmod(0o755)  # the server runs under another uid
-        with desk(Path(folder), options.mib * MIB) as made:
-            measure(made.drorch("backup", "one"), env=made.env)
-            try:
-                streams = _streams(made)
-                size = _same(streams, made)
-                found = rounds(
-                    {name: _into_nothing(line, made) for name, line in streams.items()}, options.rounds, tell
-                )
-            except Wrong as error:
-                sys.stderr.write(f"\n{error}\n")
-                return 1
+    with tempfile.TemporaryDirectory(prefix="drorch-bench-") as folder, desk(Path(folder), options.mib * MIB) as made:
+        made.furnish({"a": made.directory("a")}, {"one": ("a",)})
+        measure(made.drorch("backup", "one"), env=made.env)
+        try:
+            streams = _streams(made)
+            size = _same(streams, made)
+            found = rounds({name: _into_nothing(line, made) for name, line in streams.items()}, options.rounds, tell)
+        except Wrong as error:
+            sys.stderr.write(f"\n{error}\n")
+            return 1
     sys.stdout.write(f"\n{size / MIB:.0f} MiB of plain stream, {options.rounds} rounds, {os.cpu_count()} cores\n")
     sys.stdout.write(as_table(found, CLAIMS))
     if "restic dump" not in found:

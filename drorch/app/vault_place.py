@@ -37,17 +37,22 @@ def shared_places(vaults: Mapping[str, tuple[str, BaseModel]]) -> Iterator[tuple
         earlier[name] = place
 
 
+_NAMED = {
+    "s3": ("bucket",),
+    "gcs": ("bucket",),
+    "azure": ("account_name", "container"),
+    "swift": ("provider", "region", "container"),
+}
+"""Store type -> the options that say which bucket it is: each region of a Swift has containers of its own."""
+
+
 def _place(kind: str, options: Any) -> _Place:
     path = getattr(options, "path", None)
     if path is not None:
         return _Place((kind,), _folders(os.path.realpath(path)))
-    container = getattr(options, "container", None)
-    root: tuple[str, ...]
-    if container is not None:  # each region of a Swift has containers of its own
-        root = (kind, str(options.provider), str(options.region), str(container))
-    else:
-        root = (kind, str(getattr(options, "endpoint", "")).rstrip("/").lower(), str(getattr(options, "bucket", "")))
-    return _Place(root, _folders(str(getattr(options, "prefix", ""))))
+    endpoint = str(getattr(options, "endpoint", "")).rstrip("/").lower()
+    named = tuple(str(getattr(options, field)) for field in _NAMED.get(kind, ()))
+    return _Place((kind, endpoint, *named), _folders(str(getattr(options, "prefix", ""))))
 
 
 def _folders(path: str) -> tuple[str, ...]:

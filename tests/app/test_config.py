@@ -18,6 +18,7 @@ from drorch.domain.errors import InvalidInput, NotFound
 from drorch.domain.model import FailureDomain, LockMode
 from drorch.domain.policy import BrakeRule, DrillRule, Keep, LockRule
 from drorch.stores import swift
+from drorch.wiring.adapters import store_options
 
 RECIPIENT = new_identity()[1]
 PUBLIC = SecretKey.generate().public.text()
@@ -385,6 +386,44 @@ def test_two_swift_vaults_have_two_places(tmp_path: Path, first: str, second: st
             load_config(path, vault_options={"swift": swift.Options})
     else:
         assert set(load_config(path, vault_options={"swift": swift.Options}).vaults) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("acme, container: dr-one", "acme, container: dr-one", "the same place"),
+        ("acme, container: dr-one, prefix: x", "acme, container: dr-one", "one inside the other"),
+        ("acme, container: dr-one", "other, container: dr-one", ""),
+        ("acme, container: dr-one", "acme, container: dr-two", ""),
+    ],
+)
+def test_two_azure_vaults_have_two_places(tmp_path: Path, first: str, second: str, message: str) -> None:
+    """A container belongs to its account, whatever regions the configuration tells."""
+    text = f"{SHORT}vaults:\n" + "".join(
+        f"  {name}: {{type: azure, region: {name}, account_name: {place}}}\n"
+        for name, place in (("a", first), ("b", second))
+    )
+    path = tmp_path / "drorch.yaml"
+    path.write_text(text)
+    if message:
+        with pytest.raises(InvalidInput, match=message):
+            load_config(path, vault_options=store_options())
+    else:
+        assert set(load_config(path, vault_options=store_options()).vaults) == {"a", "b"}
+
+
+def test_a_configuration_may_name_a_vault_of_every_type(tmp_path: Path) -> None:
+    text = f"""{SHORT}vaults:
+  s3: {{type: s3, bucket: acme-dr, account: prod, region: us-west-2}}
+  gcs: {{type: gcs, bucket: acme-dr, region: europe-west1}}
+  azure: {{type: azure, account_name: acmedr, container: acme-dr, region: westeurope}}
+  swift: {{type: swift, container: acme-dr, provider: rackspace, region: DFW}}
+  directory: {{type: directory, path: {tmp_path}, provider: onprem, region: office}}
+aws: {{accounts: {{prod: {{id: "111111111111"}}}}}}
+"""
+    path = tmp_path / "drorch.yaml"
+    path.write_text(text)
+    assert sorted(load_config(path, vault_options=store_options()).vaults) == sorted(store_options())
 
 
 def test_a_link_to_a_vaults_folder_is_that_folder(tmp_path: Path) -> None:
