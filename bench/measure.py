@@ -67,7 +67,7 @@ class _Peak:
         while not self._ended.wait(_SAMPLE_SECONDS):
             roots = [pid for pid in _tree(self._pid) if self._of in _command_line(pid)] if self._of else [self._pid]
             seen = {pid for root in roots for pid in _tree(root)}
-            self._most = max(self._most, sum(map(_resident, seen)))
+            self._most = max(self._most, sum(_resident(pid) for pid in seen if not _is_its_parent(pid)))
 
     def end(self) -> float:
         """The largest sum that was seen, in MiB."""
@@ -92,6 +92,15 @@ def _command_line(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
     except OSError:
         return b""
+
+
+def _is_its_parent(pid: int) -> bool:
+    """Whether it has only just been forked: until it becomes its own program it has its parent's memory, not more."""
+    try:
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError):
+        return False
+    return _command_line(pid) == _command_line(parent)
 
 
 def _resident(pid: int) -> int:

@@ -91,7 +91,7 @@ class S3Upload:
 
     def _send(self, part: bytes | bytearray | memoryview) -> None:
         number = len(self._sent) + 1
-        body = bytes(part) if isinstance(part, memoryview) else part  # the SDK takes no views
+        body = _body(part)
         checksum = self._store.checksum(body)
         with self._store.mapped("s3 UploadPart", self._path):  # repeating the same part changes nothing
             reply = self._store.client.upload_part(
@@ -132,3 +132,11 @@ class S3Upload:
                 vault=self._store.vault,
                 resource=self._path,
             ) from error
+
+
+def _body(part: bytes | bytearray | memoryview) -> bytes | bytearray:
+    """The SDK takes no views. A view of a whole buffer is that buffer, without a copy."""
+    if not isinstance(part, memoryview):
+        return part
+    whole = part.obj
+    return whole if isinstance(whole, bytes | bytearray) and len(whole) == part.nbytes else bytes(part)
