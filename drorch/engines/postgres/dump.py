@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import psycopg
 
@@ -18,6 +18,7 @@ from drorch.domain.instant import floor_second
 from drorch.engines.postgres import facts
 from drorch.engines.postgres.child import ChildProducer
 from drorch.engines.postgres.clients import OLDEST_SERVER, Client, choose_client, find_clients, major
+from drorch.engines.postgres.completeness import Completeness, Head, Watched
 from drorch.engines.postgres.connection import Session, close, connect, milliseconds, translated, version
 from drorch.engines.postgres.counts import count_source
 from drorch.engines.postgres.place import Place
@@ -67,8 +68,10 @@ def open_session(place: Place, tools: Sequence[Path], rules: DumpRules) -> Itera
             )
         clients = find_clients(tools, ("pg_dump", "pg_dumpall"))
         client = choose_client(clients, major(number), f"to dump a server of version {text}")
+        readers = find_clients(tools, ("pg_restore",))
+        reader = choose_client(readers, client.major, f"to look at what pg_dump {client.version} writes")
         with translated("dump", place.shown):
-            opened = PostgresSession(session, place, client, rules)
+            opened = PostgresSession(session, place, client, rules, reader.program("pg_restore"))
         with watched(place, rules.patience, opened.cancel):
             yield opened
     finally:
@@ -80,8 +83,9 @@ def open_session(place: Place, tools: Sequence[Path], rules: DumpRules) -> Itera
 class PostgresSession:
     """The `DumpSession` of PostgreSQL; made by `open_session`."""
 
-    def __init__(self, session: Session, place: Place, client: Client, rules: DumpRules) -> None:
+    def __init__(self, session: Session, place: Place, client: Client, rules: DumpRules, pg_restore: str) -> None:
         self._session = session
+        self._pg_restore = pg_restore
         self._place = place
         self._client = client
         self._rules = rules
@@ -126,7 +130,8 @@ class PostgresSession:
         wait = max(1, math.ceil(self._rules.lock_timeout.total_seconds() * 1000))
         argv = [self._client.program("pg_dump"), *_FLAGS, f"--snapshot={self._snapshot}"]
         argv += [f"--lock-wait-timeout={wait}", *self._exclusions(), f"--dbname={self._place.conninfo()}"]
-        return self._keep(ChildProducer(argv, self._place, self._place.shown))
+        completeness = Completeness(self._session, self._place.shown, self._not_dumped)
+        return self._keep(DataProducer(argv, self._place, self._pg_restore, completeness))
 
     def _globals_flags(self) -> list[str]:
         return [
@@ -143,6 +148,22 @@ class PostgresSession:
     def _keep(self, producer: ChildProducer) -> ChildProducer:
         self._producers.append(producer)
         return producer
+
+
+class DataProducer(ChildProducer):
+    """A `Producer` of an archive, whose end is good only when the dump is complete."""
+
+    def __init__(self, argv: Sequence[str], place: Place, pg_restore: str, completeness: Completeness) -> None:
+        super().__init__(argv, place, place.shown)
+        self._head = Head(pg_restore)
+        self._watched = Watched(self.stdout, self._head)
+        self.stdout = cast("BinaryIO", self._watched)
+        self._completeness = completeness
+
+    def finish(self) -> None:
+        """Raises unless pg_dump ended with 0 and everything is in its table of contents."""
+        super().finish()
+        self._completeness.add(self._head.end(), self._watched.tail)
 
 
 def _export_snapshot(session: Session, place: Place) -> tuple[datetime, str]:
