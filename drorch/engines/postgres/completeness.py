@@ -66,9 +66,11 @@ class Head:
 class Watched(io.RawIOBase):
     """pg_dump's output, its head shown to a `Head`, its last bytes remembered (unbuffered: a read may be short)."""
 
-    def __init__(self, source: BinaryIO, head: Head) -> None:
+    def __init__(self, source: BinaryIO, head: Head, began: Callable[[], None]) -> None:
+        """`began` is called when the first bytes are there: pg_dump holds its locks then."""
         super().__init__()
         self.tail = b""
+        self._began = began
         self._source = cast("io.RawIOBase", source)
         self._head = head
 
@@ -85,6 +87,8 @@ class Watched(io.RawIOBase):
         view = memoryview(cast("bytearray", buffer)).cast("B")
         count = self._source.readinto(view)
         if count:
+            if not self.tail:
+                self._began()
             if self._head.lines is None:
                 self._head.feed(view[:count])
             self.tail = (self.tail + bytes(view[max(0, count - len(_END)) : count]))[-len(_END) :]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,11 +15,11 @@ import psycopg
 
 from drorch.domain.errors import Refused, Unavailable
 from drorch.domain.instant import floor_second
-from drorch.engines.postgres import facts
+from drorch.engines.postgres import catalog, facts
 from drorch.engines.postgres.child import ChildProducer
 from drorch.engines.postgres.clients import OLDEST_SERVER, Client, choose_client, find_clients, major
 from drorch.engines.postgres.completeness import Completeness, Head, Watched
-from drorch.engines.postgres.connection import Session, close, connect, milliseconds, translated, version
+from drorch.engines.postgres.connection import Session, close, connect, milliseconds, translated, version, within
 from drorch.engines.postgres.counts import count_source
 from drorch.engines.postgres.place import Place
 from drorch.engines.postgres.watchdog import watched
@@ -27,6 +27,9 @@ from drorch.ports import Artefact, Inventory
 
 DATA = "data.pgcustom"
 GLOBALS = "globals.sql"
+
+_COUNTING_GRACE = timedelta(minutes=5)
+"""What the inventory may take beyond its budget: the questions to the catalogue."""
 
 _FLAGS = ("--format=custom", "--compress=0", "--no-password")
 _SESSION = {
@@ -109,7 +112,8 @@ class PostgresSession:
 
     def inventory(self) -> Inventory:
         """Counts in the dump's own snapshot; asked after the streams, since both would read every table at once."""
-        return count_source(self._session, self._rules.word, self._rules.budget)
+        with within(self._session, self._rules.budget + _COUNTING_GRACE):
+            return count_source(self._session, self._rules.word, self._rules.budget)
 
     def cancel(self) -> None:
         """Let go of every lock at once; whatever runs fails. From any thread."""
@@ -131,7 +135,21 @@ class PostgresSession:
         argv = [self._client.program("pg_dump"), *_FLAGS, f"--snapshot={self._snapshot}"]
         argv += [f"--lock-wait-timeout={wait}", *self._exclusions(), f"--dbname={self._place.conninfo()}"]
         completeness = Completeness(self._session, self._place.shown, self._not_dumped)
-        return self._keep(DataProducer(argv, self._place, self._pg_restore, completeness))
+        watched = Watching(self._pg_restore, completeness, self._require_unchanged)
+        return self._keep(DataProducer(argv, self._place, watched))
+
+    def _require_unchanged(self) -> None:
+        """Between the cut and pg_dump's locks a table can be emptied or replaced: its rows would be missing."""
+        with translated("dump", self._place.shown):
+            late = catalog.changed(self._session)
+        if late:
+            raise Unavailable(
+                "tables were emptied, rewritten or renamed while the dump began",
+                operation="dump",
+                resource=self._place.shown,
+                cause=", ".join(late[:10]) + (f" and {len(late) - 10} more" if len(late) > 10 else ""),
+                hint="it is tried again later",
+            )
 
     def _globals_flags(self) -> list[str]:
         return [
@@ -150,15 +168,24 @@ class PostgresSession:
         return producer
 
 
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """How an archive is looked at: what reads its contents, where they go, what is asked at its first byte."""
+
+    pg_restore: str
+    completeness: Completeness
+    began: Callable[[], None]
+
+
 class DataProducer(ChildProducer):
     """A `Producer` of an archive, whose end is good only when the dump is complete."""
 
-    def __init__(self, argv: Sequence[str], place: Place, pg_restore: str, completeness: Completeness) -> None:
+    def __init__(self, argv: Sequence[str], place: Place, watching: Watching) -> None:
         super().__init__(argv, place, place.shown)
-        self._head = Head(pg_restore)
-        self._watched = Watched(self.stdout, self._head)
+        self._head = Head(watching.pg_restore)
+        self._watched = Watched(self.stdout, self._head, watching.began)
         self.stdout = cast("BinaryIO", self._watched)
-        self._completeness = completeness
+        self._completeness = watching.completeness
 
     def finish(self) -> None:
         """Raises unless pg_dump ended with 0 and everything is in its table of contents."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +17,7 @@ from drorch.engines.postgres.afterwards import run_afterwards
 from drorch.engines.postgres.archive import Arrangement, script
 from drorch.engines.postgres.catalog import user_objects
 from drorch.engines.postgres.clients import Client, choose_client, find_clients, major, server_needed
-from drorch.engines.postgres.connection import Session, close, connect, run, translated, version
+from drorch.engines.postgres.connection import Session, close, connect, run, translated, version, within
 from drorch.engines.postgres.counts import count_restored
 from drorch.engines.postgres.facts import DumpFacts
 from drorch.engines.postgres.fit import Fit, examine
@@ -25,6 +26,9 @@ from drorch.engines.postgres.place import Place
 from drorch.engines.postgres.probe import ask
 from drorch.engines.postgres.roles import create_missing, existing_roles
 from drorch.ports import Consumer, Inventory
+
+_GIVING_UP = timedelta(minutes=1)
+"""So long may removing what was loaded take when nobody answers."""
 
 DATA = "data.pgcustom"
 GLOBALS = "globals.sql"
@@ -225,11 +229,12 @@ class PostgresTarget:
         """See the port: the temporary database is dropped; if that fails it stays marked, and may be replaced."""
         close(self._session)
         self._session = None
-        if self._keeper is not None and self._temporary:
-            with suppress(DrorchError):
-                databases.drop(self._keeper, self._temporary)
-        self._temporary = ""
         if self._keeper is not None:
-            databases.unlock(self._keeper)
+            with within(self._keeper, _GIVING_UP):
+                if self._temporary:
+                    with suppress(DrorchError):
+                        databases.drop(self._keeper, self._temporary)
+                databases.unlock(self._keeper)
+        self._temporary = ""
         close(self._keeper)
         self._keeper = None
