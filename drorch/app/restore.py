@@ -16,7 +16,7 @@ from datetime import datetime
 from queue import Empty, SimpleQueue
 
 from drorch.app.catalogue import read_vault
-from drorch.app.loading import Pace, Reader, load_artefact
+from drorch.app.loading import Pace, Reader, load_together
 from drorch.app.progress import Steps
 from drorch.app.reading import inventory_artefact
 from drorch.app.verifying import (
@@ -26,6 +26,7 @@ from drorch.app.verifying import (
     manifest_of,
     verify_point,
 )
+from drorch.domain import layout
 from drorch.domain.catalogue import Catalogue, VaultView, fold
 from drorch.domain.errors import Damaged, DrorchError, NotFound, Usage
 from drorch.domain.instant import to_text
@@ -111,9 +112,9 @@ def restore(
         target.prepare(ready.facts)
     with _abandoning(target):
         notes: list[str] = []
-        for artefact in ready.artefacts:
-            with steps.step("load", resource, artefact.name):
-                notes += load_artefact(ready.store, ready.manifest, artefact, target, reader, Pace())
+        for batch in layout.batches(ready.artefacts, lambda artefact: artefact.name):
+            with steps.step("load", resource, ", ".join(artefact.name for artefact in batch)):
+                notes += load_together(ready.store, ready.manifest, batch, target, reader, Pace())
         if ready.counted:
             what, where = ready.counts
             with steps.step("compare", resource, f"{what} of {ready.counted} {where}"):

@@ -67,7 +67,7 @@ def test_a_connection_with_a_wrong_or_unknown_key_is_an_error(wrong: dict[str, o
         Connection.model_validate(BASE | wrong)
 
 
-@pytest.mark.parametrize("key", ["databases", "streams", "schemas"])
+@pytest.mark.parametrize("key", ["databases", "schemas"])
 def test_options_that_are_not_built_are_unknown_keys(key: str) -> None:
     with pytest.raises(ValidationError):
         Options.model_validate({"connection": BASE, key: "all"})

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -21,11 +22,11 @@ from drorch.engines.postgres.clients import OLDEST_SERVER, Client, choose_client
 from drorch.engines.postgres.completeness import Completeness, Head, Watched
 from drorch.engines.postgres.connection import Session, close, connect, milliseconds, translated, version, within
 from drorch.engines.postgres.counts import count_source
+from drorch.engines.postgres.cut import Archive, archives, number_of
 from drorch.engines.postgres.place import Place
 from drorch.engines.postgres.watchdog import watched
 from drorch.ports import Artefact, Inventory
 
-DATA = "data.pgcustom"
 GLOBALS = "globals.sql"
 
 _COUNTING_GRACE = timedelta(minutes=5)
@@ -50,6 +51,7 @@ class DumpRules:
     budget: timedelta
     lock_timeout: timedelta
     patience: timedelta
+    streams: int = 1
 
 
 @contextmanager
@@ -99,16 +101,20 @@ class PostgresSession:
         found = facts.database_facts(session)
         self._passwords = bool(found["role_passwords"])
         self._not_dumped = cast("list[str]", found["not_dumped"])
+        self._archives = archives(session, place.shown, rules.streams)
+        self._completeness = Completeness(session, place.shown, self._not_dumped, len(self._archives))
         self.facts: Mapping[str, object] = found | {
             "client_version": client.version,
             "flags": [*_FLAGS, *self._exclusions()],
             "globals_flags": self._globals_flags(),
+            **({"streams": number_of(self._archives)} if len(self._archives) > 1 else {}),
             **({"identity": identity} if identity else {}),
         }
 
     def artefacts(self) -> Sequence[Artefact]:
         """The data in pg_dump's custom format, then the roles and tablespaces of the whole server."""
-        return (Artefact(DATA, self._dump), Artefact(GLOBALS, self._dump_globals))
+        data = [Artefact(archive.name, partial(self._dump, archive)) for archive in self._archives]
+        return (*data, Artefact(GLOBALS, self._dump_globals))
 
     def inventory(self) -> Inventory:
         """Counts in the dump's own snapshot; asked after the streams, since both would read every table at once."""
@@ -130,12 +136,11 @@ class PostgresSession:
         """Rows of a provider's extension that this role may not see, such as another owner's pg_cron jobs."""
         return [f"--exclude-table-data={name}" for name in self._not_dumped]
 
-    def _dump(self) -> ChildProducer:
+    def _dump(self, archive: Archive) -> ChildProducer:
         wait = max(1, math.ceil(self._rules.lock_timeout.total_seconds() * 1000))
-        argv = [self._client.program("pg_dump"), *_FLAGS, f"--snapshot={self._snapshot}"]
+        argv = [self._client.program("pg_dump"), *_FLAGS, *archive.flags, f"--snapshot={self._snapshot}"]
         argv += [f"--lock-wait-timeout={wait}", *self._exclusions(), f"--dbname={self._place.conninfo()}"]
-        completeness = Completeness(self._session, self._place.shown, self._not_dumped)
-        watched = Watching(self._pg_restore, completeness, self._require_unchanged)
+        watched = Watching(self._pg_restore, self._completeness, self._require_unchanged)
         return self._keep(DataProducer(argv, self._place, watched))
 
     def _require_unchanged(self) -> None:

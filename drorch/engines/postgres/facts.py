@@ -131,6 +131,8 @@ class DumpFacts:
     grantees: frozenset[str]
     tablespaces: frozenset[str]
     roles_without_password: tuple[str, ...]
+    streams: int = 1
+    """Archives that hold the rows; with more than one, pre-data and post-data are archives of their own."""
 
     @classmethod
     def read(cls, facts: Mapping[str, object]) -> DumpFacts:
@@ -168,4 +170,5 @@ class DumpFacts:
             grantees=frozenset(texts("grantees")),
             tablespaces=frozenset(texts("tablespaces")),
             roles_without_password=texts("roles_without_password"),
+            streams=int(str(facts.get("streams", 1))),
         )

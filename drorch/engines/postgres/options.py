@@ -72,6 +72,8 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     connection: Connection
+    streams: int = Field(default=1, ge=1, le=16, strict=True)
+    """How many dump and load a database at the same time; each takes the memory and the connection of one dump."""
 
     @property
     def server(self) -> str:
