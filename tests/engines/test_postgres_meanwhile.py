@@ -18,7 +18,7 @@ from pgshop import names
 from drorch.app.dump import DumpLimits, DumpOrder, DumpOutcome, dump
 from drorch.app.loading import Reader
 from drorch.app.reading import TrustedKey
-from drorch.app.restore import RestoreRequest, restore
+from drorch.app.restore import RestoreRequest, plan_restore, restore
 from drorch.crypto.age import new_identity
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.errors import DrorchError, Unavailable
@@ -284,3 +284,27 @@ def test_large_objects_come_back_with_their_owners_and_privileges(old: Running, 
         target.complete()
         assert inventory.details["large_objects"] == 1103
         assert source.value(asked, f"{database}_back") == source.value(asked, database)
+
+
+def test_a_plan_names_the_extensions_that_the_target_must_have(old: Running, filled: str) -> None:
+    old.run("CREATE EXTENSION pg_trgm", database=filled)
+    version = old.value("SELECT extversion FROM pg_extension WHERE extname = 'pg_trgm'", filled)
+    store = MemoryStore("gcs-eu")
+    _, reader = dumped_into(store, PostgresEngine(), old.options(filled))
+    planned = plan_restore(RestoreRequest("shop", old.url("back")), PostgresEngine(), {"gcs-eu": store}, reader)
+    details = {step.step: step.detail for step in planned.steps}
+    assert f"the extensions pg_trgm {version}, which are looked for before any data" in details["prepare"]
+
+
+def test_extensions_are_tried_before_any_data_flow(old: Running, filled: str) -> None:
+    """A server that lacks one says so when the data are asked for, not after hours; what depends on it then fails."""
+    old.run("CREATE EXTENSION pg_trgm", "CREATE INDEX ON t USING gin (word gin_trgm_ops)", database=filled)
+    with PostgresEngine().dump(old.options(filled), {}, "off") as session:
+        facts = dict(session.facts)
+    facts["extensions"] = [{"name": "no_such", "version": "1", "schema": "public", "tables": [], "hidden": []}]
+    target = PostgresEngine().target(old.url(f"{filled}_back"), None, with_globals=False)
+    target.prepare(facts)
+    consumer = target.load("data.pgcustom")
+    assert consumer._load.fit.lacking == ['no_such (extension "no_such" is not available)']  # type: ignore[attr-defined]
+    consumer.kill()
+    target.abandon()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
+import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pgshop
+import psycopg
 import pytest
 from dumped import APPLICATION, RESOURCE, SITE, HandClock
 from pgservers import Running, taken
 
 from drorch.app.drill import DrillOrder, Scratch, run_drill
-from drorch.app.dump import DumpOrder, DumpOutcome, dump
+from drorch.app.dump import DumpLimits, DumpOrder, DumpOutcome, dump
 from drorch.app.loading import Reader
+from drorch.app.pipeline import StreamProgress
 from drorch.app.reading import TrustedKey
 from drorch.app.restore import RestoreRequest, restore
 from drorch.app.restore_guide import restore_guide
@@ -126,10 +129,53 @@ def test_all_streams_are_of_one_snapshot(world: World) -> None:
             world.server.run("DELETE FROM big WHERE i = -1", "DELETE FROM empty", database=world.database)
     assert inventory.tables["public.big"] == 40000
     assert inventory.tables["public.empty"] == 0
-    words = hashlib.md5(b"39999").hexdigest() + hashlib.md5(b"279993").hexdigest()
+    words = world.server.value("SELECT words FROM big WHERE i = 39999", world.database)
     rows = [f"39999\t{words}\t39999\t39999\n".encode(), b"-1\t\t-1\t-1\n"]
     assert [sum(body.count(row) for body in archives.values()) for row in rows] == [1, 0]
     assert len([name for name in archives if name.startswith("data-")]) == 4
+
+
+def test_every_table_is_locked_until_all_archives_are_through(world: World) -> None:
+    """Between two archives nothing holds a table but our own session: an index dropped there would be in neither."""
+    with world.engine.dump(world.options(3), {}, "off") as session:
+        with world.server.session(world.database) as other, pytest.raises(psycopg.errors.LockNotAvailable):
+            other.execute("SET lock_timeout = 100")
+            other.execute("DROP INDEX shop.orders_placed_at_idx")
+        assert len(taken(session)) == 6
+    assert world.server.value("SELECT count(*) FROM pg_locks WHERE relation > 16384 AND pid <> pg_backend_pid()") == 0
+
+
+def test_progress_counts_what_each_vault_took_of_all_streams(world: World) -> None:
+    seen: list[StreamProgress] = []
+    order = DumpOrder(SITE, APPLICATION, RESOURCE, "postgres", "p2", "2026-11-20T12:00Z", (world.recipient,))
+    stores: dict[str, ObjectStore] = {"gcs-eu": memory("gcs-eu")}
+    options = world.options(3)
+    outcome = dump(order, world.engine, options, {}, stores, world.key, clock=world.clock, progress=seen.append)
+    assert {one.name for one in seen} >= {"data-1.pgcustom", "data-2.pgcustom", "data-3.pgcustom"}
+    assert max(one.vaults["gcs-eu"] for one in seen) <= outcome.bytes
+    assert max(one.vaults["gcs-eu"] for one in seen) > max(
+        artefact["bytes"] for artefact in outcome.manifest.body["artefacts"]
+    )
+
+
+def test_a_deadline_ends_every_stream(world: World, tmp_path: Path) -> None:
+    tools = honest_but(tmp_path, world.server.binaries, "*--table=*", "exec sleep 600")
+    store = memory("gcs-eu")
+    order = DumpOrder(SITE, APPLICATION, RESOURCE, "postgres", "p3", "2026-11-20T12:00Z", (world.recipient,))
+    limits = DumpLimits(longest=timedelta(seconds=2))
+    with pytest.raises(Unavailable, match="took longer"):
+        dump(
+            order,
+            PostgresEngine([tools]),
+            world.options(3),
+            {},
+            {"gcs-eu": store},
+            world.key,
+            clock=world.clock,
+            limits=limits,
+        )
+    assert not store.objects
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("stream ", "vault "))]
 
 
 def test_it_comes_back_whole_under_a_name_that_did_not_exist(world: World, point: DumpOutcome) -> None:

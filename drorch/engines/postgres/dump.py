@@ -103,6 +103,8 @@ class PostgresSession:
         self._not_dumped = cast("list[str]", found["not_dumped"])
         self._archives = archives(session, place.shown, rules.streams)
         self._completeness = Completeness(session, place.shown, self._not_dumped, len(self._archives))
+        if len(self._archives) > 1:
+            self._hold_tables()
         self.facts: Mapping[str, object] = found | {
             "client_version": client.version,
             "flags": [*_FLAGS, *self._exclusions()],
@@ -142,6 +144,20 @@ class PostgresSession:
         argv += [f"--lock-wait-timeout={wait}", *self._exclusions(), f"--dbname={self._place.conninfo()}"]
         watched = Watching(self._pg_restore, self._completeness, self._require_unchanged)
         return self._keep(DataProducer(argv, self._place, watched))
+
+    def _hold_tables(self) -> None:
+        """One pg_dump holds what it dumps; between several, what an archive describes could be dropped or altered."""
+        try:
+            catalog.lock_tables(self._session)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+            raise Unavailable(
+                "a table was dropped or renamed while the dump began",
+                operation="dump",
+                resource=self._place.shown,
+                cause=error.diag.message_primary or "",
+                hint="it is tried again later",
+            ) from error
+        self._require_unchanged()
 
     def _require_unchanged(self) -> None:
         """Between the cut and pg_dump's locks a table can be emptied or replaced: its rows would be missing."""

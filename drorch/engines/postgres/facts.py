@@ -14,6 +14,7 @@ from drorch.domain.errors import Refused
 from drorch.engines.postgres import catalog
 from drorch.engines.postgres.clients import major
 from drorch.engines.postgres.connection import Session, version
+from drorch.engines.postgres.options import MOST_STREAMS
 
 _DATABASE = """
 SELECT pg_get_userbyid(datdba)::text, pg_encoding_to_char(encoding)::text, datcollate::text, datctype::text,
@@ -170,5 +171,11 @@ class DumpFacts:
             grantees=frozenset(texts("grantees")),
             tablespaces=frozenset(texts("tablespaces")),
             roles_without_password=texts("roles_without_password"),
-            streams=int(str(facts.get("streams", 1))),
+            streams=_streams(facts.get("streams", 1)),
         )
+
+
+def _streams(value: object) -> int:
+    if not isinstance(value, int) or not 1 <= value <= MOST_STREAMS:
+        raise ValueError(f"streams: {value!r}")
+    return value
