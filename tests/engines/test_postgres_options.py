@@ -73,6 +73,13 @@ def test_options_that_are_not_built_are_unknown_keys(key: str) -> None:
         Options.model_validate({"connection": BASE, key: "all"})
 
 
+@pytest.mark.parametrize("streams", [0, 17, "2", True, 2.0])
+def test_streams_are_a_whole_number_from_1_to_16(streams: object) -> None:
+    with pytest.raises(ValidationError):
+        Options.model_validate({"connection": BASE, "streams": streams})
+    assert [Options.model_validate({"connection": BASE, "streams": n}).streams for n in (1, 16)] == [1, 16]
+
+
 def test_a_credential_is_taken_by_name_and_never_shown() -> None:
     connection = Connection.model_validate(BASE | {"password": {"credential": "orders-db"}})
     place = from_connection(connection, {"orders-db": "geheim"})
