@@ -277,7 +277,9 @@ class Producer(Protocol):
     stdout: BinaryIO
 
     def finish(self) -> None:
-        """Wait for the end. Raises unless every process ended with 0: only then are the bytes worth committing."""
+        """Wait for the end. Raises unless every process ended with 0 and, as far as the engine can tell, nothing is
+        missing: only then are the bytes worth committing.
+        """
 
     def kill(self) -> None:
         """End it at once; harmless twice and after the end."""
@@ -300,7 +302,10 @@ class DumpSession(Protocol):
     roles_without_password, and whatever a restore must know. JSON-able, no floats, no secrets."""
 
     def artefacts(self) -> Sequence[Artefact]:
-        """The streams, the data first, in the order in which they are dumped."""
+        """The streams, the data first, in the order in which they are dumped.
+
+        Neighbours named ``data-N.*`` are opened and read at the same time, each in a thread of its own, and loaded so.
+        """
 
     def inventory(self) -> Inventory:
         """Counts taken in the exported snapshot (contract: `inventory: exact|estimate|off`)."""
@@ -342,7 +347,10 @@ class RestoreTarget(Protocol):
         """
 
     def load(self, artefact: str) -> Consumer:
-        """A consumer for an artefact (`data.pgcustom`, `globals.sql`)."""
+        """A consumer for an artefact (`data.pgcustom`, `globals.sql`).
+
+        Those named ``data-N.*`` are loaded at the same time, each in a thread of its own.
+        """
 
     def inventory(self, expected: Inventory) -> Inventory:
         """Exact counts of the loaded data for the tables of `expected` that were counted exactly."""

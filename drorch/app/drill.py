@@ -14,12 +14,13 @@ from datetime import datetime
 from typing import Any
 
 from drorch import __version__
-from drorch.app.loading import Pace, Reader, beating, load_artefact
+from drorch.app.loading import Pace, Reader, beating, load_together
 from drorch.app.progress import Meter, Steps
 from drorch.app.restore import RestoreRequest, locate
 from drorch.app.signing import write_record
 from drorch.app.verifying import Ready, differing_counts, verify_point
 from drorch.crypto.minisign import SecretKey
+from drorch.domain import layout
 from drorch.domain.errors import InvalidInput, NotInThisVersion, Refused, Unavailable, Usage
 from drorch.domain.instant import to_text
 from drorch.domain.policy import Probe
@@ -235,10 +236,10 @@ def _load_and_ask(
 ) -> None:
     pace = Pace()
     try:
-        for artefact in ready.artefacts:
-            with steps.step("load", order.resource, artefact.name):
-                load_artefact(ready.store, ready.manifest, artefact, target, reader, pace)
-            found.bytes += artefact.bytes
+        for batch in layout.batches(ready.artefacts, lambda artefact: artefact.name):
+            with steps.step("load", order.resource, ", ".join(artefact.name for artefact in batch)):
+                load_together(ready.store, ready.manifest, batch, target, reader, pace)
+            found.bytes += sum(artefact.bytes for artefact in batch)
     finally:
         spent = {"download": pace.download, "decrypt": pace.decrypt, "load": pace.load}
         found.seconds |= {phase: math.ceil(max(0.0, seconds)) for phase, seconds in spent.items()}

@@ -9,14 +9,15 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 
+from drorch.app.dump_streams import Streams
 from drorch.app.failpoint import reach
-from drorch.app.pipeline import Cutting, StreamProgress, StreamResult, cutting, stream_artefact
+from drorch.app.pipeline import StreamProgress, StreamResult, cutting, stream_artefact
 from drorch.app.vault_writers import STALL, VaultWriters
 from drorch.crypto.age import check_recipient
 from drorch.crypto.minisign import SecretKey
@@ -128,19 +129,28 @@ def dump(
     cut = cutting(stores, limits.volume_bytes) if limits.volume_bytes else cutting(stores)
     began = monotonic()
     cancel = cancel or threading.Event()
-    with (
-        _within(limits.longest, cancel),
-        VaultWriters(stores, cut.part_bytes, stall=limits.stall, cancel=cancel, monotonic=monotonic) as writers,
-    ):
+
+    def open_writers(vaults: Iterable[str], stop: threading.Event) -> VaultWriters:
+        chosen = {vault: stores[vault] for vault in vaults}
+        return VaultWriters(chosen, cut.part_bytes, stall=limits.stall, cancel=stop, monotonic=monotonic)
+
+    with _within(limits.longest, cancel), open_writers(stores, cancel) as writers, ExitStack() as open_until_the_end:
         with engine.dump(options, secrets, order.inventory) as session:
             cut_at = floor_second(session.cut_at)
             _require_same_source(order, session.facts)
             folder = layout.data_folder(order.application, order.resource, cut_at, order.point)
-            streams, inventory = _stream(order, session, writers, folder, cut, progress)
+
+            def stream(artefact: Artefact, into: VaultWriters, tell: Callable[[StreamProgress], None]) -> StreamResult:
+                return stream_artefact(
+                    artefact.name, artefact.open(), order.recipients, into, folder, cut.volume_bytes, tell
+                )
+
+            together = open_until_the_end.enter_context(Streams(writers, open_writers, stream, cancel, progress))
+            streams, inventory = _stream(order, session, together)
             facts = dict(session.facts)  # some are known once the data are through
         seconds = round(monotonic() - began)
         manifest = _manifest(order, cut_at, facts, streams, inventory, clock.now(), seconds)
-        writers.commit()
+        together.commit()
         reach("dump.data-written")
         _write_records(writers, manifest, folder, streams, key)
         return DumpOutcome(
@@ -197,29 +207,14 @@ def _require_same_source(order: DumpOrder, facts: Mapping[str, object]) -> None:
         )
 
 
-def _stream(
-    order: DumpOrder,
-    session: DumpSession,
-    writers: VaultWriters,
-    folder: str,
-    cut: Cutting,
-    progress: Callable[[StreamProgress], None],
-) -> tuple[list[StreamResult], Inventory]:
+def _stream(order: DumpOrder, session: DumpSession, together: Streams) -> tuple[list[StreamResult], Inventory]:
     """All artefacts, the inventory last: it may take its time once the data are through."""
     streams: list[StreamResult] = []
-
-    def send(artefact: Artefact) -> None:
-        writers.check()
-        producer = artefact.open()
-        streams.append(
-            stream_artefact(artefact.name, producer, order.recipients, writers, folder, cut.volume_bytes, progress)
-        )
-
-    for artefact in session.artefacts():
-        send(artefact)
+    for batch in layout.batches(session.artefacts(), lambda artefact: artefact.name):
+        streams += together.send(batch)
     inventory = session.inventory()
     if order.inventory != "off":
-        send(Artefact(layout.INVENTORY, lambda: _Given(inventory_bytes(inventory))))
+        streams += together.send([Artefact(layout.INVENTORY, lambda: _Given(inventory_bytes(inventory)))])
     return streams, inventory
 
 

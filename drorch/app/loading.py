@@ -9,10 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from drorch.app.progress import Meter, ProgressSink, ignore
+from drorch.app.progress import Meter, Progress, ProgressSink, ignore
 from drorch.app.reading import TrustedKey, open_artefact
 from drorch.domain import layout
 from drorch.domain.errors import Refused, Unavailable
@@ -47,6 +47,12 @@ class Pace:
     download: float = 0.0
     decrypt: float = 0.0
     load: float = 0.0
+
+    def add(self, other: Pace) -> None:
+        """Count the seconds of another load, too; of loads at the same time all are counted."""
+        self.download += other.download
+        self.decrypt += other.decrypt
+        self.load += other.load
 
     def downloading(self, leaves: Iterator[memoryview], ticker: Callable[[], float]) -> Iterator[memoryview]:
         """The leaves as they come; what is waited for them is not time of the decryptor, within which they come."""
@@ -93,6 +99,53 @@ def load_artefact(
                 warnings = consumer.finish()
             pace.load += reader.ticker() - began
     return warnings
+
+
+def load_together(
+    store: ObjectStore,
+    manifest: Record,
+    batch: Sequence[StoredArtefact],
+    target: RestoreTarget,
+    reader: Reader,
+    pace: Pace,
+) -> tuple[str, ...]:
+    """Load one artefact, or several at the same time. Raises the first error of any, after all ended."""
+    if len(batch) == 1:
+        return load_artefact(store, manifest, batch[0], target, reader, pace)
+    stop, told = threading.Event(), threading.Lock()
+    warnings: dict[str, tuple[str, ...]] = {}
+    errors: list[BaseException] = []
+
+    def sink(progress: Progress) -> None:
+        with told:
+            reader.sink(progress)
+
+    def run(artefact: StoredArtefact) -> None:
+        own = Pace()
+        try:
+            warnings[artefact.name] = load_artefact(store, manifest, artefact, target, one, own)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller's thread must hear of it
+            errors.append(error)
+            stop.set()
+        with told:
+            pace.add(own)
+
+    one = replace(reader, cancel=stop, sink=sink)
+    threads = [threading.Thread(target=run, args=(artefact,), daemon=True) for artefact in batch]
+    for thread in threads:
+        thread.start()
+    try:
+        while any(thread.is_alive() for thread in threads):
+            if reader.cancel is not None and reader.cancel.is_set():
+                stop.set()
+            for thread in threads:
+                thread.join(_POLL / len(threads))
+    except BaseException:
+        stop.set()
+        raise
+    if errors:
+        raise errors[0]
+    return tuple(note for artefact in batch for note in warnings[artefact.name])
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from datetime import datetime
 from queue import Empty, SimpleQueue
 
 from drorch.app.catalogue import read_vault
-from drorch.app.loading import Pace, Reader, load_artefact
+from drorch.app.loading import Pace, Reader, load_together
 from drorch.app.progress import Steps
 from drorch.app.reading import inventory_artefact
 from drorch.app.verifying import (
@@ -26,10 +26,12 @@ from drorch.app.verifying import (
     manifest_of,
     verify_point,
 )
+from drorch.domain import layout
 from drorch.domain.catalogue import Catalogue, VaultView, fold
 from drorch.domain.errors import Damaged, DrorchError, NotFound, Usage
 from drorch.domain.instant import to_text
 from drorch.domain.model import FailureDomain, Vault
+from drorch.domain.record import Record
 from drorch.domain.recovery import Choice, Newer, RestorePlan, Step, Wanted, choose_point, restore_plan
 from drorch.ports import Engine, ObjectStore, RestoreTarget
 
@@ -111,9 +113,9 @@ def restore(
         target.prepare(ready.facts)
     with _abandoning(target):
         notes: list[str] = []
-        for artefact in ready.artefacts:
-            with steps.step("load", resource, artefact.name):
-                notes += load_artefact(ready.store, ready.manifest, artefact, target, reader, Pace())
+        for batch in layout.batches(ready.artefacts, lambda artefact: artefact.name):
+            with steps.step("load", resource, ", ".join(artefact.name for artefact in batch)):
+                notes += load_together(ready.store, ready.manifest, batch, target, reader, Pace())
         if ready.counted:
             what, where = ready.counts
             with steps.step("compare", resource, f"{what} of {ready.counted} {where}"):
@@ -143,7 +145,15 @@ def plan_restore(
     manifest, _ = manifest_of(stores[choice.vaults[0]], choice, reader.keys, request.accept_unsigned)
     names = [artefact.name for artefact in artefacts_to_load(manifest, request.with_globals)]
     counted = inventory_artefact(manifest) is not None
-    return restore_plan(choice, catalogue.drills, into=request.into, artefacts=names, counted=counted)
+    needs = _extensions(manifest)
+    return restore_plan(choice, catalogue.drills, into=request.into, artefacts=names, counted=counted, needs=needs)
+
+
+def _extensions(manifest: Record) -> tuple[str, ...]:
+    """What the engine recorded of them, for people: ``pg_trgm 1.6``."""
+    found = manifest.body.get("extensions")
+    entries = [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+    return tuple(f"{entry.get('name')} {entry.get('version')}" for entry in entries)
 
 
 def locate(request: RestoreRequest, stores: Mapping[str, ObjectStore], reader: Reader) -> tuple[Choice, Catalogue]:

@@ -36,6 +36,15 @@ Dumps here are encrypted to {recipients}.
        createdb orders
        age -d -i key.txt data.pgcustom.zst.age | zstd -d | pg_restore --single-transaction --no-owner -d orders
 
+   One that has `predata.pgcustom.zst.age` instead is of several streams: definitions, rows in `data-1`, `data-2` and so
+   on (these may run side by side), then keys and indexes. Stop at the first error, and begin again with a new database:
+
+       createdb orders
+       load() {{ age -d -i key.txt "$1" | zstd -d | pg_restore --exit-on-error --no-owner -d orders; }}
+       load predata.pgcustom.zst.age
+       for part in data-*.pgcustom.zst.age; do load "$part"; done
+       load postdata.pgcustom.zst.age
+
    Roles are in `globals.sql.zst.age` (`age -d -i key.txt globals.sql.zst.age | zstd -d` shows them).
 
    Load a MariaDB or MySQL dump (`data.sql.zst.age`; `manifest.json` says of which of the two, and `charset` and

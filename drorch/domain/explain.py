@@ -24,7 +24,6 @@ RESERVED = frozenset(
         "ignore",
         "lock",
         "recovery",
-        "streams",
         "window",
     }
 )

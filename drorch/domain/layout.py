@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import TypeVar
 
 from drorch.domain.instant import to_compact
+
+_Named = TypeVar("_Named")
 
 ROOT = "drorch/v1/"
 RECORDS = f"{ROOT}records/"
@@ -69,6 +74,22 @@ def trusted_comment(record_type: str, path: str) -> str:
 def volume_name(artefact: str, number: int) -> str:
     """``NAME`` for the first volume of an artefact, then ``NAME.001``, ``NAME.002``."""
     return artefact if number == 0 else f"{artefact}.{number:03d}"
+
+
+def is_parallel(artefact: str) -> bool:
+    """Whether an artefact (with or without ``.zst.age``) is one of those that stream at the same time: ``data-N.*``."""
+    return re.match(r"data-[0-9]+\.", artefact) is not None
+
+
+def batches(names: Iterable[_Named], name: Callable[[_Named], str]) -> list[list[_Named]]:
+    """Artefacts in their order, those that stream at the same time together."""
+    found: list[list[_Named]] = []
+    for one in names:
+        if found and is_parallel(name(one)) and is_parallel(name(found[-1][-1])):
+            found[-1].append(one)
+        else:
+            found.append([one])
+    return found
 
 
 def of_data(path: str) -> tuple[str, str, str, str] | None:

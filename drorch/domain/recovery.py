@@ -142,16 +142,24 @@ def choose_point(catalogue: Catalogue, wanted: Wanted, now: datetime) -> Choice:
 
 
 def restore_plan(
-    choice: Choice, drills: Iterable[Drilled], *, into: str, artefacts: Sequence[str], counted: bool
+    choice: Choice,
+    drills: Iterable[Drilled],
+    *,
+    into: str,
+    artefacts: Sequence[str],
+    counted: bool,
+    needs: Sequence[str] = (),
 ) -> RestorePlan:
-    """The steps for a choice. `artefacts` are those to be loaded; estimates come from this resource's newest drill."""
+    """The steps for a choice. `artefacts` are those to be loaded, `needs` extensions that the target must be able to
+    have; estimates come from this resource's newest drill.
+    """
     point, vault = choice.point, choice.vaults[0]
     copy = point.copy_in(vault)
     size = copy.bytes if copy else 0
     steps = [
         Step("locate", point.resource, f"point {point.id}, data as of {to_text(choice.cut_at)}, in vault {vault}"),
         Step("verify", point.resource, "signature, path and sizes of every object"),
-        Step("prepare", point.resource, f"{into}: nothing that exists is overwritten"),
+        Step("prepare", point.resource, f"{into}: nothing that exists is overwritten{_needing(needs)}"),
     ]
     estimate = _load_seconds(drills, point.resource, vault, size)
     for number, name in enumerate(artefacts):
@@ -161,6 +169,12 @@ def restore_plan(
         steps.append(Step("compare", point.resource, "row counts with the inventory of the dump"))
     steps.append(Step("complete", point.resource, f"{into} becomes real"))
     return RestorePlan(choice, tuple(steps))
+
+
+def _needing(extensions: Sequence[str]) -> str:
+    if not extensions:
+        return ""
+    return f"; the dump has the extensions {', '.join(extensions)}, which are looked for before any data"
 
 
 def count_differences(expected: Inventory, found: Inventory) -> tuple[str, ...]:

@@ -67,10 +67,17 @@ def test_a_connection_with_a_wrong_or_unknown_key_is_an_error(wrong: dict[str, o
         Connection.model_validate(BASE | wrong)
 
 
-@pytest.mark.parametrize("key", ["databases", "streams", "schemas"])
+@pytest.mark.parametrize("key", ["databases", "schemas"])
 def test_options_that_are_not_built_are_unknown_keys(key: str) -> None:
     with pytest.raises(ValidationError):
         Options.model_validate({"connection": BASE, key: "all"})
+
+
+@pytest.mark.parametrize("streams", [0, 17, "2", True, 2.0])
+def test_streams_are_a_whole_number_from_1_to_16(streams: object) -> None:
+    with pytest.raises(ValidationError):
+        Options.model_validate({"connection": BASE, "streams": streams})
+    assert [Options.model_validate({"connection": BASE, "streams": n}).streams for n in (1, 16)] == [1, 16]
 
 
 def test_a_credential_is_taken_by_name_and_never_shown() -> None:

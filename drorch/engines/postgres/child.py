@@ -128,6 +128,9 @@ class Child:
         program = os.path.basename(cast("list[str]", self.process.args)[0])  # noqa: PTH119
         message = f"{program} failed" if status > 0 else f"{program} was ended by signal {-status}"
         where = {"operation": self._operation, "resource": self._resource, "cause": cause}
+        if status > 0 and self._operation == "dump" and "does not exist" in words:
+            hint = "it was dropped or renamed since the dump began; it is tried again later"
+            return Unavailable(f"{program} no longer finds what it dumps", hint=hint, **where)
         if "LOCK TABLE" in words and "permission denied" not in words:
             return Busy(f"{program} did not get its locks in time", hint="another session holds a table", **where)
         if status > 0 and any(sign in words for sign in _REFUSED):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -125,6 +128,32 @@ def close(session: Session | None) -> None:
     if session is not None:
         with suppress(psycopg.Error):
             session.close()
+
+
+@contextmanager
+def within(session: Session, limit: timedelta) -> Iterator[None]:
+    """Cut the session off when the block takes longer than `limit`: what it waits for then fails as a lost connection.
+
+    For what must come to an end though a network swallows everything and still says that all was received.
+    """
+    try:
+        line = socket.socket(fileno=os.dup(session.fileno()))
+    except (psycopg.Error, OSError):  # it is lost already
+        yield
+        return
+
+    def cut() -> None:
+        with suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(limit.total_seconds(), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        line.close()
 
 
 def version(session: Session) -> tuple[int, str]:

@@ -8,13 +8,14 @@ Tables are named as SQL would (quoted where they must be), so that a dot within 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import psycopg
 from psycopg import sql
 
-from drorch.engines.postgres.catalog import NOT_OF_EXTENSION, USER_SCHEMA
+from drorch.engines.postgres.catalog import NOT_OF_EXTENSION, USER_SCHEMA, changed
 from drorch.engines.postgres.connection import Session, milliseconds, translated
 from drorch.ports import Inventory
 
@@ -62,19 +63,33 @@ def count_source(session: Session, word: str, budget: timedelta) -> Inventory:
     deadline = time.monotonic() + budget.total_seconds()
     counts: dict[str, int | None] = {}
     estimated = set()
-    for table in _tables(session):
+    tables = _tables(session)
+    for table in tables:
         left = timedelta(seconds=deadline - time.monotonic()) if word == "exact" else timedelta()
         count = _count(session, table.schema, table.name, left) if left > timedelta(milliseconds=1) else None
         if count is None:
             estimated.add(table.shown)
             count = table.estimate
         counts[table.shown] = count
+    if word == "exact":
+        estimated |= _uncount_changed(session, tables, counts)
     return Inventory(
         tables=dict(sorted(counts.items())),
         estimated=frozenset(estimated),
         bytes=_database_bytes(session),
         details=_details(session),
     )
+
+
+def _uncount_changed(session: Session, tables: Sequence[_Table], counts: dict[str, int | None]) -> set[str]:
+    """Replace the counts of tables that are not the snapshot's any more by estimates; their names.
+
+    What was counted stays locked to the transaction's end, so none changes after this look.
+    """
+    with translated("count", "tables"):
+        late = set(changed(session))
+    counts.update((table.shown, table.estimate) for table in tables if table.shown in late)
+    return late & counts.keys()
 
 
 def count_restored(session: Session, expected: Inventory) -> Inventory:
@@ -98,7 +113,7 @@ def _tables(session: Session) -> list[_Table]:
 
 
 def _count(session: Session, schema: str, name: str, limit: timedelta) -> int | None:
-    """Rows of the table itself without its children; None when `limit` (none: zero) or a lock ended the count."""
+    """Rows of the table itself without its children; None when `limit` (none: zero), a lock or its end ended it."""
     query = sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {}").format(sql.Identifier(schema, name))
     try:
         with session.transaction():
@@ -108,6 +123,8 @@ def _count(session: Session, schema: str, name: str, limit: timedelta) -> int | 
         psycopg.errors.QueryCanceled,
         psycopg.errors.LockNotAvailable,
         psycopg.errors.InsufficientPrivilege,
+        psycopg.errors.UndefinedTable,
+        psycopg.errors.InvalidSchemaName,
     ):
         return None
     except psycopg.Error:

@@ -46,8 +46,9 @@ class PostgresEngine:
         from drorch.engines.postgres import dump
         from drorch.engines.postgres.place import from_connection
 
-        place = from_connection(_options(options).connection, secrets)
-        rules = dump.DumpRules(inventory, self.inventory_budget, self.lock_timeout, self.patience)
+        read = _options(options)
+        place = from_connection(read.connection, secrets)
+        rules = dump.DumpRules(inventory, self.inventory_budget, self.lock_timeout, self.patience, read.streams)
         return dump.open_session(place, self._tools, rules)
 
     def target(self, url: str, password: str | None, *, with_globals: bool) -> RestoreTarget:

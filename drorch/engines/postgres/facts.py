@@ -14,6 +14,7 @@ from drorch.domain.errors import Refused
 from drorch.engines.postgres import catalog
 from drorch.engines.postgres.clients import major
 from drorch.engines.postgres.connection import Session, version
+from drorch.engines.postgres.options import MOST_STREAMS
 
 _DATABASE = """
 SELECT pg_get_userbyid(datdba)::text, pg_encoding_to_char(encoding)::text, datcollate::text, datctype::text,
@@ -131,6 +132,8 @@ class DumpFacts:
     grantees: frozenset[str]
     tablespaces: frozenset[str]
     roles_without_password: tuple[str, ...]
+    streams: int = 1
+    """Archives that hold the rows; with more than one, pre-data and post-data are archives of their own."""
 
     @classmethod
     def read(cls, facts: Mapping[str, object]) -> DumpFacts:
@@ -168,4 +171,11 @@ class DumpFacts:
             grantees=frozenset(texts("grantees")),
             tablespaces=frozenset(texts("tablespaces")),
             roles_without_password=texts("roles_without_password"),
+            streams=_streams(facts.get("streams", 1)),
         )
+
+
+def _streams(value: object) -> int:
+    if not isinstance(value, int) or not 1 <= value <= MOST_STREAMS:
+        raise ValueError(f"streams: {value!r}")
+    return value

@@ -12,6 +12,10 @@ from drorch.domain.policy import CredentialRef
 Tls = Literal["verify-full", "require", "off"]
 
 
+MOST_STREAMS = 16
+"""The most archives into which the rows of one dump are cut."""
+
+
 def is_local(host: str) -> bool:
     """Whether `host` is a socket folder or the loopback interface, which need no TLS."""
     if host.startswith("/") or host.lower() == "localhost":
@@ -72,6 +76,8 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     connection: Connection
+    streams: int = Field(default=1, ge=1, le=MOST_STREAMS, strict=True)
+    """How many dump and load a database at the same time; each takes the memory and the connection of one dump."""
 
     @property
     def server(self) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -16,8 +19,9 @@ from drorch.engines.postgres.afterwards import run_afterwards
 from drorch.engines.postgres.archive import Arrangement, script
 from drorch.engines.postgres.catalog import user_objects
 from drorch.engines.postgres.clients import Client, choose_client, find_clients, major, server_needed
-from drorch.engines.postgres.connection import Session, close, connect, run, translated, version
+from drorch.engines.postgres.connection import Session, close, connect, run, translated, version, within
 from drorch.engines.postgres.counts import count_restored
+from drorch.engines.postgres.cut import DATA, POSTDATA, PREDATA
 from drorch.engines.postgres.facts import DumpFacts
 from drorch.engines.postgres.fit import Fit, examine
 from drorch.engines.postgres.loading import DataConsumer, Load, ScriptConsumer
@@ -26,7 +30,9 @@ from drorch.engines.postgres.probe import ask
 from drorch.engines.postgres.roles import create_missing, existing_roles
 from drorch.ports import Consumer, Inventory
 
-DATA = "data.pgcustom"
+_GIVING_UP = timedelta(minutes=1)
+"""So long may removing what was loaded take when nobody answers."""
+
 GLOBALS = "globals.sql"
 
 
@@ -47,7 +53,9 @@ class PostgresTarget:
         self._facts: DumpFacts | None = None
         self._client: Client | None = None
         self._temporary = ""
-        self._loaded = False
+        self._fit_found: Fit | None = None
+        self._one_at_a_time = threading.Lock()
+        self._archives: set[str] = set()
         self._superuser = False
         self._notes: list[str] = []
         self._versions: dict[str, str] = {}
@@ -88,6 +96,7 @@ class PostgresTarget:
         if databases.exists(self._keeper, self._place.database):
             self._session = connect(self._place, "restore", databases.QUIET)
             self._check_empty(self._session)
+            self._require_one_archive(facts)
             return
         self._temporary, note = databases.create(self._keeper, self._place, facts)
         self._notes += [note] if note else []
@@ -129,19 +138,39 @@ class PostgresTarget:
                 hint="name a database that does not exist (it is created), or rename the present one first",
             )
 
+    def _require_one_archive(self, facts: DumpFacts) -> None:
+        if facts.streams > 1:
+            raise Refused(
+                f"a dump of {facts.streams} streams cannot be loaded into a database that exists: it would not be one "
+                "transaction",
+                operation="restore",
+                resource=self._place.shown,
+                hint="name a database that does not exist: it is created, and bears its name once all is loaded",
+            )
+
     def load(self, artefact: str) -> Consumer:
         """See the port. Globals are read and left alone unless they were asked for."""
         if self._session is None or self._facts is None or self._client is None:
             raise Refused("the target was not prepared", operation="restore", resource=self._place.shown)
         if artefact == GLOBALS:
             return ScriptConsumer(self._load_globals)
-        if artefact != DATA:
+        if artefact not in _expected(self._facts):
             raise Refused("a PostgreSQL dump has no such artefact", operation="restore", resource=artefact)
-        fit = self._fit(self._session, self._facts)
-        self._superuser = fit.rules.superuser
+        fit = self._fit_for(artefact, self._session, self._facts)
         place = self._place.at(self._database)
         program = self._client.program("pg_restore")
-        return DataConsumer(Load(program, place, fit, not self._temporary, self._after_data))
+        return DataConsumer(Load(program, place, fit, not self._temporary, partial(self._after_data, artefact)))
+
+    def _fit_for(self, artefact: str, session: Session, facts: DumpFacts) -> Fit:
+        """Found out for the first archive, when nothing is loaded yet; the others need not repeat its notes."""
+        with self._one_at_a_time:
+            if artefact in (DATA, PREDATA):
+                self._fit_found = self._fit(session, facts)
+                self._superuser = self._fit_found.rules.superuser
+                return self._fit_found
+        if self._fit_found is None or PREDATA not in self._archives:
+            raise Refused("the definitions come before the rows", operation="restore", resource=artefact)
+        return replace(self._fit_found, notes=[], role_notes=[])
 
     def _fit(self, session: Session, facts: DumpFacts) -> Fit:
         return examine(session, facts)
@@ -153,16 +182,20 @@ class PostgresTarget:
         created = f"roles created: {', '.join(report.created) or 'none'}"
         return (created, *report.notes)
 
-    def _after_data(self, head: bytes, arrangement: Arrangement) -> tuple[str, ...]:
+    def _after_data(self, artefact: str, head: bytes, arrangement: Arrangement) -> tuple[str, ...]:
         """The entries that pg_restore was not trusted with, and the database's own properties."""
+        with self._one_at_a_time:
+            notes = self._run_deferred(artefact, head, arrangement)
+            self._archives.add(artefact)
+        return notes
+
+    def _run_deferred(self, artefact: str, head: bytes, arrangement: Arrangement) -> tuple[str, ...]:
         session, name = cast("Session", self._session), self._database
-        if self._temporary:
+        if self._temporary and artefact in (DATA, POSTDATA):
             run(session, "ALTER DATABASE {} RESET synchronous_commit", name, operation="restore", resource=name)
         text = script(cast("Client", self._client).program("pg_restore"), head, arrangement.deferred)
         with translated("restore", self._place.shown):
-            notes = run_afterwards(session, text, name, superuser=self._superuser)
-        self._loaded = True
-        return tuple(notes)
+            return tuple(run_afterwards(session, text, name, superuser=self._superuser))
 
     def inventory(self, expected: Inventory) -> Inventory:
         """See the port."""
@@ -176,14 +209,14 @@ class PostgresTarget:
 
     def complete(self) -> tuple[str, ...]:
         """See the port. Refused when the data were not loaded."""
-        if not self._loaded or self._keeper is None:
+        if self._facts is None or self._archives != _expected(self._facts) or self._keeper is None:
             raise Refused("nothing was loaded", operation="restore", resource=self._place.shown)
         close(self._session)
         self._session = None
         if self._temporary:
             databases.make_real(self._keeper, self._temporary, self._place.database)
             self._temporary = ""
-        self._loaded = False
+        self._archives = set()
         # The database is real now: whatever still fails is a note.
         notes = [*self._notes, *self._analyse(), *self._password_notes()]
         if self._keeper is not None:
@@ -225,11 +258,19 @@ class PostgresTarget:
         """See the port: the temporary database is dropped; if that fails it stays marked, and may be replaced."""
         close(self._session)
         self._session = None
-        if self._keeper is not None and self._temporary:
-            with suppress(DrorchError):
-                databases.drop(self._keeper, self._temporary)
-        self._temporary = ""
         if self._keeper is not None:
-            databases.unlock(self._keeper)
+            with within(self._keeper, _GIVING_UP):
+                if self._temporary:
+                    with suppress(DrorchError):
+                        databases.drop(self._keeper, self._temporary)
+                databases.unlock(self._keeper)
+        self._temporary = ""
         close(self._keeper)
         self._keeper = None
+
+
+def _expected(facts: DumpFacts) -> set[str]:
+    """The archives that make the dump whole."""
+    if facts.streams == 1:
+        return {DATA}
+    return {PREDATA, POSTDATA, *(f"data-{number}.pgcustom" for number in range(1, facts.streams + 1))}

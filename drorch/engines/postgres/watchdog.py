@@ -22,6 +22,9 @@ from drorch.engines.postgres.place import Place
 _LOOKS = 6
 """So often is it looked within the patience."""
 
+_LAST_LOOK = 6.0
+"""Seconds for a look that has begun: its statement may take 5."""
+
 _WAITING = """
 SELECT waiting.pid, coalesce(waiting.usename, 'somebody')
 FROM pg_catalog.pg_stat_activity AS waiting
@@ -72,9 +75,9 @@ class _Watchdog:
         self._thread.start()
 
     def end(self) -> None:
-        """Stop looking; returns when the thread is at its end."""
+        """Stop looking; returns when the thread is at its end, or waits for an answer that does not come."""
         self._ended.set()
-        self._thread.join()
+        self._thread.join(_LAST_LOOK)
 
     def _run(self) -> None:
         session: Session | None = None
