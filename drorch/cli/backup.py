@@ -42,7 +42,7 @@ def backup(
     from drorch.domain.instant import to_text
 
     words(note, "--note")
-    host = the_host(config)
+    host = the_host(config, asks_servers=True)
     until = end_of_pin(pin_for, host.clock.now()) if pin_for else None
     if pin_for:
         host.orders.require_a_vault()

@@ -32,6 +32,7 @@ from drorch.domain.policy_form import (
     ResourceForm,
     TargetForm,
 )
+from drorch.domain.template import server_options
 
 _COMMON = frozenset(field.alias or name for name, field in ResourceForm.model_fields.items())
 _TOP_ONLY = PolicyForm.model_fields.keys() - ResourceForm.model_fields.keys()
@@ -127,6 +128,7 @@ def finish(draft: Draft, objectives: dict[Any, Any], exempt: dict[Any, Any]) -> 
         inventory="off" if words.native else values["inventory"],
         max_duration=values["max_duration"],
         formerly=values["formerly"],
+        template=server_options(options) is not None,
     )
 
 

@@ -50,6 +50,13 @@ class PostgresEngine:
         rules = dump.DumpRules(inventory, self.inventory_budget, self.lock_timeout, self.patience)
         return dump.open_session(place, self._tools, rules)
 
+    def databases(self, options: object, secrets: Mapping[str, str]) -> tuple[str, ...]:
+        """See the port. Refused: wrong password, no right to connect; Unavailable when nobody answers."""
+        from drorch.engines.postgres.listing import MAINTENANCE, databases
+        from drorch.engines.postgres.place import from_connection
+
+        return databases(from_connection(_options(options).of(MAINTENANCE).connection, secrets))
+
     def target(self, url: str, password: str | None, *, with_globals: bool) -> RestoreTarget:
         """See the port; the forms of the URL are those of `place.from_url`. Connects to nothing yet."""
         from drorch.engines.postgres.place import from_url
