@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from drorch.domain.action import Hold
 from drorch.domain.catalogue import Catalogue
@@ -134,7 +134,7 @@ def _made(
         name = resource_name(template.name, database)
         try:
             own = options.of(database)
-        except ValidationError:
+        except ValueError:
             unprotected.append((database, "its name cannot be used in a connection"))
             continue
         if name in claimed or name in made:
