@@ -25,7 +25,6 @@ RESERVED = frozenset(
         "lock",
         "recovery",
         "streams",
-        "window",
     }
 )
 """Keys of a policy that the contract reserves for later versions."""

@@ -226,7 +226,19 @@ def _cuts(
         reason = f"slot {slot}: not every creating call of the point was made"
     server = observed.servers.get(resource.name, "")
     resuming = resumed is not None
-    yield Cut(policy.application, resource.name, home, point, reason, slot, attempt, into, server, resuming)
+    cut = Cut(policy.application, resource.name, home, point, reason, slot, attempt, into, server, resuming)
+    yield _within_window(cut, resource, observed, now)
+
+
+def _within_window(cut: Cut, resource: ResourcePolicy, observed: Observed, now: datetime) -> Action:
+    """The cut, or why it waits: one that failed before is an alarm all the while, as if it were tried again."""
+    window = resource.window
+    if window is None or window.open_at(now):
+        return cut
+    failure = observed.failures.get(cut.key)
+    failed = f"; cut failed {failure.count} times: {failure.why}" if failure is not None else ""
+    reason = f"{cut.reason}, held until its window {window} opens at {to_text(window.opens_after(now))}{failed}"
+    return Hold(cut.application, cut.resource, cut.vault, cut.point, reason, "cut-failed" if failed else "")
 
 
 def _wants(rule: VaultRule, points: Sequence[RecoveryPoint], now: datetime) -> bool:

@@ -32,6 +32,7 @@ from drorch.domain.duration import Duration, duration_text
 from drorch.domain.explain import fault, type_name
 from drorch.domain.model import FailureDomain, FailureLevel, LockMode
 from drorch.domain.schedule import Schedule
+from drorch.domain.window import Window
 
 AWS = "aws"
 NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
@@ -346,8 +347,8 @@ class ResourcePolicy(Frozen):
     `native` says that the provider's own snapshots are its points; `targets[0]` is then their home vault. `options` is
     the model of the kind. `objectives` may name levels that `exempt` takes the dataset out of. `formerly` are the names
     whose history it carries on; its own name there says that its source was replaced. A dump that takes longer than
-    `max_duration` is cancelled. A `template` stands for all databases of a server, and `origin` is where a resource
-    comes from that one of them became (`drorch.domain.template`).
+    `max_duration` is cancelled, and one starts within its `window` only. A `template` stands for all databases of a
+    server, and `origin` is where a resource comes from that one of them became (`drorch.domain.template`).
     """
 
     name: Name
@@ -365,6 +366,7 @@ class ResourcePolicy(Frozen):
     exempt: dict[FailureLevel, str] = Field(default_factory=dict)
     inventory: Literal["exact", "estimate", "off"] = "off"
     max_duration: timedelta | None = None
+    window: InstanceOf[Window] | None = None
     formerly: tuple[str, ...] = ()
     template: bool = False
     origin: Origin | None = None
