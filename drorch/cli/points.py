@@ -90,7 +90,8 @@ def _said(point: RecoveryPoint) -> str:
 def _about(point: RecoveryPoint) -> str:
     note = f": {prose(point.note)}" if point.note else ""
     until = f"; pinned until {when(point.pin_until)}" if point.pinned and point.pin_until else ""
-    return point.slot + note + until + (f"; {point.suspect}" if point.suspect else "")
+    told = "".join(f"; {prose(words)}" for words in (point.partial, point.suspect) if words)
+    return point.slot + note + until + told
 
 
 def _state(copy: Copy) -> str:

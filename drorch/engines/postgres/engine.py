@@ -44,10 +44,13 @@ class PostgresEngine:
     def dump(self, options: object, secrets: Mapping[str, str], inventory: str) -> AbstractContextManager[DumpSession]:
         """See the port. Refused: wrong password, unreadable tables, row-level security, clients that are too old."""
         from drorch.engines.postgres import dump
+        from drorch.engines.postgres.filters import SchemaFilter
         from drorch.engines.postgres.place import from_connection
 
-        place = from_connection(_options(options).connection, secrets)
-        rules = dump.DumpRules(inventory, self.inventory_budget, self.lock_timeout, self.patience)
+        given = _options(options)
+        place = from_connection(given.connection, secrets)
+        schemas = SchemaFilter(given.schemas or (), given.exclude_schemas or ())
+        rules = dump.DumpRules(inventory, self.inventory_budget, self.lock_timeout, self.patience, schemas)
         return dump.open_session(place, self._tools, rules)
 
     def databases(self, options: object, secrets: Mapping[str, str]) -> tuple[str, ...]:

@@ -95,11 +95,32 @@ class Connection(BaseModel):
 
 
 class Options(BaseModel):
-    """The keys of `kind: postgres` beside those that every resource has."""
+    """The keys of `kind: postgres` beside those that every resource has.
+
+    `schemas` are the only ones that are dumped, `exclude_schemas` those that are left out; exact names, not patterns.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     connection: Connection
+    schemas: Names | None = None
+    exclude_schemas: Names | None = None
+
+    @field_validator("schemas", "exclude_schemas")
+    @classmethod
+    def _of_users(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in names or ():
+            if name.startswith("pg_") or name == "information_schema":
+                raise fault(f"{name[:60]} is the system's own", "no dump holds it")
+            if any(character in name for character in "\x00\n\r"):
+                raise fault("must be one line of text")
+        return names
+
+    @model_validator(mode="after")
+    def _one_filter(self) -> Self:
+        if self.schemas is not None and self.exclude_schemas is not None:
+            raise fault("has either schemas or exclude_schemas")
+        return self
 
     @property
     def several(self) -> bool:
