@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+import structlog
+
 from drorch.app.cache import Cache
 from drorch.app.policies import LoadedPolicy, PolicySet
 from drorch.domain.catalogue import Catalogue
@@ -18,6 +20,8 @@ from drorch.domain.errors import DrorchError
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.domain.template import NOTHING_KNOWN, Listing, expanded, recorded, templates
+
+log = structlog.get_logger()
 
 ASKED_EVERY = timedelta(minutes=15)
 ASKED_AGAIN = timedelta(minutes=5)
@@ -64,10 +68,27 @@ class DatabaseLists:
         return replace(
             policies,
             valid=tuple(
-                replace(loaded, policy=self._expanded(loaded.policy, questions, catalogue, now))
+                replace(loaded, policy=self._carefully(loaded.policy, questions, catalogue, now))
                 for loaded in policies.valid
             ),
         )
+
+    def _carefully(
+        self,
+        policy: Policy,
+        questions: Mapping[str, list[Question]],
+        catalogue: Callable[[Policy], Catalogue],
+        now: datetime,
+    ) -> Policy:
+        """A fault in one application must not take the pass of all of them along."""
+        try:
+            return self._expanded(policy, questions, catalogue, now)
+        except DrorchError:
+            raise
+        except Exception as error:
+            log.exception("templates not replaced", application=policy.application)
+            why = f"a fault in drorch itself: {type(error).__name__}: {error}"
+            return expanded(policy, {each.name: Listing(why=why, listed=False) for each in templates(policy)})
 
     def _ask_those_due(
         self, loaded: Sequence[LoadedPolicy], questions: Mapping[str, list[Question]], now: datetime

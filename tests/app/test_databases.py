@@ -108,6 +108,17 @@ def test_without_an_answer_the_points_tell_the_databases_and_the_server_is_asked
     assert (names(again), why(again)) == (["cluster_orders"], "")
 
 
+def test_a_fault_in_one_application_leaves_the_others_as_they_are() -> None:
+    def broken(_policy: Policy) -> Catalogue:
+        raise KeyError("no such thing")
+
+    both = PolicySet((*policies().valid, loaded(policy("bank"))))
+    made = DatabaseLists(Cache(None, "")).expand(both, broken, NOW)
+    assert names(made) == ["cluster"]
+    assert "a fault in drorch itself: KeyError" in why(made)
+    assert made.valid[1] == both.valid[1]
+
+
 def test_the_answer_of_another_server_is_no_answer() -> None:
     class Moved(Several):
         server: str = "db2:5432"

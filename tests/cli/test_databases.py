@@ -43,8 +43,9 @@ class Cluster(Desk):
         self.make("tmp_1")
         self.write_cluster()
 
-    def write_cluster(self, databases: str = 'all, except: ["tmp_*", "db_*"]', more: str = "") -> None:
-        connection = f"{{host: {self.link}, port: {self.server.server.port}, databases: {databases}, user: backup}}"
+    def write_cluster(self, databases: str = 'all, except: ["tmp_*", "db_*"]', more: str = "", at: str = "") -> None:
+        place = at or f"host: {self.link}"
+        connection = f"{{{place}, port: {self.server.server.port}, databases: {databases}, user: backup}}"
         path = self.write_policy(connection=connection, drill="")
         path.write_text(path.read_text().replace("name: orders", "name: cluster") + more)
 
@@ -220,6 +221,19 @@ def test_policy_check_needs_no_server_and_says_what_the_entry_stands_for(cluster
     assert said.code == 0, said.err
     place = f"{cluster.link}:{cluster.server.server.port}"
     assert f"shop: cluster stands for every database of {place} but tmp_*, db_*, each a resource" in said.out
+
+
+def test_a_wrong_password_is_told_and_never_shown(cluster: Cluster) -> None:
+    cluster.write_cluster(at=f"host: 127.0.0.1, tls: {cluster.tls}, password: {{credential: orders-db}}")
+    assert {f["resource"] for f in cluster.planned() if f["action"] == "cut"} == of(*NAMES)
+    cluster.secret("orders-db.password", "another-s3cret\n")
+    said = cluster.drorch("plan", "--json")
+    reason = alarms(said.json["actions"])["databases-unlisted cluster"]
+    assert "did not let us in" in reason
+    assert "are meant" in reason
+    assert "another-s3cret" not in said.out + said.err
+    cluster.secret("orders-db.password", "another-s3cret\n", mode=0o644)
+    assert "orders-db.password" in alarms(cluster.planned())["databases-unlisted cluster"]
 
 
 def test_the_driver_stays_out_of_the_process_that_plans(cluster: Cluster) -> None:

@@ -14,7 +14,7 @@ def test_a_dump_of_some_schemas_is_shown_as_partial_wherever_it_is_chosen(desk: 
     assert "; partial: schemas public" in desk.drorch("points", "shop").out
     into = ("--into", desk.server.url("partly"))
     planned = desk.drorch("restore", "shop", "orders", *into, "--plan")
-    assert f"point {point['id']} is not the whole database, partial: schemas public" in planned.out
+    assert f"point {point['id']} is not the whole database, partial: schemas public" in planned.err
     restored = desk.drorch("restore", "shop", "orders", *into, "--yes", "--json")
     assert restored.code == 0, restored.err
     assert "is not the whole database, partial: schemas public" in " ".join(restored.json["notes"])

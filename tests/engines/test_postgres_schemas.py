@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pgshop
 import pytest
@@ -127,3 +129,20 @@ def test_a_dump_without_filters_says_nothing_of_them(old: Running, house: str) -
 def test_what_a_filter_may_not_say(filters: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Options.model_validate({"connection": BASE} | filters)
+
+
+def test_a_dump_of_the_schema_public_restores_with_and_without_drorch(old: Running, house: str, tmp_path: Path) -> None:
+    made = dumped(old, options(old, house, schemas=["public"]))
+    ours, stock = f"{house}_public", old.database()
+    pgshop.restore(old, ours, made)
+    (tmp_path / "data.pgcustom").write_bytes(made.artefacts["data.pgcustom"])
+    old.run("DROP SCHEMA public", database=stock)
+    command = [
+        str(WHEEL / "pg_restore"),
+        "--single-transaction",
+        "--dbname",
+        f"host={old.socket} port={old.server.port}",
+    ]
+    command[-1] += f" dbname={stock} user=postgres"
+    subprocess.run([*command, str(tmp_path / "data.pgcustom")], check=True, capture_output=True, timeout=60)
+    assert tables(old, ours) == tables(old, stock) == {"public.p"}

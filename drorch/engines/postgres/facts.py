@@ -118,7 +118,7 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class DumpFacts:
-    """A manifest's facts as a restore reads them."""
+    """A manifest's facts as a restore reads them. `schemas` are those that alone were dumped; empty for all of them."""
 
     server_major: int
     server_version: str
@@ -131,6 +131,7 @@ class DumpFacts:
     grantees: frozenset[str]
     tablespaces: frozenset[str]
     roles_without_password: tuple[str, ...]
+    schemas: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, facts: Mapping[str, object]) -> DumpFacts:
@@ -168,4 +169,7 @@ class DumpFacts:
             grantees=frozenset(texts("grantees")),
             tablespaces=frozenset(texts("tablespaces")),
             roles_without_password=texts("roles_without_password"),
+            schemas=tuple(
+                str(name) for name in cast("dict[str, list[str]]", facts.get("filters", {})).get("schemas", [])
+            ),
         )
