@@ -49,8 +49,8 @@ def options(server: Running, database: str, user: str = "postgres", **filters: o
     return Options.model_validate({"connection": server.options(database, user).connection} | filters)
 
 
-def dumped(server: Running, given: Options) -> pgshop.Dump:
-    with PostgresEngine([WHEEL]).dump(given, {}, "exact") as session:
+def dumped(server: Running, given: Options, binaries: Path = WHEEL) -> pgshop.Dump:
+    with PostgresEngine([binaries]).dump(given, {}, "exact") as session:
         return pgshop.Dump(session.facts, taken(session), session.inventory())
 
 
@@ -132,13 +132,13 @@ def test_what_a_filter_may_not_say(filters: dict[str, object], message: str) -> 
 
 
 def test_a_dump_of_the_schema_public_restores_with_and_without_drorch(old: Running, house: str, tmp_path: Path) -> None:
-    made = dumped(old, options(old, house, schemas=["public"]))
+    made = dumped(old, options(old, house, schemas=["public"]), old.binaries)
     ours, stock = f"{house}_public", old.database()
     pgshop.restore(old, ours, made)
     (tmp_path / "data.pgcustom").write_bytes(made.artefacts["data.pgcustom"])
     old.run("DROP SCHEMA public", database=stock)
     command = [
-        str(WHEEL / "pg_restore"),
+        str(old.binaries / "pg_restore"),
         "--single-transaction",
         "--dbname",
         f"host={old.socket} port={old.server.port}",
