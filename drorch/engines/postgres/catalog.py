@@ -17,8 +17,8 @@ USER_SCHEMA = r"""n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND n.nspname::text <> ALL (
     coalesce(nullif(current_setting('drorch.exclude_schemas', true), '')::text[], ARRAY[]::text[]))"""
 
-# Large objects belong to no schema: pg_dump leaves them out where it is told which schemas to dump.
-LARGE_OBJECTS = "coalesce(current_setting('drorch.schemas', true), '') = ''"
+# What belongs to no schema (large objects, publications) pg_dump leaves out where it is told which schemas to dump.
+WHOLE_DATABASE = "coalesce(current_setting('drorch.schemas', true), '') = ''"
 
 NOT_OF_EXTENSION = """NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
     WHERE d.classid = '{table}'::regclass AND d.objid = {oid} AND d.deptype = 'e')"""
@@ -37,7 +37,7 @@ ORDER BY 1"""
 # Opening for reading is what the ACL decides (PostgreSQL, lo_compat_privileges); no ACL means the owner alone.
 _UNREADABLE_LARGE = f"""
 SELECT l.oid FROM pg_catalog.pg_largeobject_metadata l
-WHERE {LARGE_OBJECTS} AND current_setting('lo_compat_privileges') = 'off'
+WHERE {WHOLE_DATABASE} AND current_setting('lo_compat_privileges') = 'off'
   AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
   AND NOT EXISTS (SELECT FROM aclexplode(coalesce(l.lomacl, acldefault('L', l.lomowner))) AS acl
     WHERE acl.privilege_type = 'SELECT' AND (acl.grantee = 0 OR pg_has_role(acl.grantee, 'USAGE')))
