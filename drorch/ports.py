@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from drorch.domain.errors import Refused
 from drorch.domain.model import ObjectLock as ObjectLock
@@ -378,3 +378,11 @@ class Engine(Protocol):
 
     def scratch(self, options: object, secrets: Mapping[str, str]) -> AbstractContextManager[RestoreTarget]:
         """A scratch place for a drill; removed at the end whatever happened. `options` None means `private`."""
+
+
+@runtime_checkable
+class ListsDatabases(Protocol):
+    """An engine that can say which databases a server has."""
+
+    def databases(self, options: object, secrets: Mapping[str, str]) -> tuple[str, ...]:
+        """Those that hold data of users, sorted; what `options` leave out is among them. Raises as `dump` does."""

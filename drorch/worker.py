@@ -1,4 +1,4 @@
-"""``python -m drorch.worker``: one dump, ship, drill, verify or repair in a process of its own.
+"""``python -m drorch.worker``: one dump, ship, drill, verify, repair or question to servers, in a process of its own.
 
 The job is one JSON line on standard input, secrets included; the pipe stays open, and when it closes the worker drops
 what it does and is gone within seconds: no worker commits beside its daemon's successor. Events are JSON lines on
@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -22,14 +23,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from drorch.app.dump import DumpLimits, dump
-from drorch.app.jobs import DrillJob, DumpJob, HostSpec, RepairJob, ShipJob, VaultSpec, VerifyJob
+from drorch.app.jobs import DrillJob, DumpJob, HostSpec, ListJob, RepairJob, ServerSpec, ShipJob, VaultSpec, VerifyJob
 from drorch.app.processes import kill_session
 from drorch.app.ship import ship
 from drorch.app.worker_protocol import done_event, failed_event, fault_event, progress_event
 from drorch.aws import AwsAccount
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.errors import DrorchError, InvalidInput, Refused, Unavailable
-from drorch.ports import Engine, ObjectStore
+from drorch.ports import Engine, ListsDatabases, ObjectStore
 
 GRACE = 5.0
 """Seconds from the order to stop until the process is gone, whatever its threads are waiting for."""
@@ -223,12 +224,32 @@ def _open_needed(
     return stores, {vault: str(error) for vault, error in lost.items()}
 
 
+def run_list(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
+    """Ask every server which databases it has: in their order its answer, or why there is none."""
+    job = ListJob.from_json(body)
+    builders = context.builders(job.host)
+
+    def ask(server: ServerSpec) -> Mapping[str, Any]:
+        try:
+            engine = builders.engine(server.kind)
+            if not isinstance(engine, ListsDatabases):
+                raise Refused(f"the engine {server.kind} lists no databases", operation="list")
+            options = builders.engine_options(server.kind, server.options)
+            return {"databases": list(engine.databases(options, server.secrets))}
+        except DrorchError as error:
+            return {"failed": failed_event(error)}
+
+    with ThreadPoolExecutor(max_workers=16, thread_name_prefix="list") as pool:
+        return {"servers": list(pool.map(ask, job.servers))}
+
+
 JOBS: dict[str, Callable[[Mapping[str, Any], Context], Mapping[str, Any]]] = {
     "dump": run_dump,
     "ship": run_ship,
     "drill": run_drill,
     "verify": run_verify,
     "repair": run_repair,
+    "list": run_list,
 }
 
 

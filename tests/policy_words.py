@@ -45,6 +45,29 @@ class Database(Frozen):
     connection: Connection
 
 
+class Several(Frozen):
+    """Stands in for options that mean all databases but those that begin with ``tmp``."""
+
+    database: str = ""
+    named: tuple[str, ...] = ()
+
+    @property
+    def several(self) -> bool:
+        return not self.database
+
+    def covers(self, database: str) -> bool:
+        return not database.startswith("tmp")
+
+    def of(self, database: str) -> Several:
+        if "\n" in database:
+            raise ValueError("must be one line of text")
+        return Several(database=database)
+
+    @property
+    def meaning(self) -> str:
+        return "every database of db:5432"
+
+
 VAULTS = {
     "s3-west": FailureDomain("aws", "us-west-2", "vault"),
     "s3-home": FailureDomain("aws", "us-east-1", "prod"),

@@ -51,6 +51,8 @@ class DumpOrder:
     inventory: str = "exact"
     identities: tuple[str, ...] = ()
     """What the last points' source said of itself (a PostgreSQL system identifier); another one is not dumped."""
+    origin: Mapping[str, str] = field(default_factory=dict)
+    """{template, database} of a resource that was made from a template; empty for any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +266,7 @@ def _manifest(
         "totals": _totals(streams, inventory),
         "artefacts": [stream.artefact.body() for stream in streams],
         "dump_seconds": seconds,
+        "origin": dict(order.origin) or None,
     }
     return compose(
         RecordType.MANIFEST,

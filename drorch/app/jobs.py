@@ -200,6 +200,33 @@ class DrillJob:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """A server to be asked: the engine's kind, its options, and the values of the credentials that they name."""
+
+    kind: str
+    options: Mapping[str, Any]
+    secrets: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ListJob:
+    """Ask `servers` which databases they have, all at once."""
+
+    name: ClassVar[str] = "list"
+    servers: tuple[ServerSpec, ...]
+    host: HostSpec = HostSpec()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object for the pipe."""
+        return {"job": self.name, "servers": [asdict(server) for server in self.servers], "host": asdict(self.host)}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> ListJob:
+        """The inverse of `to_json`."""
+        return cls(tuple(ServerSpec(**server) for server in body["servers"]), HostSpec.from_json(body["host"]))
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyJob:
     """Read one turn of a resource in a vault. All `vaults`, that of the order among them, get the proofs of damage."""
 

@@ -18,6 +18,7 @@ from drorch.domain.admit import is_heavy
 from drorch.domain.errors import InvalidInput
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState
+from drorch.domain.template import UNLISTED, UNPROTECTED
 from drorch.ports import Clock
 
 log = structlog.get_logger()
@@ -30,7 +31,15 @@ GRACE = timedelta(seconds=20)
 _STEP = 0.05
 _WORST_FIRST = (6, 1, 4, 3, 5)
 """Contract, section 4; a fault in drorch itself is not hidden behind something that trying again may cure."""
-_ALARM_CODES = {"vault-unread": 4, "sources-unread": 4, "empty-selection": 3, "another-source": 3, "other-host": 4}
+_ALARM_CODES = {
+    "vault-unread": 4,
+    "sources-unread": 4,
+    "empty-selection": 3,
+    "another-source": 3,
+    "other-host": 4,
+    UNLISTED: 4,
+    UNPROTECTED: 3,
+}
 """Holds that kept this run from doing what was due; other alarms are told and leave the exit code alone."""
 
 

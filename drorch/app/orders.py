@@ -82,7 +82,12 @@ class Orders:
     # --- backup ---
 
     def backup(self, seen: Pass, plan: ApplicationPlan, resource: ResourcePolicy, note: str) -> Ordered:
-        """Cut a manual point now and wait until it is usable. Raises Busy when the resource is locked."""
+        """Cut a manual point now and wait until it is usable. Raises Busy when the resource is locked, Unavailable for
+        a template of which no database is known.
+        """
+        if resource.template:
+            why = next((seen.why for seen in plan.policy.templates if seen.name == resource.name), "")
+            raise Unavailable(f"no database of {resource.name} is known", resource=resource.name, cause=why)
         self._reconciler.observer.mark_new(self._clock.now())
         slot = manual_slot(self._clock.now())
         application = plan.policy.application

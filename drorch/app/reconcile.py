@@ -8,10 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
 from drorch.app.carry import LightHands, Scene
+from drorch.app.databases import DatabaseLists
 from drorch.app.failpoint import reach
 from drorch.app.intents import Intents, copy_intent
 from drorch.app.key_check import KeyWatch
@@ -56,10 +58,12 @@ class Reconciler:
         drills: bool = True,
         guards: Guards | None = None,
         keys: KeyWatch | None = None,
+        databases: DatabaseLists | None = None,
     ) -> None:
         self._load = load
         self._drills = drills
         self._keys = keys
+        self._databases = databases
         self._guards = guards or Guards()
         self.observer = observer
         self._point_id = point_id
@@ -84,6 +88,9 @@ class Reconciler:
         now = self._now()
         policies = self._policies = self._load()
         world = self.observer.observe([loaded.policy for loaded in policies.valid], now, fresh=fresh)
+        if self._databases is not None:
+            catalogue = partial(self.observer.catalogue, world=world)
+            policies = self._policies = self._databases.expand(policies, catalogue, now)
         intents = self._intents.standing()
         plans: dict[str, ApplicationPlan] = {}
         faults: dict[str, str] = {}

@@ -106,6 +106,7 @@ def _point(point: RecoveryPoint, domains: Mapping[str, FailureDomain]) -> Json:
         "pinned": point.pinned,
         "note": point.note or None,
         "suspect": point.suspect or None,
+        "partial": point.partial or None,
         "copies": [_copy(copy, domains.get(copy.vault)) for copy in point.copies],
     }
 

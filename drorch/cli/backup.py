@@ -42,7 +42,7 @@ def backup(
     from drorch.domain.instant import to_text
 
     words(note, "--note")
-    host = the_host(config)
+    host = the_host(config, asks_servers=True)
     until = end_of_pin(pin_for, host.clock.now()) if pin_for else None
     if pin_for:
         host.orders.require_a_vault()
@@ -53,6 +53,8 @@ def backup(
     made: list[Ordered] = []
     failed: list[DrorchError] = []
     for resource in chosen_resources(plan, resources):
+        if resource.window is not None and not resource.window.open_at(host.clock.now()):
+            tell(f"{resource.name}: its window {resource.window} is closed; an order does not wait for it")
         try:
             made.append(host.orders.backup(seen, plan, resource, note))
         except DrorchError as error:

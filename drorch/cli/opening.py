@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from drorch.wiring.host import Host
 
 
-def the_host(config: str | None, *, clock: Clock | None = None) -> Host:
+def the_host(config: str | None, *, clock: Clock | None = None, asks_servers: bool = False) -> Host:
     """The host of a configuration file, as `open_host`; what is logged from now on goes to stderr."""
     from drorch.telemetry.log import configure
     from drorch.wiring.host import open_host
 
     configure(environ=os.environ)
-    return open_host(config, clock=clock)
+    return open_host(config, clock=clock, asks_servers=asks_servers)

@@ -27,7 +27,7 @@ def plan(config: str | None, applications: tuple[str, ...], everything: bool, as
     from drorch.cli.screen import emit_json
     from drorch.cli.selection import chosen, tell_about_policies, tell_unread
 
-    seen = the_host(config).reconciler.look()
+    seen = the_host(config, asks_servers=True).reconciler.look()
     plans = chosen(seen, applications)
     told: Collection[str] = ()
     if as_json:

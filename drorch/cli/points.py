@@ -30,14 +30,15 @@ def points(config: str | None, application: str, resource: str | None, vault: st
     from drorch.app.report import points_json
     from drorch.cli.opening import the_host
     from drorch.cli.screen import emit_json
-    from drorch.cli.selection import chosen, tell_about_policies, tell_unread
+    from drorch.cli.selection import chosen, made_from, tell_about_policies, tell_unread
     from drorch.domain.errors import NotFound
 
     host = the_host(config)
     seen = host.reconciler.look()
     plan = chosen(seen, [application])[0]
     domains = host.reconciler.domains(plan.policy)
-    found = [p for p in plan.catalogue.points if resource is None or p.resource == resource]
+    wanted = {resource, *made_from(plan.policy, resource or "")}
+    found = [p for p in plan.catalogue.points if resource is None or p.resource in wanted]
     names = {r.name for r in plan.policy.resources}
     if resource is not None and not found and resource not in names:
         raise NotFound(f"{application} has no resource {resource!r}", hint=f"it has: {', '.join(sorted(names))}")
@@ -89,7 +90,8 @@ def _said(point: RecoveryPoint) -> str:
 def _about(point: RecoveryPoint) -> str:
     note = f": {prose(point.note)}" if point.note else ""
     until = f"; pinned until {when(point.pin_until)}" if point.pinned and point.pin_until else ""
-    return point.slot + note + until + (f"; {point.suspect}" if point.suspect else "")
+    told = "".join(f"; {prose(words)}" for words in (point.partial, point.suspect) if words)
+    return point.slot + note + until + told
 
 
 def _state(copy: Copy) -> str:

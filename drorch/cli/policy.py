@@ -33,6 +33,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
     from drorch.cli.screen import emit_json, say, tell
     from drorch.domain.errors import Usage
     from drorch.domain.feasibility import feasibility, unjudged
+    from drorch.domain.template import meanings
 
     loaded_config = _configuration(config)
     vocabulary = _vocabulary(loaded_config)
@@ -48,6 +49,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
         tell(f"{unsure.application}: tampering is promised; not checked, the locks of vaults are not known here")
     judged = ((p, feasibility(p, vocabulary.vaults, locks=vocabulary.locks)) for p in policies)
     lines = [(p.application, str(line)) for p, found in judged for line in found]
+    stand_for = [(p.application, meaning) for p in policies for meaning in meanings(p)]
     if as_json:
         emit_json(
             {
@@ -58,6 +60,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
                     for f in findings
                 ],
                 "feasibility": [{"application": name, "arithmetic": line} for name, line in lines],
+                "templates": [{"application": name, "meaning": meaning} for name, meaning in stand_for],
             }
         )
         return 3 if findings else 0
@@ -65,6 +68,8 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
         tell(str(finding))
     for name, line in lines:
         say(f"{name}: {line}")
+    for name, meaning in stand_for:
+        say(f"{name}: {meaning}")
     summary = f"{len(policies)} valid"
     if findings:
         summary += f", {_counted(len(findings), 'error')} in {_counted(len({f.file for f in findings}), 'file')}"

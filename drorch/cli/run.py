@@ -31,7 +31,7 @@ def run(config: str | None, once: bool, timeout: str | None, as_json: bool) -> i
     from drorch.domain.errors import Usage
 
     stop = threading.Event()
-    host = the_host(config, clock=SystemClock(stop))
+    host = the_host(config, clock=SystemClock(stop), asks_servers=True)
     if once:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: stop.set())

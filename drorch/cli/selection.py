@@ -11,7 +11,7 @@ from drorch.domain.errors import NotFound, Unavailable
 if TYPE_CHECKING:
     from drorch.app.passing import ApplicationPlan, Pass
     from drorch.domain.model import RecoveryPoint
-    from drorch.domain.policy import ResourcePolicy
+    from drorch.domain.policy import Policy, ResourcePolicy
 
 
 def chosen(seen: Pass, applications: Sequence[str]) -> list[ApplicationPlan]:
@@ -27,14 +27,22 @@ def chosen(seen: Pass, applications: Sequence[str]) -> list[ApplicationPlan]:
 
 
 def resources(plan: ApplicationPlan, names: Sequence[str]) -> list[ResourcePolicy]:
-    """The named resources of an application, all of them without names."""
+    """The named resources of an application, all of them without names; a template's name means its databases'."""
     known = {resource.name: resource for resource in plan.policy.resources}
-    for name in names:
-        if name not in known:
+    found: list[ResourcePolicy] = []
+    for name in names or known:
+        made = [known[of] for of in made_from(plan.policy, name)]
+        if name not in known and not made:
             raise NotFound(
                 f"{plan.policy.application} has no resource {name!r}", hint=f"it has: {', '.join(sorted(known))}"
             )
-    return [known[name] for name in dict.fromkeys(names or known)]
+        found += made or [known[name]]
+    return list({resource.name: resource for resource in found}.values())
+
+
+def made_from(policy: Policy, template: str) -> list[str]:
+    """The names of the resources that a template became; none for a name that is no template's."""
+    return [r.name for r in policy.resources if r.origin is not None and r.origin.template == template]
 
 
 def the_point(seen: Pass, point: str) -> tuple[ApplicationPlan, RecoveryPoint]:

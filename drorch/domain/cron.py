@@ -150,8 +150,8 @@ def fires_on(expression: str, zone: ZoneInfo, day: date) -> tuple[datetime, ...]
         return tuple(start + timedelta(minutes=minutes) for minutes in table.times)
     local = [midnight + timedelta(minutes=minutes) for minutes in table.times]
     if table.wildcard_hour:
-        return tuple(sorted({when for wall in local for when in _instants(wall, zone)}))
-    return tuple(sorted({(_instants(wall, zone) or [_after_gap(wall, zone)])[0] for wall in local}))
+        return tuple(sorted({when for wall in local for when in instants_of(wall, zone)}))
+    return tuple(sorted({(instants_of(wall, zone) or [after_gap(wall, zone)])[0] for wall in local}))
 
 
 def _clock_changes(zone: ZoneInfo, midnight: datetime) -> bool:
@@ -160,7 +160,7 @@ def _clock_changes(zone: ZoneInfo, midnight: datetime) -> bool:
     return len({wall.replace(tzinfo=zone, fold=fold).utcoffset() for wall in ends for fold in (0, 1)}) > 1
 
 
-def _instants(wall: datetime, zone: ZoneInfo) -> list[datetime]:
+def instants_of(wall: datetime, zone: ZoneInfo) -> list[datetime]:
     """The instants at which the clock of `zone` shows `wall`: none in a gap, two when it is doubled, in order."""
     found: list[datetime] = []
     for fold in (0, 1):
@@ -170,7 +170,7 @@ def _instants(wall: datetime, zone: ZoneInfo) -> list[datetime]:
     return found
 
 
-def _after_gap(wall: datetime, zone: ZoneInfo) -> datetime:
+def after_gap(wall: datetime, zone: ZoneInfo) -> datetime:
     """The first instant after the gap in which the local time `wall` is skipped.
 
     In a gap, fold 1 reads the time with the offset after the change and so lies before it, fold 0 the other way round

@@ -24,7 +24,6 @@ RESERVED = frozenset(
         "ignore",
         "lock",
         "recovery",
-        "window",
     }
 )
 """Keys of a policy that the contract reserves for later versions."""

@@ -30,6 +30,7 @@ class Arithmetic:
 
     `why` says where the allowance comes from, or why nothing survives. `rpo` is None where only an RTO is promised.
     `lock` is how long the vault locks what it gets (level tampering only), `reach_back` how long a policy wants it to.
+    `closed` is the longest time for which a cut that failed may have to wait for its window.
     """
 
     dataset: str
@@ -43,6 +44,7 @@ class Arithmetic:
     why: str
     lock: timedelta | None = None
     reach_back: timedelta | None = None
+    closed: timedelta | None = None
 
     @property
     def total(self) -> timedelta | None:
@@ -78,6 +80,8 @@ class Arithmetic:
             if self.reach_back is not None and self.lock_needed == self.reach_back:
                 what = f"reach_back {duration_text(self.reach_back)}"
             sums.append(f"lock {duration_text(self.lock)}{'' if sums else f' of {self.vault}'} {sign} {what}")
+        if self.closed is not None and self.rpo is not None and not self.late and self.total + self.closed > self.rpo:
+            sums.append(f"missed once a cut fails and waits up to {duration_text(self.closed)} for its window")
         return "; ".join(sums) or self.why
 
     def __str__(self) -> str:
@@ -241,8 +245,18 @@ def _way(
     allowance = interval / 4 if known is None else known
     why = "allowance: a quarter of the interval" if known is None else "allowance: measured, 95 of 100 points"
     feasible = objective.rpo is None or interval + allowance <= objective.rpo
+    closed = None if resource.window is None else resource.window.longest_closed()
     return Arithmetic(
-        resource.dataset, level, objective.rpo, resource.name, rule.vault, interval, allowance, feasible, why
+        resource.dataset,
+        level,
+        objective.rpo,
+        resource.name,
+        rule.vault,
+        interval,
+        allowance,
+        feasible,
+        why,
+        closed=closed,
     )
 
 

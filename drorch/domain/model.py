@@ -174,6 +174,16 @@ class RecoveryPoint:
         """The application and resource in the paths of its records and data."""
         return self.filed or (self.application, self.resource)
 
+    @property
+    def partial(self) -> str:
+        """What of its source alone it holds, in words (``partial: schemas app, billing``); "" where it is all of it."""
+        filters = self.facts.get("filters")
+        told = ("schemas", "schemas"), ("exclude_schemas", "all but schemas")
+        if not isinstance(filters, dict):
+            return ""
+        parts = [f"{words} {', '.join(map(str, names))}" for key, words in told if (names := _listed(filters.get(key)))]
+        return f"partial: {'; '.join(parts)}" if parts else ""
+
     def copy_in(self, vault: str) -> Copy | None:
         """The copy in `vault`, if there is one in any state."""
         return next((copy for copy in self.copies if copy.vault == vault), None)
@@ -182,6 +192,10 @@ class RecoveryPoint:
     def usable(self) -> bool:
         """Whether any copy of it is usable."""
         return any(copy.usable for copy in self.copies)
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 @dataclass(frozen=True, slots=True)

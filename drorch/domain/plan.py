@@ -25,6 +25,7 @@ from drorch.domain.policy import BrakeRule, LockRule, Policy, ResourcePolicy, Va
 from drorch.domain.retention import FUTURE
 from drorch.domain.schedule import Every
 from drorch.domain.suspicion import plan_suspicion
+from drorch.domain.template import plan_templates, was_database
 
 PointId = Callable[[str, str, str, int], str]
 """(application, resource, slot, attempt) -> the id that this site gives the point."""
@@ -103,7 +104,7 @@ def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -
     """Every decision for one application, in the order of its resources."""
     application, retired = policy.application, policy.retired is not None and now >= policy.retired.since
     actions: list[Action] = []
-    for resource in (in_force(policy, resource, now) for resource in policy.resources):
+    for resource in (in_force(policy, resource, now) for resource in policy.resources if not resource.template):
         another = _another_source(policy, resource, observed)
         if another is not None:
             actions.append(another)
@@ -116,11 +117,12 @@ def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -
         if not retired:
             actions.extend(_drills(policy, resource, observed, now))
         actions.extend(plan_care(application, resource, observed, now))
-        if another is None:
+        if another is None and (resource.origin is None or resource.origin.listed):
             actions.extend(plan_expiry(policy, resource, observed, now))
             actions.extend(plan_sweep(application, resource, observed, now))
     actions.extend(plan_head(application, observed, now))
     actions.extend(plan_old_heads(application, observed, now))
+    actions.extend(plan_templates(policy))
     actions.extend(_left_behind(policy, observed))
     decided = tuple(_backed_off(action, observed, now) for action in actions)
     braked = brake(policy, decided, observed.catalogue, observed.brake, observed.approved, now)
@@ -224,7 +226,19 @@ def _cuts(
         reason = f"slot {slot}: not every creating call of the point was made"
     server = observed.servers.get(resource.name, "")
     resuming = resumed is not None
-    yield Cut(policy.application, resource.name, home, point, reason, slot, attempt, into, server, resuming)
+    cut = Cut(policy.application, resource.name, home, point, reason, slot, attempt, into, server, resuming)
+    yield _within_window(cut, resource, observed, now)
+
+
+def _within_window(cut: Cut, resource: ResourcePolicy, observed: Observed, now: datetime) -> Action:
+    """The cut, or why it waits: one that failed before is an alarm all the while, as if it were tried again."""
+    window = resource.window
+    if window is None or window.open_at(now):
+        return cut
+    failure = observed.failures.get(cut.key)
+    failed = f"; cut failed {failure.count} times: {failure.why}" if failure is not None else ""
+    reason = f"{cut.reason}, held until its window {window} opens at {to_text(window.opens_after(now))}{failed}"
+    return Hold(cut.application, cut.resource, cut.vault, cut.point, reason, "cut-failed" if failed else "")
 
 
 def _wants(rule: VaultRule, points: Sequence[RecoveryPoint], now: datetime) -> bool:
@@ -332,8 +346,10 @@ def newest_usable(points: tuple[RecoveryPoint, ...], vault: str, until: datetime
 
 def _left_behind(policy: Policy, observed: Observed) -> Iterator[Action]:
     """What the catalogue holds and the policy does not name, and what does not fit: reported, never touched."""
-    named = {resource.name for resource in policy.resources}
-    for gone in sorted({point.resource for point in observed.catalogue.points} - named):
-        yield Hold(policy.application, gone, "", "", "not in the policy any more: its points are kept", "left-behind")
+    named = {resource.name for resource in policy.resources if not resource.template}
+    for left in sorted({point.resource for point in observed.catalogue.points} - named):
+        what = was_database(policy, observed.catalogue, left)
+        reason = f"{what} is not meant any more, or gone" if what else "not in the policy any more"
+        yield Hold(policy.application, left, "", "", f"{reason}: its points are kept", "left-behind")
     for oddity in observed.catalogue.oddities:
         yield Hold(policy.application, oddity.resource, oddity.vault, oddity.point, oddity.what, oddity.alarm)

@@ -32,6 +32,7 @@ from drorch.domain.duration import Duration, duration_text
 from drorch.domain.explain import fault, type_name
 from drorch.domain.model import FailureDomain, FailureLevel, LockMode
 from drorch.domain.schedule import Schedule
+from drorch.domain.window import Window
 
 AWS = "aws"
 NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
@@ -329,13 +330,25 @@ class VaultRule(Frozen):
     home: bool = False
 
 
+class Origin(Frozen):
+    """The template that a resource was made from, and the database that it is of.
+
+    `listed` is false where no server has named the database since the cache was lost: records alone do.
+    """
+
+    template: Name
+    database: str
+    listed: bool = True
+
+
 class ResourcePolicy(Frozen):
     """One resource of an application. `objectives` and `exempt` are those of its dataset, the application's merged in.
 
     `native` says that the provider's own snapshots are its points; `targets[0]` is then their home vault. `options` is
     the model of the kind. `objectives` may name levels that `exempt` takes the dataset out of. `formerly` are the names
     whose history it carries on; its own name there says that its source was replaced. A dump that takes longer than
-    `max_duration` is cancelled.
+    `max_duration` is cancelled, and one starts within its `window` only. A `template` stands for all databases of a
+    server, and `origin` is where a resource comes from that one of them became (`drorch.domain.template`).
     """
 
     name: Name
@@ -353,13 +366,27 @@ class ResourcePolicy(Frozen):
     exempt: dict[FailureLevel, str] = Field(default_factory=dict)
     inventory: Literal["exact", "estimate", "off"] = "off"
     max_duration: timedelta | None = None
+    window: InstanceOf[Window] | None = None
     formerly: tuple[str, ...] = ()
+    template: bool = False
+    origin: Origin | None = None
+
+
+class TemplateSeen(Frozen):
+    """What became of a template: `why` says what kept its databases from being listed now, `unprotected` has those
+    that no resource could be made of, each with why.
+    """
+
+    name: Name
+    why: str = ""
+    unprotected: tuple[tuple[str, str], ...] = ()
 
 
 class Policy(Frozen):
     """One application. `objectives` and `exempt` are the application's own, without those of its resources.
 
     `formerly` are names that it had before; `reach_back` is how far back a restore after tampering must reach.
+    `templates` is empty until they were replaced by their resources.
     """
 
     version: int = 1
@@ -372,6 +399,7 @@ class Policy(Frozen):
     retired: Retired | None = None
     formerly: tuple[str, ...] = ()
     reach_back: timedelta | None = None
+    templates: tuple[TemplateSeen, ...] = ()
 
 
 # --- what a policy may name ----------------------------------------------------------------------------------------

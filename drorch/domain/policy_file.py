@@ -15,6 +15,7 @@ from drorch.domain.policy_datasets import Said, contradictions, merged
 from drorch.domain.policy_form import DefaultsForm, PolicyForm
 from drorch.domain.policy_names import former_names
 from drorch.domain.policy_resource import Around, Draft, check_home, finish, read_resource
+from drorch.domain.policy_templates import wrong_templates
 
 
 def parse_policy(data: object, vocabulary: Vocabulary) -> tuple[Policy | None, tuple[Problem, ...]]:
@@ -35,6 +36,7 @@ def parse_policy(data: object, vocabulary: Vocabulary) -> tuple[Policy | None, t
     problems.extend(contradictions("", [said]))
     problems.extend(_same_names(drafts))
     problems.extend(former_names(top, drafts))
+    problems.extend(wrong_templates(drafts))
     by_default = Said((), "the default", defaults.objectives)
     promises, _ = merged(by_default, [said])
     said = Said((), said.name, promises, said.exempt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
@@ -24,10 +25,11 @@ from drorch.domain.model import FailureLevel
 from drorch.domain.moment import Moment
 from drorch.domain.policy import Count, DrillRule, Frozen, Home, Keep, Name, Objective, Retired, Something, Text
 from drorch.domain.schedule import Cron, Every, Schedule, zone_named, zone_names
+from drorch.domain.window import EVERY_DAY, WEEKDAYS, Window
 
 VERSION = 1
 NATIVE_ONLY = ("copies",)
-DUMP_ONLY = ("vaults", "drill", "inventory", "max_duration")
+DUMP_ONLY = ("vaults", "drill", "inventory", "max_duration", "window")
 
 
 def _whole_minutes(length: timedelta) -> timedelta:
@@ -44,6 +46,17 @@ Later = Annotated[None, BeforeValidator(_later), WithJsonSchema({"not": {}})]
 
 Cadence = Annotated[Duration, AfterValidator(_whole_minutes)]
 """A duration that a grid can have: whole minutes."""
+
+
+def _zone(name: str | None) -> str | None:
+    """The name, if the time zone database has it."""
+    if name is not None:
+        try:
+            zone_named(name)
+        except ValueError as error:
+            hint = near(name, zone_names()) or "an IANA name such as UTC or Europe/Berlin"
+            raise fault(str(error), hint) from error
+    return name
 
 
 class ScheduleForm(Frozen):
@@ -64,13 +77,7 @@ class ScheduleForm(Frozen):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, name: str | None) -> str | None:
-        if name is not None:
-            try:
-                zone_named(name)
-            except ValueError as error:
-                hint = near(name, zone_names()) or "an IANA name such as UTC or Europe/Berlin"
-                raise fault(str(error), hint) from error
-        return name
+        return _zone(name)
 
     @model_validator(mode="after")
     def _one_grid(self) -> Self:
@@ -94,6 +101,40 @@ class ScheduleForm(Frozen):
         if self.every is not None:
             return Every(self.every, self.offset or timedelta())
         return Cron(self.cron or "", self.timezone or "")
+
+
+def _time_of_day(text: str) -> str:
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d|24:00", text, re.ASCII):
+        raise fault(f"{text[:40]!r} is no time of day", 'such as "20:00"; "24:00" is the end of a day')
+    return text
+
+
+TimeOfDay = Annotated[StrictStr, AfterValidator(_time_of_day)]
+
+
+class WindowForm(Frozen):
+    """``{from: "20:00", to: "06:00"}``, with `timezone` (default: the schedule's, else UTC) and `days` if wanted."""
+
+    from_: TimeOfDay = Field(alias="from")
+    to: TimeOfDay
+    timezone: StrictStr | None = None
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] | None = Field(None, min_length=1)
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str | None) -> str | None:
+        return _zone(name)
+
+    @model_validator(mode="after")
+    def _closes(self) -> Self:
+        self.window("UTC")
+        return self
+
+    def window(self, timezone: str) -> Window:
+        """What is meant, in `timezone` where it says none."""
+        opens, closes = (int(text[:2]) * 60 + int(text[3:]) for text in (self.from_, self.to))
+        days = EVERY_DAY if self.days is None else frozenset(WEEKDAYS.index(day) for day in self.days)
+        return Window(opens % 1440, closes, self.timezone or timezone, days)
 
 
 class CopyForm(Frozen):
@@ -168,6 +209,7 @@ class ResourceForm(Frozen):
     drill: Annotated[DrillRule | None, Something] = None
     inventory: Literal["exact", "estimate", "off"] = "exact"
     max_duration: Annotated[Duration | None, Something] = None
+    window: Annotated[WindowForm | None, Something] = None
 
 
 def readable_version(version: int) -> int:

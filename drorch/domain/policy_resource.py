@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from drorch.domain.explain import Loc, Problem, explain, near, read_fields, unknown_keys
 from drorch.domain.host_path import HostPath, granting
+from drorch.domain.instant import to_slot
 from drorch.domain.model import native_vault_name
 from drorch.domain.policy import (
     CredentialRef,
@@ -32,6 +33,8 @@ from drorch.domain.policy_form import (
     ResourceForm,
     TargetForm,
 )
+from drorch.domain.template import server_options
+from drorch.domain.window import Window
 
 _COMMON = frozenset(field.alias or name for name, field in ResourceForm.model_fields.items())
 _TOP_ONLY = PolicyForm.model_fields.keys() - ResourceForm.model_fields.keys()
@@ -101,6 +104,7 @@ def read_resource(raw: object, loc: Loc, around: Around) -> Draft:
         draft.targets = tuple(_native_targets(draft) if draft.words.native else _dump_targets(draft))
         if not draft.words.native:
             draft.drill = _drill(draft)
+            _window(draft)
     return draft
 
 
@@ -126,8 +130,25 @@ def finish(draft: Draft, objectives: dict[Any, Any], exempt: dict[Any, Any]) -> 
         exempt=exempt,
         inventory="off" if words.native else values["inventory"],
         max_duration=values["max_duration"],
+        window=_window_of(draft),
         formerly=values["formerly"],
+        template=server_options(options) is not None,
     )
+
+
+def _window_of(draft: Draft) -> Window | None:
+    """The window that is meant, in the schedule's time zone where it names none."""
+    said, schedule = draft.values.get("window"), draft.values.get("schedule")
+    return None if said is None or schedule is None else said.window(schedule.grid.zone.key)
+
+
+def _window(draft: Draft) -> None:
+    """A slot that begins outside the window could only be missed."""
+    window = _window_of(draft)
+    slot = None if window is None else window.outside(draft.values["schedule"].grid)
+    if slot is not None:
+        message = f"slot {to_slot(slot)} of the schedule begins outside the window {window}"
+        draft.wrong("window", message=message, hint="a dump starts within it only: let every slot begin there")
 
 
 # --- the kind and its own keys -------------------------------------------------------------------------------------

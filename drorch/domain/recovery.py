@@ -135,6 +135,8 @@ def choose_point(catalogue: Catalogue, wanted: Wanted, now: datetime) -> Choice:
     odd = _ahead(point, now) or _behind(point, longest)
     if odd:
         notes.append(f"point {point.id} is implausible: {odd}")
+    if point.partial:
+        notes.append(f"point {point.id} is not the whole database, {point.partial}")
     if point.suspect:
         notes.append(_suspect(point, points, wanted, longest, now))
     newer = _newer(catalogue, resource, points, cut_at, wanted, longest, now)

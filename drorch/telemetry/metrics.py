@@ -134,7 +134,7 @@ _HELP = {
     "points": "Recovery points with a copy in the vault, by the copy's state.",
     "point_bytes": "Bytes of the newest usable point in the vault; for native snapshots the size of their sources.",
     "newest_cut_timestamp_seconds": "cut_at of the newest usable point in the vault.",
-    "next_due_timestamp_seconds": "The start of the slot that is to be filled next; in the past while it is late.",
+    "next_due_timestamp_seconds": "The start of the next slot to be filled, or of its window; in the past while late.",
     "last_attempt_timestamp_seconds": "When an action at the resource last ended so, since the start.",
     "drill_last_success_timestamp_seconds": "When a drill of the resource from the vault last passed.",
     "drill_duration_seconds": "How long that drill took from its start to answered probes.",
@@ -252,11 +252,14 @@ def _vault(page: _Page, where: Mapping[str, str], copies: list[tuple[RecoveryPoi
 
 
 def _next_due(resource: ResourcePolicy, points: Iterable[RecoveryPoint], now: datetime) -> datetime:
-    """The current slot while nothing fills it or is about to, else the next one."""
+    """The current slot while nothing fills it or is about to, else the next one; never before its window opens."""
     slot = resource.schedule.slot_at(now)
     alive = (CopyState.USABLE, CopyState.EXPIRING, CopyState.PENDING)
     filled = any(point.slot == to_slot(slot) and any(c.state in alive for c in point.copies) for point in points)
-    return resource.schedule.next_after(now) if filled else slot
+    if filled:
+        return resource.schedule.next_after(now)
+    window = resource.window
+    return slot if window is None or window.open_at(now) else window.opens_after(now)
 
 
 def _lacks(facts: ApplicationFacts, resource: str, vault: str) -> bool:

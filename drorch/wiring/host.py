@@ -19,6 +19,7 @@ from drorch.app.catalogue import VaultReader
 from drorch.app.clock import SystemClock
 from drorch.app.config import Config, find_config, load_config
 from drorch.app.config_form import IdentityRef
+from drorch.app.databases import DatabaseLists
 from drorch.app.expiry import ExpiryHands
 from drorch.app.heavy import LocalHands
 from drorch.app.intents import Intents
@@ -47,6 +48,7 @@ from drorch.domain.policy import Vocabulary
 from drorch.ports import Clock, ObjectStore, SnapshotKind
 from drorch.telemetry.redact import redact
 from drorch.wiring import adapters
+from drorch.wiring.databases import ask_servers
 from drorch.wiring.jobs import compose_job
 
 
@@ -59,6 +61,8 @@ class Host:
     environ: Mapping[str, str]
     ask: Callable[[str], str] | None = None
     """Gets the passphrase of the identity named, from a person; None where there is nobody to ask."""
+    asks_servers: bool = False
+    """Whether servers are asked for their databases; else their last answers are taken."""
 
     def __post_init__(self) -> None:
         self._stores: dict[str, ObjectStore] = {}
@@ -331,6 +335,7 @@ class Host:
             now=self.now,
             drills=bool(self.config.encryption.identities),
             keys=self.key_watch,
+            databases=DatabaseLists(self.cache, partial(ask_servers, self) if self.asks_servers else None),
             guards=Guards(
                 grace=self.config.grace,
                 brake=self.config.brake,
@@ -370,9 +375,15 @@ class Host:
         return self.clock.now()
 
 
-def open_host(config: str | None, *, clock: Clock | None = None, environ: Mapping[str, str] | None = None) -> Host:
+def open_host(
+    config: str | None,
+    *,
+    clock: Clock | None = None,
+    environ: Mapping[str, str] | None = None,
+    asks_servers: bool = False,
+) -> Host:
     """The host of a configuration file, found as the contract says. InvalidInput with every error at once."""
     environ = os.environ if environ is None else environ
     path = find_config(Path(config) if config else None, environ)
     loaded = load_config(path, vault_options=adapters.store_options(), regions=regions())
-    return Host(loaded, clock or SystemClock(), environ)
+    return Host(loaded, clock or SystemClock(), environ, asks_servers=asks_servers)

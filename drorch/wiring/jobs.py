@@ -46,7 +46,7 @@ def compose_job(host: Host, action: Action, scene: Scene) -> Job:
 
 def _dump(host: Host, action: Cut, scene: Scene) -> DumpJob:
     resource = scene.resource
-    home = resource.home
+    home, origin = resource.home, resource.origin
     order = DumpOrder(
         site=host.config.site,
         application=action.application,
@@ -60,15 +60,16 @@ def _dump(host: Host, action: Cut, scene: Scene) -> DumpJob:
         note=scene.note,
         inventory=resource.inventory,
         identities=_identities(scene),
+        origin={} if origin is None else {"template": origin.template, "database": origin.database},
     )
     return DumpJob(
         order=order,
         vaults=tuple(_vault(host, name) for name in action.into),
-        options=_json(resource.options),
+        options=options_json(resource.options),
         secrets=credentials(host, resource.options, action.application),
         signing_key=host.signing_key().text(),
         host=replace(
-            _host(host),
+            host_spec(host),
             inventory_budget_s=_counting_budget(scene, action.resource),
             paths=granted_paths(host, resource.options, action.application),
         ),
@@ -104,7 +105,7 @@ def _ship(host: Host, action: Ship, scene: Scene) -> ShipJob:
         source=_vault(host, action.source),
         target=_vault(host, action.vault),
         trusted=host.trusted,
-        host=_host(host),
+        host=host_spec(host),
     )
 
 
@@ -125,7 +126,7 @@ def _drill(host: Host, action: Drill, scene: Scene) -> DrillJob:
         signing_key=host.signing_key().text(),
         scratch=options,
         secrets=secrets,
-        host=_host(host),
+        host=host_spec(host),
     )
 
 
@@ -141,7 +142,7 @@ def _verify(host: Host, action: Verify, scene: Scene) -> VerifyJob:
         vaults=tuple(_vault(host, name) for name in host.vaults),
         trusted=host.trusted,
         signing_key=host.signing_key().text(),
-        host=_host(host),
+        host=host_spec(host),
     )
 
 
@@ -155,7 +156,7 @@ def _repair(host: Host, action: Repair, scene: Scene) -> RepairJob:
         vaults=tuple(_vault(host, name) for name in host.vaults),
         trusted=host.trusted,
         signing_key=host.signing_key().text(),
-        host=_host(host),
+        host=host_spec(host),
     )
 
 
@@ -215,14 +216,16 @@ def _references(value: object) -> list[CredentialRef | HostPath]:
 
 def _vault(host: Host, name: str) -> VaultSpec:
     vault = host.config.vaults[name]
-    return VaultSpec(name, vault.type, _json(vault.options))
+    return VaultSpec(name, vault.type, options_json(vault.options))
 
 
-def _host(host: Host) -> HostSpec:
+def host_spec(host: Host) -> HostSpec:
+    """What adapters in a worker need of the host."""
     accounts = {name: {"id": a.id, "role_arn": a.role_arn} for name, a in host.config.aws.accounts.items()}
     tools = {name: list(folders) for name, folders in host.config.tools.items()}
     return HostSpec(accounts, tools, scratch=str(host.config.state / "drills"))
 
 
-def _json(options: BaseModel) -> dict[str, Any]:
+def options_json(options: BaseModel) -> dict[str, Any]:
+    """Options as they go through a pipe."""
     return options.model_dump(mode="json", exclude_none=True, by_alias=True)

@@ -140,6 +140,7 @@ def test_points_say_where_every_copy_lies() -> None:
         "pinned": True,
         "note": "before 2.0",
         "suspect": None,
+        "partial": None,
         "copies": [
             {
                 "vault": "gcs-eu",

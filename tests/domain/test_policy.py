@@ -322,7 +322,6 @@ def test_one_error_has_its_place_its_message_and_its_hint(text: str, place: str,
     ("text", "place", "name"),
     [
         (changed("    identifier", "    recovery: {}\n    identifier"), "12:5", "recovery"),
-        (changed("    identifier", "    window: night\n    identifier"), "12:5", "window"),
         (changed("    identifier", "    audits: []\n    identifier"), "12:5", "audits"),
         (changed("    identifier", "    ignore: []\n    identifier"), "12:5", "ignore"),
         (changed("{host:", "{auth: iam, host:"), "20:18", "auth"),

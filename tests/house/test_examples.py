@@ -45,6 +45,7 @@ def test_the_examples_are_one_folder_of_policies(vocabulary: Vocabulary) -> None
     found = load_policies(ROOT / "policies", vocabulary, {})
     assert found.findings == ()
     assert [loaded.file for loaded in found.valid] == [
+        "cluster.yaml",
         "rds-instance.yaml",
         "retired.yaml",
         "files.yaml",
@@ -58,11 +59,12 @@ def test_the_examples_are_one_folder_of_policies(vocabulary: Vocabulary) -> None
 
 def test_every_kind_has_a_policy_of_its_own_and_the_shop_has_one_of_each_sort(vocabulary: Vocabulary) -> None:
     kinds = set(vocabulary.kinds)
-    assert {path.stem for path in POLICIES} == kinds | {"shop", "retired"}
+    assert {path.stem for path in POLICIES} == kinds | {"shop", "retired", "cluster"}
     for path in (path for path in POLICIES if path.stem != "retired"):
         policy, _ = check_file(path, vocabulary)
         assert policy is not None
-        expected = {"ebs", "rds-instance", "postgres", "files"} if path.stem == "shop" else {path.stem}
+        other = {"shop": {"ebs", "rds-instance", "postgres", "files"}, "cluster": {"postgres"}}
+        expected = other.get(path.stem, {path.stem})
         assert {resource.kind for resource in policy.resources} == expected
 
 

@@ -34,6 +34,8 @@ from drorch.domain.errors import Unavailable
 from drorch.domain.key_proof import KeysSeen, KeyStanding
 from drorch.domain.model import Copy, CopyState, LockMode, Oddity, RecoveryPoint
 from drorch.domain.plan_care import TURNS
+from drorch.domain.policy import Policy
+from drorch.domain.window import Window
 from drorch.telemetry.exposition import Family, exposition, write_page
 from drorch.telemetry.metrics import ApplicationFacts, Facts, render
 
@@ -58,10 +60,11 @@ def page(
     unread: dict[str, str] | None = None,
     turns: dict[tuple[str, str], dict[int, datetime]] | None = None,
     known: dict[str, object] | None = None,
+    of: Policy | None = None,
     **more: object,
 ) -> dict[str, float]:
     seen = Catalogue("shop", points, drills, **(known or {}))  # type: ignore[arg-type]
-    plan = planned(catalogue=seen, actions=actions, never_read=never_read)
+    plan = planned(of, catalogue=seen, actions=actions, never_read=never_read)
     application = ApplicationFacts(plan.policy, plan.catalogue, plan.status, plan.actions, unread or {}, turns)
     facts = Facts(at=NOW, version="1.2.3", applications=(application,), never_read=never_read, **more)  # type: ignore[arg-type]
     return samples(render(facts, NOW + later))
@@ -142,6 +145,14 @@ def test_the_next_slot_is_due_once_this_one_is_filled() -> None:
     assert found[due % "orders"] == NOW.replace(minute=0).timestamp()
     only_failed = page(native("p1", 0.2, native_copy(HOME, CopyState.FAILED)))
     assert only_failed[due % "data"] == NOW.replace(minute=0).timestamp()
+
+
+def test_a_slot_whose_window_is_closed_is_due_when_it_opens() -> None:
+    due = 'next_due_timestamp_seconds{application="shop",resource="orders"}'
+    for opens, expected in ((12, NOW.replace(hour=12, minute=0)), (9, NOW.replace(minute=0))):
+        window = Window(opens * 60, (opens + 1) * 60)
+        orders = resource("orders", "postgres", window=window)
+        assert page(of=policy("shop", [orders]))[due] == expected.timestamp()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,15 @@ from drorch.engines.postgres.connection import Session
 
 _AT_ONCE = 1000
 
-USER_SCHEMA = r"n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+# The settings are those of a session that dumps some schemas only (`filters.SchemaFilter`); elsewhere they are not set.
+USER_SCHEMA = r"""n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND n.nspname::text = ANY (
+    coalesce(nullif(current_setting('drorch.schemas', true), '')::text[], ARRAY[n.nspname::text]))
+  AND n.nspname::text <> ALL (
+    coalesce(nullif(current_setting('drorch.exclude_schemas', true), '')::text[], ARRAY[]::text[]))"""
+
+# What belongs to no schema (large objects, publications) pg_dump leaves out where it is told which schemas to dump.
+WHOLE_DATABASE = "coalesce(current_setting('drorch.schemas', true), '') = ''"
 
 NOT_OF_EXTENSION = """NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
     WHERE d.classid = '{table}'::regclass AND d.objid = {oid} AND d.deptype = 'e')"""
@@ -29,9 +37,9 @@ WHERE c.relkind IN ('r', 'p', 'S') AND {_OWN_RELATION}
 ORDER BY 1"""
 
 # Opening for reading is what the ACL decides (PostgreSQL, lo_compat_privileges); no ACL means the owner alone.
-_UNREADABLE_LARGE = """
+_UNREADABLE_LARGE = f"""
 SELECT l.oid FROM pg_catalog.pg_largeobject_metadata l
-WHERE current_setting('lo_compat_privileges') = 'off'
+WHERE {WHOLE_DATABASE} AND current_setting('lo_compat_privileges') = 'off'
   AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
   AND NOT EXISTS (SELECT FROM aclexplode(coalesce(l.lomacl, acldefault('L', l.lomowner))) AS acl
     WHERE acl.privilege_type = 'SELECT' AND (acl.grantee = 0 OR pg_has_role(acl.grantee, 'USAGE')))

@@ -15,7 +15,7 @@ from datetime import timedelta
 import psycopg
 from psycopg import sql
 
-from drorch.engines.postgres.catalog import NOT_OF_EXTENSION, USER_SCHEMA, changed
+from drorch.engines.postgres.catalog import NOT_OF_EXTENSION, USER_SCHEMA, WHOLE_DATABASE, changed
 from drorch.engines.postgres.connection import Session, milliseconds, translated
 from drorch.ports import Inventory
 
@@ -38,7 +38,7 @@ UNION ALL SELECT 'indexes', count(*) FROM pg_catalog.pg_class c
 UNION ALL SELECT 'functions', count(*) FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   WHERE {USER_SCHEMA} AND {NOT_OF_EXTENSION.format(table="pg_catalog.pg_proc", oid="p.oid")}
-UNION ALL SELECT 'large_objects', count(*) FROM pg_catalog.pg_largeobject_metadata"""
+UNION ALL SELECT 'large_objects', count(*) FROM pg_catalog.pg_largeobject_metadata WHERE {WHOLE_DATABASE}"""
 
 _FIND = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
 ON n.oid = c.relnamespace WHERE c.oid = pg_catalog.to_regclass(%s)"

@@ -23,6 +23,7 @@ from drorch.engines.postgres.completeness import Completeness, Head, Watched
 from drorch.engines.postgres.connection import Session, close, connect, milliseconds, translated, version, within
 from drorch.engines.postgres.counts import count_source
 from drorch.engines.postgres.cut import Archive, archives, number_of
+from drorch.engines.postgres.filters import WHOLE, SchemaFilter
 from drorch.engines.postgres.place import Place
 from drorch.engines.postgres.watchdog import watched
 from drorch.ports import Artefact, Inventory
@@ -45,13 +46,16 @@ _SESSION = {
 
 @dataclass(frozen=True, slots=True)
 class DumpRules:
-    """`word` is the policy's `inventory:`; the others bound counting, waiting for a lock, and letting others wait."""
+    """`word` is the policy's `inventory:`; `filter` says which schemas are dumped; the others bound counting, waiting
+    for a lock, and letting others wait.
+    """
 
     word: str
     budget: timedelta
     lock_timeout: timedelta
     patience: timedelta
     streams: int = 1
+    filter: SchemaFilter = WHOLE
 
 
 @contextmanager
@@ -61,7 +65,8 @@ def open_session(place: Place, tools: Sequence[Path], rules: DumpRules) -> Itera
     Busy when somebody was kept waiting by the dump for longer than `rules.patience`.
     """
     place = replace(place, session=f"drorch dump {secrets.token_hex(4)}")
-    session = connect(place, "dump", {**_SESSION, "lock_timeout": milliseconds(rules.lock_timeout)})
+    settings = {**_SESSION, **rules.filter.settings, "lock_timeout": milliseconds(rules.lock_timeout)}
+    session = connect(place, "dump", settings)
     opened: PostgresSession | None = None
     try:
         number, text = version(session)
@@ -97,8 +102,10 @@ class PostgresSession:
         self._producers: list[ChildProducer] = []
         identity = facts.system_identifier(session)
         self.cut_at, self._snapshot = _export_snapshot(session, place)
+        rules.filter.require(session, place.shown)
         facts.check_readable(session, place.shown)
-        found = facts.database_facts(session)
+        found = rules.filter.narrowed(facts.database_facts(session), client.major, place.shown)
+        self._filter_flags = rules.filter.flags(cast("list[dict[str, object]]", found["extensions"]))
         self._passwords = bool(found["role_passwords"])
         self._not_dumped = cast("list[str]", found["not_dumped"])
         self._archives = archives(session, place.shown, rules.streams)
@@ -111,6 +118,7 @@ class PostgresSession:
             "globals_flags": self._globals_flags(),
             **({"streams": number_of(self._archives)} if len(self._archives) > 1 else {}),
             **({"identity": identity} if identity else {}),
+            **rules.filter.facts,
         }
 
     def artefacts(self) -> Sequence[Artefact]:
@@ -135,8 +143,10 @@ class PostgresSession:
             producer.kill()
 
     def _exclusions(self) -> list[str]:
-        """Rows of a provider's extension that this role may not see, such as another owner's pg_cron jobs."""
-        return [f"--exclude-table-data={name}" for name in self._not_dumped]
+        """Schemas that are not meant, and rows of a provider's extension that this role may not see, such as another
+        owner's pg_cron jobs.
+        """
+        return self._filter_flags + [f"--exclude-table-data={name}" for name in self._not_dumped]
 
     def _dump(self, archive: Archive) -> ChildProducer:
         wait = max(1, math.ceil(self._rules.lock_timeout.total_seconds() * 1000))

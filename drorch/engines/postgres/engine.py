@@ -44,12 +44,23 @@ class PostgresEngine:
     def dump(self, options: object, secrets: Mapping[str, str], inventory: str) -> AbstractContextManager[DumpSession]:
         """See the port. Refused: wrong password, unreadable tables, row-level security, clients that are too old."""
         from drorch.engines.postgres import dump
+        from drorch.engines.postgres.filters import SchemaFilter
         from drorch.engines.postgres.place import from_connection
 
-        read = _options(options)
-        place = from_connection(read.connection, secrets)
-        rules = dump.DumpRules(inventory, self.inventory_budget, self.lock_timeout, self.patience, read.streams)
+        given = _options(options)
+        place = from_connection(given.connection, secrets)
+        schemas = SchemaFilter(given.schemas or (), given.exclude_schemas or ())
+        rules = dump.DumpRules(
+            inventory, self.inventory_budget, self.lock_timeout, self.patience, given.streams, schemas
+        )
         return dump.open_session(place, self._tools, rules)
+
+    def databases(self, options: object, secrets: Mapping[str, str]) -> tuple[str, ...]:
+        """See the port. Refused: wrong password, no right to connect; Unavailable when nobody answers."""
+        from drorch.engines.postgres.listing import MAINTENANCE, databases
+        from drorch.engines.postgres.place import from_connection
+
+        return databases(from_connection(_options(options).of(MAINTENANCE).connection, secrets))
 
     def target(self, url: str, password: str | None, *, with_globals: bool) -> RestoreTarget:
         """See the port; the forms of the URL are those of `place.from_url`. Connects to nothing yet."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from drorch.engines.postgres.catalog import NOT_OF_EXTENSION, USER_SCHEMA
+from drorch.engines.postgres.catalog import NOT_OF_EXTENSION, USER_SCHEMA, WHOLE_DATABASE
 from drorch.engines.postgres.connection import Session, translated
 
 Key = tuple[int, int]
@@ -73,15 +73,16 @@ UNION ALL SELECT 'pg_type'::regclass::oid, t.oid FROM pg_catalog.pg_type t
     AND (t.typtype IN ('b', 'd', 'e', 'r') OR t.typtype = 'c' AND c.relkind = 'c')
 UNION ALL SELECT 'pg_namespace'::regclass::oid, n.oid FROM pg_catalog.pg_namespace n
   WHERE {USER_SCHEMA} AND n.nspname <> 'public' AND {_not_of_extension("pg_namespace", "n.oid")}
-UNION ALL SELECT 'pg_extension'::regclass::oid, e.oid FROM pg_catalog.pg_extension e WHERE e.oid >= {_FIRST_OWN}
+UNION ALL SELECT 'pg_extension'::regclass::oid, e.oid FROM pg_catalog.pg_extension e
+  WHERE {WHOLE_DATABASE} AND e.oid >= {_FIRST_OWN}
 UNION ALL SELECT 'pg_event_trigger'::regclass::oid, e.oid FROM pg_catalog.pg_event_trigger e
-  WHERE {_not_of_extension("pg_event_trigger", "e.oid")}
+  WHERE {WHOLE_DATABASE} AND {_not_of_extension("pg_event_trigger", "e.oid")}
 UNION ALL SELECT 'pg_publication'::regclass::oid, p.oid FROM pg_catalog.pg_publication p
-  WHERE {_not_of_extension("pg_publication", "p.oid")}"""
+  WHERE {WHOLE_DATABASE} AND {_not_of_extension("pg_publication", "p.oid")}"""
 
 _COUNTS = f"""
 SELECT (SELECT count(*) FROM {_RELATION} WHERE {_own_relation("'S'")} AND {_HAS_ROWS}),
-  (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata)"""
+  (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata WHERE {WHOLE_DATABASE})"""
 
 _SHOWN = """
 SELECT CASE WHEN k.class = 0 THEN 'rows of ' ELSE '' END || coalesce(

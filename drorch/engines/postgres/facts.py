@@ -119,7 +119,7 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class DumpFacts:
-    """A manifest's facts as a restore reads them."""
+    """A manifest's facts as a restore reads them. `schemas` are those that alone were dumped; empty for all of them."""
 
     server_major: int
     server_version: str
@@ -134,6 +134,7 @@ class DumpFacts:
     roles_without_password: tuple[str, ...]
     streams: int = 1
     """Archives that hold the rows; with more than one, pre-data and post-data are archives of their own."""
+    schemas: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, facts: Mapping[str, object]) -> DumpFacts:
@@ -172,6 +173,9 @@ class DumpFacts:
             tablespaces=frozenset(texts("tablespaces")),
             roles_without_password=texts("roles_without_password"),
             streams=_streams(facts.get("streams", 1)),
+            schemas=tuple(
+                str(name) for name in cast("dict[str, list[str]]", facts.get("filters", {})).get("schemas", [])
+            ),
         )
 
 

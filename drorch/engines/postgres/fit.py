@@ -39,13 +39,15 @@ def examine(session: Session, facts: DumpFacts) -> Fit:
     owners_missing, grantees_missing = facts.owners - roles, facts.grantees - roles
     keep_owner = superuser and not owners_missing
     keep_acl = keep_owner and not grantees_missing
+    # pg_dump knows that `public` is there already, but not where it was told by name to dump it.
+    not_created = frozenset() if "public" in facts.schemas else frozenset({"public"})
     lacking, unwritable = _try_extensions(session, facts.extensions)
     fit = Fit(
         TargetRules(
             superuser=superuser,
             extensions_left_out=frozenset(lacking),
             tables_left_out=frozenset(unwritable),
-            schemas_present=frozenset(str(row[0]) for row in schemas) - {"public", "information_schema"},
+            schemas_present=frozenset(str(row[0]) for row in schemas) - {"information_schema"} - not_created,
             own_roles=keep_acl,
             refresh_later=keep_owner and not keep_acl,
         )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Literal
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, field_validator, model_validator
 
+from drorch.domain.explain import fault
 from drorch.domain.policy import CredentialRef
 
 Tls = Literal["verify-full", "require", "off"]
+Names = Annotated[tuple[Annotated[StrictStr, Field(min_length=1)], ...], Field(min_length=1)]
 
 
 MOST_STREAMS = 16
@@ -29,14 +32,22 @@ def is_local(host: str) -> bool:
 class Connection(BaseModel):
     """`connection:` of a policy. `host` is a name, an address or the absolute folder of a socket.
 
-    `tls` left out means `verify-full`, but none is needed for a socket or loopback host. `ca` names a bundle.
+    Either one `database`, or `databases`: ``all`` of the server but those that a pattern of `except_` (``except:`` in a
+    file; as shells have them) fits, or a list of names. `tls` left out means `verify-full`, but none is needed for a
+    socket or loopback host. `ca` names a bundle.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"oneOf": [{"required": ["database"]}, {"required": ["databases"]}]},
+    )
 
     host: str = Field(min_length=1)
     port: int = Field(default=5432, ge=1, le=65535, strict=True)
-    database: str = Field(min_length=1)
+    database: Annotated[str, Field(min_length=1)] | None = None
+    databases: Literal["all"] | Names | None = None
+    except_: Names | None = Field(default=None, alias="except")
     user: str = Field(min_length=1)
     password: CredentialRef | None = None
     tls: Tls | None = None
@@ -50,10 +61,27 @@ class Connection(BaseModel):
 
     @field_validator("host", "database", "user")
     @classmethod
-    def _plain(cls, value: str) -> str:
-        if "\x00" in value or "\n" in value:
+    def _plain(cls, value: str | None) -> str | None:
+        if value is not None and ("\x00" in value or "\n" in value):
             raise ValueError("must be one line of text")
         return value
+
+    @field_validator("databases", mode="before")
+    @classmethod
+    def _all_or_names(cls, value: object) -> object:
+        if value != "all" and not isinstance(value, list | tuple):
+            raise fault("must be all, or a list of names", "databases: all, or database: NAME")
+        return value
+
+    @model_validator(mode="after")
+    def _which(self) -> Self:
+        if self.database is None and self.databases is None:
+            raise fault("database is missing", "database: NAME, or databases: all")
+        if self.database is not None and self.databases is not None:
+            raise fault("has either database or databases")
+        if self.except_ is not None and self.databases != "all":
+            raise fault("except is for databases: all")
+        return self
 
     @field_validator("host")
     @classmethod
@@ -71,13 +99,67 @@ class Connection(BaseModel):
 
 
 class Options(BaseModel):
-    """The keys of `kind: postgres` beside those that every resource has."""
+    """The keys of `kind: postgres` beside those that every resource has.
+
+    `schemas` are the only ones that are dumped, `exclude_schemas` those that are left out; exact names, not patterns.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     connection: Connection
     streams: int = Field(default=1, ge=1, le=MOST_STREAMS, strict=True)
     """How many dump and load a database at the same time; each takes the memory and the connection of one dump."""
+    schemas: Names | None = None
+    exclude_schemas: Names | None = None
+
+    @field_validator("schemas", "exclude_schemas")
+    @classmethod
+    def _of_users(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in names or ():
+            if name.startswith("pg_") or name == "information_schema":
+                raise fault(f"{name[:60]} is the system's own", "no dump holds it")
+            if any(character in name for character in "\x00\n\r"):
+                raise fault("must be one line of text")
+        return names
+
+    @model_validator(mode="after")
+    def _one_filter(self) -> Self:
+        if self.schemas is not None and self.exclude_schemas is not None:
+            raise fault("has either schemas or exclude_schemas")
+        if self.streams > 1 and (self.schemas is not None or self.exclude_schemas is not None):
+            raise fault("has either streams or some schemas only", "streams are for whole databases")
+        return self
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one database is meant."""
+        return self.connection.databases is not None
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The databases, where the policy names several; empty where the server is to be asked."""
+        given = self.connection.databases
+        return given if isinstance(given, tuple) else ()
+
+    def covers(self, database: str) -> bool:
+        """Whether this database of the server is meant."""
+        if self.named:
+            return database in self.named
+        return not any(fnmatchcase(database, pattern) for pattern in self.connection.except_ or ())
+
+    def of(self, database: str) -> Options:
+        """The options of one of several databases. ValidationError for a name that is not one line."""
+        given = self.connection.model_dump(exclude_none=True, exclude={"databases", "except_"})
+        connection = Connection.model_validate(given | {"database": database})
+        return self.model_copy(update={"connection": connection})
+
+    @property
+    def meaning(self) -> str:
+        """``every database of db.internal:5432 but tmp_*``."""
+        if self.named:
+            return f"{', '.join(self.named)} of {self.server}"
+        but = f" but {', '.join(self.connection.except_)}" if self.connection.except_ else ""
+        return f"every database of {self.server}{but}"
 
     @property
     def server(self) -> str:

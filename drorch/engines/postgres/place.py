@@ -91,6 +91,8 @@ def from_connection(connection: Connection, secrets: Mapping[str, str]) -> Place
             raise Refused("the credential has no value", resource=name, hint="see `credentials:` of the configuration")
         password = secrets[name]
         _check_password(password, name)
+    if connection.database is None:
+        raise Refused("several databases are meant, and one can be connected to", resource=connection.host)
     return Place(
         host=connection.host,
         port=connection.port,

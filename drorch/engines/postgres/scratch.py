@@ -29,7 +29,7 @@ from drorch.engines.postgres.server import SUPERUSER, PrivateServer
 LOADER = "drorch_restore"
 """The role that loads in a private server. No superuser, since a dump runs code; it sees all rows when it counts."""
 
-_DRILL = "drorch-drill-"
+DRILL = "drorch-drill-"
 
 
 class PrivateScratch(PostgresTarget):
@@ -158,7 +158,7 @@ def passable_parent() -> Path:
 def given(place: Place, tools: Sequence[Path]) -> Iterator[GivenScratch]:
     """A new database on the server of `place`; what killed drills left there is dropped first."""
     _sweep(place)
-    target = GivenScratch(place.at(_DRILL + secrets.token_hex(6)), tools, with_globals=False)
+    target = GivenScratch(place.at(DRILL + secrets.token_hex(6)), tools, with_globals=False)
     try:
         yield target
     finally:
@@ -173,7 +173,7 @@ def _sweep(place: Place) -> None:
     session = databases.keeper(place)
     try:
         with translated("scratch", place.shown):
-            names = [cast("str", row[0]) for row in session.execute(query, (_DRILL, _DRILL))]
+            names = [cast("str", row[0]) for row in session.execute(query, (DRILL, DRILL))]
         for name in names:
             with suppress(DrorchError):
                 databases.lock(session, name.removesuffix(databases.SUFFIX))
