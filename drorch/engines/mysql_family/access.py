@@ -1,16 +1,15 @@
-"""Client programs as the way to a server: the password in an option file of mode 600, one statement list per question.
+"""Client programs as the way to a server: the password in an option file, one statement list per question.
 
-The option file lies in a private folder that goes with the `Access`; no argument and no environment holds a secret.
+The option file has no name anywhere: it lies in memory (memfd_create(2)), programs inherit its descriptor and open it
+as ``/proc/self/fd/N``. So not even a kill -9 leaves it behind, and no argument and no environment holds a secret.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -33,27 +32,34 @@ _ESCAPES = {"t": "\t", "n": "\n", "0": "\0", "\\": "\\"}
 
 
 class Access:
-    """A way to one server; `close` it. Made by `open_access`."""
+    """A way to one server; `close` it. Made by `open_access`. Every session of `ask` begins with the words `before`."""
 
     def __init__(self, vendor: Vendor, place: Place, greeting: Greeting, client: Client) -> None:
         self.vendor = vendor
         self.place = place
         self.greeting = greeting
         self.client = client
-        self._folder = Path(tempfile.mkdtemp(prefix="drorch-my-", dir=_memory()))
-        self._options = self._folder / "options.cnf"
+        self.before = ""
         lines = option_lines(place, dict(vendor.tls), offered=greeting.tls)  # type: ignore[arg-type]
-        descriptor = os.open(self._options, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
+        self._options = os.memfd_create("drorch-options", os.MFD_CLOEXEC)
+        with os.fdopen(self._options, "w", closefd=False) as file:
+            os.fchmod(self._options, 0o600)  # programs ignore an option file that everybody may write to
             file.write(lines)
 
     def close(self) -> None:
-        """Remove the option file; harmless twice."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Let the option file go; harmless twice."""
+        options, self._options = self._options, -1
+        if options >= 0:
+            os.close(options)
 
     def argv(self, program: str, *arguments: str) -> list[str]:
         """A program's arguments: our option file and no other."""
-        return [program, f"--defaults-file={self._options}", *arguments]
+        return [program, f"--defaults-file=/proc/self/fd/{self._options}", *arguments]
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """Descriptors that a program with `argv` needs."""
+        return (self._options,)
 
     def client_argv(self, database: str) -> list[str]:
         """The client's arguments for reading statements: what stands in them cannot run commands here."""
@@ -69,10 +75,11 @@ class Access:
         try:
             done = subprocess.run(
                 self.client_argv(name),
-                input=statements.encode(),
+                input=f"{self.before}{statements}".encode(),
                 capture_output=True,
                 check=False,
                 env=_ENVIRONMENT,
+                pass_fds=self.inherited,
                 cwd="/",
             )
         except OSError as error:
@@ -93,6 +100,7 @@ class Access:
                 stdout=subprocess.DEVNULL if reads else subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=_ENVIRONMENT,
+                pass_fds=self.inherited,
                 process_group=0,
                 cwd="/",
             )
@@ -103,11 +111,6 @@ class Access:
                 with suppress(OSError):  # the user's share of pipe memory may be used up: a smaller one serves as well
                     fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         return process
-
-
-def _memory() -> str | None:
-    """Where files lie on no disk, if there is such a place: a kill -9 may leave an option file behind."""
-    return next((path for path in ("/dev/shm",) if os.access(path, os.W_OK | os.X_OK)), None)  # noqa: S108  mkdtemp
 
 
 def open_access(vendor: Vendor, place: Place, tools: Sequence[Path], operation: str) -> Access:
@@ -216,6 +219,7 @@ class Keeper:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=_ENVIRONMENT,
+            pass_fds=access.inherited,
             process_group=0,
             cwd="/",
         )

@@ -11,6 +11,9 @@ _NUMBER = re.compile(r"(?:ERROR |error: |errno: |error |\()(\d{4})\b")
 
 _TLS_HINT = "name the server's certificate bundle (`ca:`) and the name in its certificate (`host:`)"
 _PRIVILEGE_HINT = "GRANT what is missing to the user"
+_PRIVILEGE = re.compile(r"need (?:\(at least one of\) )?the ([A-Z_ ,]+?) privilege|([A-Z][A-Z ]+) command denied")
+_NO_BODY = re.compile(r"insuff?ici?ent privileges to (?:SHOW CREATE )?")
+"""The dump programs' own words, in the spelling of either, where the server shows a routine's name and not its body."""
 
 # MariaDB "Error codes"; MySQL 8.0 "Server error message reference" and "Client error message reference".
 _ERRORS: dict[int, tuple[type[DrorchError], str, str]] = {
@@ -41,7 +44,7 @@ _ERRORS: dict[int, tuple[type[DrorchError], str, str]] = {
     ),
     1412: (Unavailable, "a table was altered meanwhile", "the next attempt dumps it as it is then"),
     1356: (Refused, "a view refers to what is not there", "drop or repair the view; a dump of it would not restore"),
-    1449: (Refused, "a definer does not exist", "create the account (a restore does it with --globals)"),
+    1449: (Refused, "a definer does not exist", "create the account that is named, or make another one the definer"),
     2026: (Refused, "TLS could not be agreed on", _TLS_HINT),
 }
 _PASSING = frozenset({1053, 1152, 1158, 1159, 1160, 1161, 1317, 1927, 2002, 2003, 2005, 2006, 2013, 2055, 1021, 1114})
@@ -55,11 +58,16 @@ def failure(program: str, status: int, words: str, operation: str, resource: str
     where = {"operation": operation, "resource": resource, "cause": cause}
     if status < 0:
         return Unavailable(f"{program} was ended by signal {-status}", **where)
+    if _NO_BODY.search(words):
+        hint = "GRANT the sight of all routines: SELECT ON mysql.proc (MariaDB), SHOW_ROUTINE ON *.* (MySQL)"
+        return Refused("the user sees a routine and not its body", hint=hint, **where)
     number = number_in(words)
     if number in _ERRORS:
         kind, message, hint = _ERRORS[number]
         if number == 1045 and "using password: NO" in words:
             hint = _no_password(operation)
+        if hint == _PRIVILEGE_HINT and (named := _PRIVILEGE.search(words)):
+            hint = f"GRANT {(named[1] or named[2]).strip()} to the user"
         if "certificate" in words.lower() or "SSL" in words:
             hint = hint or _TLS_HINT
         if operation != "dump" and number == 1146:
