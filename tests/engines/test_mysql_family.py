@@ -160,6 +160,16 @@ def test_only_older_clients_are_refused_with_their_versions_and_where_to_name_ot
         choose(MYSQL, (), MYSQL.programs.dump, (9, 0), "here")
 
 
+def test_the_other_vendors_program_under_the_right_name_is_told_and_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drorch.engines.mysql_family.clients._PACKAGED", ())
+    program(tmp_path / "bin", "mysqldump", "mysqldump  Ver 10.19 Distrib 10.11.6-MariaDB, for debian-linux-gnu")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(Refused, match=r"found: none; .*bin/mysqldump is of the other vendor.*install mysql-client"):
+        choose(MYSQL, (), MYSQL.programs.dump, (8, 0), "here")
+
+
 @pytest.mark.parametrize("vendor", [MARIADB, MYSQL])
 def test_flags_take_one_snapshot_and_everything_and_need_no_reload(vendor: Vendor) -> None:
     wanted = {"--single-transaction", "--routines", "--events", "--triggers", "--hex-blob", "--skip-lock-tables"}
@@ -322,6 +332,8 @@ def test_a_role_may_bring_what_is_missing() -> None:
 @pytest.mark.parametrize(
     ("words", "operation", "error"),
     [
+        ("ERROR 2026 (HY000) at line 9: TLS/SSL error: Connection reset by peer (104)", "restore", Unavailable),
+        ("mysqldump: ann has insufficent privileges to SHOW CREATE PROCEDURE `p`!", "dump", Refused),
         ("ERROR 1045 (28000): Access denied for user 'u'@'h' (using password: YES)", "dump", Refused),
         ('mysqldump: Got error: 1045: "Access denied" when trying to connect', "dump", Refused),
         ("ERROR 1049 (42000): Unknown database 'x'", "dump", NotFound),
@@ -340,6 +352,26 @@ def test_failures_are_told_by_their_number(words: str, operation: str, error: ty
     found = failure("mysqldump", 2, words, operation, "h/d")
     assert type(found) is error
     assert found.operation == operation
+
+
+def test_neither_rows_nor_passwords_of_a_failed_statement_are_told() -> None:
+    statement = "INSERT INTO t VALUES (1045,'geheim'),(2013,'ERROR 1040')"
+    words = f"--------------\n{statement}\n--------------\n\nERROR 1114 (HY000) at line 9: The table 't' is full\n"
+    found = failure("mysql", 1, words, "restore", "h/d")
+    assert isinstance(found, Unavailable)
+    assert found.cause == "ERROR 1114 (HY000) at line 9: The table 't' is full"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("ERROR 1227 (42000): Access denied; you need (at least one of) the RELOAD privilege(s)", "GRANT RELOAD to"),
+        ("Error 1142: SHOW VIEW command denied to user 'u'@'h' for table `d`.`v`", "GRANT SHOW VIEW to"),
+        ("ERROR 1044 (42000): Access denied for user 'u'@'h' to database 'd'", "GRANT what is missing"),
+    ],
+)
+def test_the_privilege_that_the_server_names_is_the_one_to_grant(words: str, hint: str) -> None:
+    assert failure("mysqldump", 2, words, "dump", "h/d").hint.startswith(hint)
 
 
 def test_a_connection_lost_while_something_is_changed_is_an_unknown_outcome() -> None:
@@ -458,6 +490,13 @@ def test_a_dump_that_was_cut_has_not_ended() -> None:
     assert not scan.ended
     scan.feed(b"-- Dump completed on 2026-11-20\nmore\n")
     assert not scan.ended
+
+
+def test_a_row_after_the_end_mark_or_an_end_mark_within_a_routine_is_no_end() -> None:
+    for more in (b"INSERT INTO `a` VALUES (1);\n", b"DELIMITER ;;\n-- Dump completed\n", b"x", b"-- Dump comp"):
+        scan = DumpScan()
+        scan.feed(MYSQL_DUMP + more)
+        assert not scan.ended
 
 
 @given(st.lists(st.lists(st.binary(max_size=12), max_size=3), min_size=1, max_size=6), st.integers(1, 30))

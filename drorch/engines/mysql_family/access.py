@@ -26,6 +26,8 @@ from drorch.engines.mysql_family.vendor import Vendor
 Row = tuple[str | None, ...]
 
 _PIPE_BYTES = 1024 * 1024
+_LONGEST_ANSWER = 300
+"""Seconds for a question of a dump: a connection that stalls says nothing."""
 _TAIL_BYTES = 8 * 1024
 _ENVIRONMENT = {"PATH": os.defpath, "HOME": "/nonexistent", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 _ESCAPES = {"t": "\t", "n": "\n", "0": "\0", "\\": "\\"}
@@ -66,10 +68,14 @@ class Access:
         flags = ["--batch", "--skip-column-names", "--skip-auto-rehash", *confining(self.client, self.vendor)]
         return self.argv(self.client.path, *flags, *([f"--database={database}"] if database else []))
 
-    def ask(self, statements: str, operation: str, *, database: str | None = None) -> list[Row]:
-        """All rows of all statements, NULL as None (the text NULL too). `database` "" means none.
+    def ask(
+        self, statements: str, operation: str, *, database: str | None = None, timeout: float | None = None
+    ) -> list[Row]:
+        """All rows of all statements, NULL as None (the text NULL too). `database` "" means none; `timeout` in seconds.
 
-        Raises what the client's error means; statements before the failing one have been carried out.
+        Raises what the client's error means, Unavailable when it takes longer than `timeout`; statements before the
+        failing one have been carried out. Without `timeout` a dump's questions have five minutes, others as long as it
+        takes.
         """
         name = self.place.database if database is None else database
         try:
@@ -81,9 +87,13 @@ class Access:
                 env=_ENVIRONMENT,
                 pass_fds=self.inherited,
                 cwd="/",
+                timeout=timeout or (_LONGEST_ANSWER if operation == "dump" else None),
             )
         except OSError as error:
             raise Unavailable("a client did not start", resource=self.client.path, cause=str(error)) from error
+        except subprocess.TimeoutExpired as error:
+            shown = self.place.at(name).shown
+            raise Unavailable("the server does not answer", operation=operation, resource=shown) from error
         if done.returncode != 0:
             words = done.stderr.decode("utf-8", "replace")
             shown = self.place.at(name).shown

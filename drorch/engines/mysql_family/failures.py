@@ -6,8 +6,8 @@ import re
 
 from drorch.domain.errors import Busy, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
 
-_NUMBER = re.compile(r"(?:ERROR |error: |errno: |error |\()(\d{4})\b")
-"""``ERROR 1045 (28000)`` of the client, ``Got error: 1045:`` and ``(1146)`` of the dump programs."""
+_NUMBER = re.compile(r"(?:(?i:error):? |errno: |\()(\d{4})\b")
+"""``ERROR 1045 (28000)`` of the client, ``Got error: 1045:``, ``Error 1412:`` and ``(1146)`` of the dump programs."""
 
 _RULE = "--------------\n"
 _LONGEST_CAUSE = 500

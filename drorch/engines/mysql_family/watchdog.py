@@ -21,9 +21,11 @@ from datetime import timedelta
 
 from drorch.domain.duration import duration_text
 from drorch.domain.errors import Busy, DrorchError
-from drorch.engines.mysql_family.access import Access, quoted, text
+from drorch.engines.mysql_family.access import Access, Row, quoted, text
 from drorch.engines.mysql_family.failures import number_in
 
+_ANSWER = 5
+"""Seconds for its own questions: the end of a dump waits for them."""
 _LOOKS = 4
 """So often is it looked within the shorter of both times."""
 _TIMED_OUT = 1205
@@ -137,7 +139,7 @@ class _Watchdog:
             f" if(info LIKE '{_READS}', substring_index(info, ' FROM ', -1), '')"
             f" FROM information_schema.processlist WHERE db = {text(self._access.place.database)}"
         )
-        rows = self._access.ask(query, "dump", database="")
+        rows = self._ask(query)
         return [_Thread(int(str(row[0])), str(row[1]), str(row[2]), row[3] == "1", str(row[4] or "")) for row in rows]
 
     def _is_mine(self, thread: _Thread) -> bool:
@@ -151,7 +153,7 @@ class _Watchdog:
         name = f"{quoted(self._access.place.database)}.{table}"
         try:
             # One second is the shortest that both vendors know.
-            self._access.ask(f"SET SESSION lock_wait_timeout = 1; SELECT 1 FROM {name} LIMIT 0", "dump", database="")
+            self._ask(f"SET SESSION lock_wait_timeout = 1; SELECT 1 FROM {name} LIMIT 0")
         except Busy as error:
             return number_in(error.cause) == _TIMED_OUT
         return False
@@ -160,4 +162,7 @@ class _Watchdog:
         self._cancel()
         for thread in mine:  # a server notices that a client has left only when it writes to it
             with suppress(DrorchError):
-                self._access.ask(f"KILL CONNECTION {thread.number}", "dump", database="")
+                self._ask(f"KILL CONNECTION {thread.number}")
+
+    def _ask(self, statements: str) -> list[Row]:
+        return self._access.ask(statements, "dump", database="", timeout=_ANSWER)
