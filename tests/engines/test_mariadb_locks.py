@@ -7,11 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from dumped import APPLICATION, RESOURCE, SITE, World
+from faults import FaultyStore
 from mariadbservers import RunningMariadb
 
+from drorch.app.dump import DumpOrder, dump
 from drorch.domain.errors import Busy
 from drorch.engines.mariadb import MariadbEngine
 from drorch.ports import DumpSession, Producer
@@ -92,6 +95,22 @@ def test_a_dump_that_keeps_others_waiting_is_given_up_and_they_go_on(mariadb: Ru
         producer.finish()
     assert "see that tables are not altered" in caught.value.hint
     assert threads_of(mariadb, database) == 0
+
+
+def test_of_a_dump_that_was_given_up_nothing_is_committed(mariadb: RunningMariadb) -> None:
+    """The vault takes nothing more until the table has been altered: that is the end of the dump."""
+    incompressible = "INSERT INTO b SELECT random_bytes(1000) FROM seq_1_to_20000"
+    database = mariadb.database("CREATE TABLE b (r BLOB)", incompressible)
+    world, took = World("gcs-eu"), list[float]()
+    world.clock.present = datetime.now(UTC) + timedelta(minutes=1)
+    faulty = FaultyStore(world.memory())
+    faulty.faults.order("write", lambda: took.append(Altering(mariadb, database).join()))
+    order = DumpOrder(SITE, APPLICATION, RESOURCE, "mariadb", "p1", "2026-11-20T12:00Z", (world.recipient,))
+    options, stores = mariadb.options(database), {"gcs-eu": faulty}
+    with pytest.raises(Busy, match="kept others waiting"):
+        dump(order, engine(patience=1), options, {}, stores, world.key, clock=world.clock)
+    assert took[0] >= 1
+    assert not list(world.memory().list("drorch/v1/"))
 
 
 def threads_of(server: RunningMariadb, database: str) -> int:

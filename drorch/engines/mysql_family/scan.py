@@ -34,8 +34,7 @@ class DumpScan:
     """Feed it every byte of a dump in order.
 
     `tables` (sequences among them), `views`; `code` holds (kind, name) of functions, procedures, packages, triggers and
-    events that have a definition, the kind in small letters; `rows` per table; `current` is the table that was begun
-    last; `ended`: the last line is the end mark.
+    events that have a definition, the kind in small letters; `rows` per table; `ended`: the last line is the end mark.
     """
 
     def __init__(self) -> None:
@@ -43,7 +42,6 @@ class DumpScan:
         self.views: set[str] = set()
         self.code: set[tuple[str, str]] = set()
         self.rows: dict[str, int] = {}
-        self.current = ""
         self.ended = False
         self._held = b""
         self._into = ""
@@ -67,7 +65,7 @@ class DumpScan:
         """One line that is no row; what is not whole yet is held."""
         insert = None if self._in_block else _INSERT.match(data, at)
         if insert is not None:
-            self._into = self.current = _text(insert[1])
+            self._into = _text(insert[1])
             self._in_string = self.ended = False
             self._by_lines = insert[0].endswith(b"\n")
             self.rows.setdefault(self._into, 0)
@@ -93,8 +91,7 @@ class DumpScan:
         elif self._in_block:
             self._define_code(line)
         elif (found := _TABLE.match(line)) is not None:
-            self.current = _text(found[1] or found[2])
-            self.tables.add(self.current)
+            self.tables.add(_text(found[1] or found[2]))
         elif (found := _VIEW.match(line)) is not None:
             self.views.add(_text(found[1]))
 

@@ -26,7 +26,7 @@ from drorch.engines.mysql_family.failures import number_in
 
 _ANSWER = 5
 """Seconds for its own questions: the end of a dump waits for them."""
-_LOOKS = 4
+_LOOKS = 2
 """So often is it looked within the shorter of both times."""
 _TIMED_OUT = 1205
 _TABLE = re.compile(r"`(?:[^`]|``)+`")
