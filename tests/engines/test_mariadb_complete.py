@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,21 @@ def test_each_missing_privilege_is_named_before_anything_is_dumped(mariadb: Runn
     user = mariadb.user(f"{held} ON {database}.*")
     with (
         pytest.raises(Refused, match=rf"this user lacks {lacking} on the database.*GRANT {LEAST} ON `{database}`"),
+        MariadbEngine().dump(mariadb.options(database, user), {}, "exact"),
+    ):
+        pass
+
+
+def test_what_a_role_does_not_bring_either_is_missing(mariadb: RunningMariadb) -> None:
+    database, role = (
+        mariadb.database("CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO SELECT 1"),
+        f"role_{uuid.uuid4().hex[:8]}",
+    )
+    user = mariadb.user()
+    mariadb.ask(f"CREATE ROLE {role}", f"GRANT SELECT, SHOW VIEW, TRIGGER ON {database}.* TO {role}")
+    mariadb.ask(f"GRANT {role} TO {user}@'%'", f"SET DEFAULT ROLE {role} FOR {user}@'%'")
+    with (
+        pytest.raises(Refused, match="this user lacks EVENT on the database"),
         MariadbEngine().dump(mariadb.options(database, user), {}, "exact"),
     ):
         pass

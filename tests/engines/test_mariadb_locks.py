@@ -65,16 +65,17 @@ def standing(session: DumpSession) -> Iterator[Producer]:
 
 
 class Altering:
-    """Somebody who alters `b`: begins at once, `join` to see the seconds that it took."""
+    """Somebody who alters `b`, or does something else: begins at once, `join` to see the seconds that it took."""
 
-    def __init__(self, server: RunningMariadb, database: str) -> None:
+    def __init__(self, server: RunningMariadb, database: str, statement: str = "") -> None:
         self.took = 0.0
-        self._thread = threading.Thread(target=self._alter, args=(server, database))
+        statement = statement or "ALTER TABLE b ADD COLUMN more INT"
+        self._thread = threading.Thread(target=self._alter, args=(server, database, statement))
         self._thread.start()
 
-    def _alter(self, server: RunningMariadb, database: str) -> None:
+    def _alter(self, server: RunningMariadb, database: str, statement: str) -> None:
         began = time.monotonic()
-        server.ask("ALTER TABLE b ADD COLUMN more INT", database=database)
+        server.ask(statement, database=database)
         self.took = time.monotonic() - began
 
     def join(self) -> float:
@@ -83,13 +84,16 @@ class Altering:
         return self.took
 
 
-def test_a_dump_that_keeps_others_waiting_is_given_up_and_they_go_on(mariadb: RunningMariadb, database: str) -> None:
+@pytest.mark.parametrize("statement", ["ALTER TABLE b ADD COLUMN more INT", "LOCK TABLES b WRITE"])
+def test_a_dump_that_keeps_others_waiting_is_given_up_and_they_go_on(
+    mariadb: RunningMariadb, database: str, statement: str
+) -> None:
     with (
         pytest.raises(Busy, match=r"kept others waiting.*root \(id \d+\) waited for the table `b` for 1s") as caught,
         engine(patience=1).dump(mariadb.options(database), {}, "exact") as session,
         standing(session) as producer,
     ):
-        altering = Altering(mariadb, database)
+        altering = Altering(mariadb, database, statement)
         assert altering.join() >= 1
         assert mariadb.value("SELECT count(*) FROM b", database) == "400"
         producer.finish()
@@ -115,6 +119,19 @@ def test_of_a_dump_that_was_given_up_nothing_is_committed(mariadb: RunningMariad
 
 def threads_of(server: RunningMariadb, database: str) -> int:
     return sum(row[3] == database for row in server.ask("SHOW PROCESSLIST"))
+
+
+def test_a_table_without_transactions_is_locked_against_writing_no_longer_than_the_patience(
+    mariadb: RunningMariadb,
+) -> None:
+    database = mariadb.database("CREATE TABLE b (t LONGTEXT) ENGINE=MyISAM", LARGE)
+    with (
+        pytest.raises(Busy, match=r"waited for the table `b`.*MyISAM"),
+        engine(patience=1).dump(mariadb.options(database), {}, "exact") as session,
+        standing(session) as producer,
+    ):
+        assert Altering(mariadb, database, "UPDATE b SET t = 'y'").join() >= 1
+        producer.finish()
 
 
 def test_a_user_who_sees_no_other_sessions_keeps_nobody_waiting_either(mariadb: RunningMariadb, database: str) -> None:

@@ -1,7 +1,7 @@
 """A dump that stands in others' way is given up, and so is one that waits too long for a table.
 
 A dump program reads table after table, each under the weakest metadata lock, and lets it go at the next
-(``ROLLBACK TO SAVEPOINT``). Only what changes a table's form waits for it (ALTER, DROP, TRUNCATE, LOCK TABLES, FLUSH
+(``ROLLBACK TO SAVEPOINT``). Only what changes a table's form or takes it whole waits for it (ALTER, DROP, TRUNCATE, LOCK
 TABLES), but everything on that table that comes after such a statement waits, too. Whether somebody does is tried by
 the same means: a SELECT of no row, which waits only when such a statement is before it. It needs no privilege that the
 dump does not have; PROCESS shows whose statement it is.
@@ -78,7 +78,8 @@ def watched(access: Access, rules: DumpRules, cancel: Callable[[], None]) -> Ite
             operation="dump",
             resource=access.place.shown,
             cause=watchdog.why,
-            hint="it is tried again later; see that tables are not altered while it runs",
+            hint="it is tried again later; see that tables are not altered while it runs, and that those without "
+            "transactions (MyISAM), which it locks against writing while it reads them, are not written to",
         ) from error
     finally:
         watchdog.end()
