@@ -344,6 +344,23 @@ def test_clients_older_than_the_server_are_refused_with_the_versions(
             pass
 
 
+def test_the_other_vendors_clients_are_not_used_whatever_they_are_called(
+    mariadb: RunningMariadb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drorch.engines.mysql_family.clients._PACKAGED", ())
+    for name in ("mariadb", "mysql", "mariadb-dump", "mysqldump"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho '{name}  Ver 8.4.0 for Linux on x86_64 (MySQL Community)'\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with (
+        pytest.raises(
+            Refused, match=r"MariaDB's mariadb of version 10\.11.*found: none; .*mariadb is of the other vendor"
+        ),
+        MariadbEngine().dump(mariadb.options("mysql"), {}, "off"),
+    ):
+        pass
+
+
 def test_what_an_unfinished_restore_left_is_not_dumped(mariadb: RunningMariadb) -> None:
     database = mariadb.database("CREATE TABLE drorch_unfinished_restore (a INT)")
     with pytest.raises(Refused, match="unfinished restore"), MariadbEngine().dump(mariadb.options(database), {}, "off"):

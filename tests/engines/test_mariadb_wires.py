@@ -15,6 +15,9 @@ from drorch.app.dump import DumpLimits, DumpOrder
 from drorch.app.dump import dump as dump_into_vaults
 from drorch.domain.errors import OutcomeUnknown, Unavailable
 from drorch.engines.mariadb import MariadbEngine, Options
+from drorch.engines.mariadb.engine import MARIADB
+from drorch.engines.mysql_family.access import Access, Keeper, open_access
+from drorch.engines.mysql_family.place import from_connection
 
 SECRETS = {"pw": PASSWORD}
 AFTER = 1024 * 1024
@@ -133,3 +136,35 @@ def test_a_restore_that_stalls_can_be_given_up_and_the_next_one_clears_what_it_l
     again.complete()
     assert mariadb.value("SELECT count(*) FROM b", "back_stalled") == "200"
     mariadb.ask("DROP DATABASE back_stalled")
+
+
+# --- questions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def access(net: Wire, mariadb: RunningMariadb, database: str, user: str) -> Iterator[Access]:
+    place = from_connection(through(net, mariadb, database, user, "off").connection, SECRETS)
+    found = open_access(MARIADB, place, (), "dump")
+    yield found
+    found.close()
+
+
+def test_a_question_to_a_server_that_says_nothing_more_is_given_up(net: Wire, access: Access) -> None:
+    net.fault, net.after = "stall", 0
+    with pytest.raises(Unavailable, match="the server does not answer"):
+        access.ask("SELECT 1", "dump", timeout=0.5)
+
+
+def test_a_lock_at_a_server_that_says_nothing_more_is_given_up(
+    net: Wire, access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drorch.engines.mysql_family.access._LOCK_ANSWER", 1.0)
+    held, asked = Keeper(access, "held"), Keeper(access, "asked")
+    try:
+        assert held.lock()
+        net.fault, net.after = "stall", 0
+        with pytest.raises(Unavailable, match="the server does not answer"):
+            asked.lock()
+    finally:
+        held.release()
+        asked.release()

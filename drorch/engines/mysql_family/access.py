@@ -28,6 +28,8 @@ Row = tuple[str | None, ...]
 _PIPE_BYTES = 1024 * 1024
 _LONGEST_ANSWER = 300
 """Seconds for a question of a dump: a connection that stalls says nothing."""
+_LOCK_ANSWER = 20.0
+"""Seconds for a word of the session that holds a lock; connecting alone may take 15."""
 _TAIL_BYTES = 8 * 1024
 _ENVIRONMENT = {"PATH": os.defpath, "HOME": "/nonexistent", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 _ESCAPES = {"t": "\t", "n": "\n", "0": "\0", "\\": "\\"}
@@ -236,22 +238,34 @@ class Keeper:
         self._input = cast("BinaryIO", self._process.stdin)
         self._output = cast("BinaryIO", self._process.stdout)
         self._name = name
+        self._shown = access.place.shown
 
     def lock(self) -> bool:
-        """Whether the lock is ours now."""
-        return self._say(f"SET SESSION wait_timeout = 31536000; SELECT GET_LOCK({text(self._name)}, 0);") == b"1"
+        """Whether the lock is ours now. Unavailable when the server does not say."""
+        answer = self._say(f"SET SESSION wait_timeout = 31536000; SELECT GET_LOCK({text(self._name)}, 0);")
+        if not answer:
+            raise Unavailable("the server does not answer", operation="restore", resource=self._shown)
+        return answer == b"1"
 
     def release(self) -> None:
-        """Let the lock go now, then leave; harmless twice."""
+        """Let the lock go now, then leave; harmless twice. A server that says nothing lets it go with the session."""
         if self._process.poll() is None:
-            with suppress(OSError):
-                self._say(f"SELECT RELEASE_LOCK({text(self._name)});")
+            self._say(f"SELECT RELEASE_LOCK({text(self._name)});")
             with suppress(OSError):
                 self._input.close()
             self._process.wait()
         self._output.close()
 
     def _say(self, statements: str) -> bytes:
-        self._input.write(statements.encode() + b"\n")
-        self._input.flush()
-        return self._output.readline().strip()
+        """The first line of the answer; nothing when none comes, and then the session is at its end."""
+        late = threading.Timer(_LOCK_ANSWER, self._process.kill)
+        late.daemon = True
+        late.start()
+        try:
+            self._input.write(statements.encode() + b"\n")
+            self._input.flush()
+            return self._output.readline().strip()
+        except OSError:
+            return b""
+        finally:
+            late.cancel()

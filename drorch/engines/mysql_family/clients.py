@@ -19,6 +19,8 @@ from drorch.engines.mysql_family.vendor import Series, Vendor
 
 _PACKAGED = ("/usr/bin", "/usr/sbin", "/usr/libexec", "/usr/local/mysql/bin")
 _VERSION = re.compile(r"(?:Distrib|from) (\d+\.\d+[.\d]*)")
+_OF_MARIADB = re.compile(r"\d-mariadb\b", re.IGNORECASE)
+"""Behind the version; the program's own name and folder, which stand before it, may be anything."""
 _PLAIN_VERSION = re.compile(r"Ver (\d+\.\d+[.\d]*)")
 
 
@@ -78,7 +80,7 @@ def _programs(tools: Sequence[Path], names: Sequence[str]) -> Iterator[Path]:
 def version_of(text: str, vendor: Vendor) -> tuple[str, Series] | None:
     """The version in what ``--version`` printed; None for a program of the other vendor."""
     match = _VERSION.search(text) or _PLAIN_VERSION.search(text)
-    if match is None or ("mariadb" in text.lower()) != (vendor.kind == "mariadb"):
+    if match is None or (_OF_MARIADB.search(text) is not None) != (vendor.kind == "mariadb"):
         return None
     major, minor = match[1].split(".")[:2]
     return match[1], (int(major), int(minor))

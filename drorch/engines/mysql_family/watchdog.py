@@ -1,10 +1,10 @@
 """A dump that stands in others' way is given up, and so is one that waits too long for a table.
 
 A dump program reads table after table, each under the weakest metadata lock, and lets it go at the next
-(``ROLLBACK TO SAVEPOINT``). Only what changes a table's form or takes it whole waits for it (ALTER, DROP, TRUNCATE, LOCK
-TABLES), but everything on that table that comes after such a statement waits, too. Whether somebody does is tried by
-the same means: a SELECT of no row, which waits only when such a statement is before it. It needs no privilege that the
-dump does not have; PROCESS shows whose statement it is.
+(``ROLLBACK TO SAVEPOINT``). Only what changes a table's form or takes it whole waits for it (ALTER, DROP, TRUNCATE,
+LOCK TABLES), but everything on that table that comes after such a statement waits, too. Whether somebody does is tried
+by the same means: a SELECT of no row, which waits only when such a statement is before it. It needs no privilege that
+the dump does not have; PROCESS shows whose statement it is.
 """
 
 # ruff: noqa: S608 - names are quoted and strings written in hexadecimal (access.quoted, access.text)
