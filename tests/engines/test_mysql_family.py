@@ -1,4 +1,4 @@
-"""What both engines share, without a server: greetings, clients, options, privileges, failures, the reader of dumps."""
+"""What both engines share, without a server: greetings, clients, options, privileges, failures."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ from drorch.engines.mysql_family.clients import choose, version_of
 from drorch.engines.mysql_family.dump import _instant
 from drorch.engines.mysql_family.failures import failure, unknown_outcome
 from drorch.engines.mysql_family.handshake import Greeting, check, parse, series
-from drorch.engines.mysql_family.loading import Lines
 from drorch.engines.mysql_family.place import Place, from_connection, from_url, option_lines
 from drorch.engines.mysql_family.privileges import Privileges
-from drorch.engines.mysql_family.scan import DumpScan
 from drorch.engines.mysql_family.vendor import Vendor
 
 PLACE = Place("db.example.com", 3306, "shop", "ann", "verify-full", 'ge"heim\\', "/ca.pem")
@@ -158,6 +156,16 @@ def test_only_older_clients_are_refused_with_their_versions_and_where_to_name_ot
         Refused, match=r"9\.0 or newer is needed here.*found: 5\.7\.44, 8\.0\.36, 8\.4\.0.*tools: \{mysql"
     ):
         choose(MYSQL, (), MYSQL.programs.dump, (9, 0), "here")
+
+
+def test_the_other_vendors_program_under_the_right_name_is_told_and_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drorch.engines.mysql_family.clients._PACKAGED", ())
+    program(tmp_path / "bin", "mysqldump", "mysqldump  Ver 10.19 Distrib 10.11.6-MariaDB, for debian-linux-gnu")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(Refused, match=r"found: none; .*bin/mysqldump is of the other vendor.*install mysql-client"):
+        choose(MYSQL, (), MYSQL.programs.dump, (8, 0), "here")
 
 
 @pytest.mark.parametrize("vendor", [MARIADB, MYSQL])
@@ -322,6 +330,8 @@ def test_a_role_may_bring_what_is_missing() -> None:
 @pytest.mark.parametrize(
     ("words", "operation", "error"),
     [
+        ("ERROR 2026 (HY000) at line 9: TLS/SSL error: Connection reset by peer (104)", "restore", Unavailable),
+        ("mysqldump: ann has insufficent privileges to SHOW CREATE PROCEDURE `p`!", "dump", Refused),
         ("ERROR 1045 (28000): Access denied for user 'u'@'h' (using password: YES)", "dump", Refused),
         ('mysqldump: Got error: 1045: "Access denied" when trying to connect', "dump", Refused),
         ("ERROR 1049 (42000): Unknown database 'x'", "dump", NotFound),
@@ -340,6 +350,26 @@ def test_failures_are_told_by_their_number(words: str, operation: str, error: ty
     found = failure("mysqldump", 2, words, operation, "h/d")
     assert type(found) is error
     assert found.operation == operation
+
+
+def test_neither_rows_nor_passwords_of_a_failed_statement_are_told() -> None:
+    statement = "INSERT INTO t VALUES (1045,'geheim'),(2013,'ERROR 1040')"
+    words = f"--------------\n{statement}\n--------------\n\nERROR 1114 (HY000) at line 9: The table 't' is full\n"
+    found = failure("mysql", 1, words, "restore", "h/d")
+    assert isinstance(found, Unavailable)
+    assert found.cause == "ERROR 1114 (HY000) at line 9: The table 't' is full"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("ERROR 1227 (42000): Access denied; you need (at least one of) the RELOAD privilege(s)", "GRANT RELOAD to"),
+        ("Error 1142: SHOW VIEW command denied to user 'u'@'h' for table `d`.`v`", "GRANT SHOW VIEW to"),
+        ("ERROR 1044 (42000): Access denied for user 'u'@'h' to database 'd'", "GRANT what is missing"),
+    ],
+)
+def test_the_privilege_that_the_server_names_is_the_one_to_grant(words: str, hint: str) -> None:
+    assert failure("mysqldump", 2, words, "dump", "h/d").hint.startswith(hint)
 
 
 def test_a_connection_lost_while_something_is_changed_is_an_unknown_outcome() -> None:
@@ -410,107 +440,3 @@ def test_the_question_for_the_lag_is_the_versions_own(vendor: Vendor, version: s
     replica = Replica([], vendor=vendor, greeting=Greeting(version, False, True))
     instant(replica)
     assert replica.asked[-1] == question
-
-
-# --- the reader of dumps -------------------------------------------------------------------------------------------
-
-MYSQL_DUMP = rb"""-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)
-CREATE TABLE `a` (
-  `b` int DEFAULT NULL
-) ENGINE=InnoDB;
-INSERT INTO `a` VALUES (1,'x);\n(',_binary 'q(\'(',NULL),(2,'\\',0x00,-1.5e10),(3,'it\'s (','',NULL);
-INSERT INTO `a` VALUES (4,'','',NULL);
-CREATE TABLE `we``ird` (
-  `b` int
-);
-INSERT INTO `we``ird` (`b`, `c d`) VALUES (1,2);
-/*!50001 CREATE VIEW `v` AS SELECT
- 1 AS `b`*/;
-DELIMITER ;;
-CREATE DEFINER=`u`@`h` PROCEDURE `p`()
-BEGIN
-INSERT INTO `a` VALUES (9);
-CREATE TABLE `not me` (
-END ;;
-DELIMITER ;
-/*!50001 CREATE ALGORITHM=UNDEFINED */
-/*!50013 DEFINER=`u`@`h` SQL SECURITY DEFINER */
-/*!50001 VIEW `v` AS select `a`.`b` AS `b` from `a` */;
-
--- Dump completed on 2026-11-20  9:15:00
-"""
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 10_000])
-def test_a_dump_of_mysql_is_read_in_chunks_of_any_size(size: int) -> None:
-    scan = DumpScan()
-    for start in range(0, len(MYSQL_DUMP), size):
-        scan.feed(MYSQL_DUMP[start : start + size])
-    assert scan.tables == {"a", "we`ird"}
-    assert scan.views == {"v"}
-    assert scan.rows == {"a": 4, "we`ird": 1}
-    assert scan.ended
-
-
-def test_a_dump_that_was_cut_has_not_ended() -> None:
-    scan = DumpScan()
-    scan.feed(MYSQL_DUMP[: -len("-- Dump completed on 2026-11-20  9:15:00\n")])
-    assert not scan.ended
-    scan.feed(b"-- Dump completed on 2026-11-20\nmore\n")
-    assert not scan.ended
-
-
-@given(st.lists(st.lists(st.binary(max_size=12), max_size=3), min_size=1, max_size=6), st.integers(1, 30))
-def test_rows_are_counted_whatever_their_strings_hold(rows: list[list[bytes]], size: int) -> None:
-    """Strings escaped as both dump programs do (mysql_real_escape_string)."""
-    escapes = {0: b"\\0", 10: b"\\n", 13: b"\\r", 26: b"\\Z", 34: b'\\"', 39: b"\\'", 92: b"\\\\"}
-
-    def literal(value: bytes) -> bytes:
-        return b"'" + b"".join(escapes.get(byte, bytes([byte])) for byte in value) + b"'"
-
-    written = [b"(" + b",".join([b"1", *map(literal, row)]) + b")" for row in rows]
-    for gap, joint in ((b" ", b","), (b"\n", b",\n")):  # MySQL's form and MariaDB's
-        body = b"CREATE TABLE `t` (\n);\nINSERT INTO `t` VALUES" + gap + joint.join(written) + b";\n-- Dump completed\n"
-        scan = DumpScan()
-        for start in range(0, len(body), size):
-            scan.feed(body[start : start + size])
-        assert scan.rows == {"t": len(rows)}
-        assert scan.ended
-
-
-# --- what is loaded ------------------------------------------------------------------------------------------------
-
-
-def through(body: bytes, size: int, *, own: bool) -> bytes:
-    lines = Lines(own_definers=own)
-    return b"".join(lines.feed(body[start : start + size]) for start in range(0, len(body), size)) + lines.end()
-
-
-@pytest.mark.parametrize("size", [1, 5, 10_000])
-def test_the_sandbox_line_is_left_out_and_nothing_else(size: int) -> None:
-    rest = b"-- MariaDB dump\n/*M!999999\\- enable the sandbox mode */ \nlast"
-    for first in (b"/*M!999999\\- enable the sandbox mode */ \n", b"/*!999999\\- enable the sandbox mode */ \n", b""):
-        assert through(first + rest, size, own=False) == rest
-
-
-@pytest.mark.parametrize("size", [1, 5, 10_000])
-def test_definers_become_the_restoring_user_where_definitions_begin(size: int) -> None:
-    heads = (
-        b"/*!50013 DEFINER=`k``x`@`%` SQL SECURITY DEFINER */\n",
-        b"/*!50003 CREATE*/ /*!50017 DEFINER=`k`@`h`*/ /*!50003 TRIGGER t ...\n",
-        b"CREATE DEFINER=`k`@`h` PROCEDURE `p`()\n",
-        b"/*!50106 CREATE*/ /*!50117 DEFINER=`role`*/ /*!50106 EVENT e ...\n",
-    )
-    row = b"(1,'CREATE DEFINER=`k`@`h` PROCEDURE'),\n"
-    found = through(row + b"".join(heads) + row, size, own=True)
-    assert found.count(b"DEFINER=CURRENT_USER") == 4
-    assert found.count(row) == 2
-    assert through(row + b"".join(heads), size, own=False) == row + b"".join(heads)
-
-
-def test_a_row_longer_than_any_head_is_handed_on_as_it_comes() -> None:
-    row = b"x" * (3 * 1024 * 1024) + b"\n"
-    lines = Lines(own_definers=True)
-    assert len(lines.feed(row[: 2 * 1024 * 1024])) == 2 * 1024 * 1024
-    rest = lines.feed(row[2 * 1024 * 1024 :] + b"CREATE DEFINER=`k`@`h` FUNCTION f\n")
-    assert rest.endswith(b"x\nCREATE DEFINER=CURRENT_USER FUNCTION f\n")

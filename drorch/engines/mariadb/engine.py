@@ -29,6 +29,7 @@ MARIADB = Vendor(
         "--routines",
         "--events",
         "--triggers",
+        "--add-drop-trigger",
         "--hex-blob",
         "--skip-lock-tables",
         "--skip-add-locks",
@@ -45,6 +46,7 @@ MARIADB = Vendor(
     time_limit="SET SESSION max_statement_time = {0}",
     accounts=_ACCOUNTS,
     before_accounts="",
+    shows_roles=True,
     replica_status=(((0, 0), "SHOW ALL SLAVES STATUS"),),
     every_definer=frozenset({"SET USER", "SUPER"}),
     every_routine="SHOW CREATE ROUTINE",  # since 11.3; before, who reads mysql.proc sees all of them

@@ -23,6 +23,7 @@ MYSQL = Vendor(
         "--routines",
         "--events",
         "--triggers",
+        "--add-drop-trigger",
         "--hex-blob",
         "--skip-lock-tables",
         "--skip-add-locks",
@@ -43,6 +44,7 @@ MYSQL = Vendor(
     # Hashes of caching_sha2_password hold bytes that are no text (8.0.17).
     accounts="SELECT user, host, 'N' FROM mysql.user WHERE user <> '' ORDER BY user, host",
     before_accounts="/*!80017 SET SESSION print_identified_with_as_hex = ON */;",
+    shows_roles=False,  # 8.0 does for active roles; not tried, so a user with roles is trusted
     replica_status=(((8, 1), "SHOW REPLICA STATUS"), ((0, 0), "SHOW SLAVE STATUS")),
     every_definer=frozenset({"SET_USER_ID", "SET_ANY_DEFINER", "SUPER"}),
     every_routine="SHOW_ROUTINE",  # since 8.0.20

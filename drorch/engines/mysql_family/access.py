@@ -1,16 +1,15 @@
-"""Client programs as the way to a server: the password in an option file of mode 600, one statement list per question.
+"""Client programs as the way to a server: the password in an option file, one statement list per question.
 
-The option file lies in a private folder that goes with the `Access`; no argument and no environment holds a secret.
+The option file has no name anywhere: it lies in memory (memfd_create(2)), programs inherit its descriptor and open it
+as ``/proc/self/fd/N``. So not even a kill -9 leaves it behind, and no argument and no environment holds a secret.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,56 +26,76 @@ from drorch.engines.mysql_family.vendor import Vendor
 Row = tuple[str | None, ...]
 
 _PIPE_BYTES = 1024 * 1024
+_LONGEST_ANSWER = 300
+"""Seconds for a question of a dump: a connection that stalls says nothing."""
+_LOCK_ANSWER = 20.0
+"""Seconds for a word of the session that holds a lock; connecting alone may take 15."""
 _TAIL_BYTES = 8 * 1024
 _ENVIRONMENT = {"PATH": os.defpath, "HOME": "/nonexistent", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 _ESCAPES = {"t": "\t", "n": "\n", "0": "\0", "\\": "\\"}
 
 
 class Access:
-    """A way to one server; `close` it. Made by `open_access`."""
+    """A way to one server; `close` it. Made by `open_access`. Every session of `ask` begins with the words `before`."""
 
     def __init__(self, vendor: Vendor, place: Place, greeting: Greeting, client: Client) -> None:
         self.vendor = vendor
         self.place = place
         self.greeting = greeting
         self.client = client
-        self._folder = Path(tempfile.mkdtemp(prefix="drorch-my-", dir=_memory()))
-        self._options = self._folder / "options.cnf"
+        self.before = ""
         lines = option_lines(place, dict(vendor.tls), offered=greeting.tls)  # type: ignore[arg-type]
-        descriptor = os.open(self._options, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
+        self._options = os.memfd_create("drorch-options", os.MFD_CLOEXEC)
+        with os.fdopen(self._options, "w", closefd=False) as file:
+            os.fchmod(self._options, 0o600)  # programs ignore an option file that everybody may write to
             file.write(lines)
 
     def close(self) -> None:
-        """Remove the option file; harmless twice."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Let the option file go; harmless twice."""
+        options, self._options = self._options, -1
+        if options >= 0:
+            os.close(options)
 
     def argv(self, program: str, *arguments: str) -> list[str]:
         """A program's arguments: our option file and no other."""
-        return [program, f"--defaults-file={self._options}", *arguments]
+        return [program, f"--defaults-file=/proc/self/fd/{self._options}", *arguments]
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """Descriptors that a program with `argv` needs."""
+        return (self._options,)
 
     def client_argv(self, database: str) -> list[str]:
         """The client's arguments for reading statements: what stands in them cannot run commands here."""
         flags = ["--batch", "--skip-column-names", "--skip-auto-rehash", *confining(self.client, self.vendor)]
         return self.argv(self.client.path, *flags, *([f"--database={database}"] if database else []))
 
-    def ask(self, statements: str, operation: str, *, database: str | None = None) -> list[Row]:
-        """All rows of all statements, NULL as None (the text NULL too). `database` "" means none.
+    def ask(
+        self, statements: str, operation: str, *, database: str | None = None, timeout: float | None = None
+    ) -> list[Row]:
+        """All rows of all statements, NULL as None (the text NULL too). `database` "" means none; `timeout` in seconds.
 
-        Raises what the client's error means; statements before the failing one have been carried out.
+        Raises what the client's error means, Unavailable when it takes longer than `timeout`; statements before the
+        failing one have been carried out. Without `timeout` a dump's questions have five minutes, others as long as it
+        takes.
         """
         name = self.place.database if database is None else database
         try:
             done = subprocess.run(
                 self.client_argv(name),
-                input=statements.encode(),
+                input=f"{self.before}{statements}".encode(),
                 capture_output=True,
                 check=False,
                 env=_ENVIRONMENT,
+                pass_fds=self.inherited,
                 cwd="/",
+                timeout=timeout or (_LONGEST_ANSWER if operation == "dump" else None),
             )
         except OSError as error:
             raise Unavailable("a client did not start", resource=self.client.path, cause=str(error)) from error
+        except subprocess.TimeoutExpired as error:
+            shown = self.place.at(name).shown
+            raise Unavailable("the server does not answer", operation=operation, resource=shown) from error
         if done.returncode != 0:
             words = done.stderr.decode("utf-8", "replace")
             shown = self.place.at(name).shown
@@ -93,6 +112,7 @@ class Access:
                 stdout=subprocess.DEVNULL if reads else subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=_ENVIRONMENT,
+                pass_fds=self.inherited,
                 process_group=0,
                 cwd="/",
             )
@@ -103,11 +123,6 @@ class Access:
                 with suppress(OSError):  # the user's share of pipe memory may be used up: a smaller one serves as well
                     fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         return process
-
-
-def _memory() -> str | None:
-    """Where files lie on no disk, if there is such a place: a kill -9 may leave an option file behind."""
-    return next((path for path in ("/dev/shm",) if os.access(path, os.W_OK | os.X_OK)), None)  # noqa: S108  mkdtemp
 
 
 def open_access(vendor: Vendor, place: Place, tools: Sequence[Path], operation: str) -> Access:
@@ -216,28 +231,41 @@ class Keeper:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=_ENVIRONMENT,
+            pass_fds=access.inherited,
             process_group=0,
             cwd="/",
         )
         self._input = cast("BinaryIO", self._process.stdin)
         self._output = cast("BinaryIO", self._process.stdout)
         self._name = name
+        self._shown = access.place.shown
 
     def lock(self) -> bool:
-        """Whether the lock is ours now."""
-        return self._say(f"SET SESSION wait_timeout = 31536000; SELECT GET_LOCK({text(self._name)}, 0);") == b"1"
+        """Whether the lock is ours now. Unavailable when the server does not say."""
+        answer = self._say(f"SET SESSION wait_timeout = 31536000; SELECT GET_LOCK({text(self._name)}, 0);")
+        if not answer:
+            raise Unavailable("the server does not answer", operation="restore", resource=self._shown)
+        return answer == b"1"
 
     def release(self) -> None:
-        """Let the lock go now, then leave; harmless twice."""
+        """Let the lock go now, then leave; harmless twice. A server that says nothing lets it go with the session."""
         if self._process.poll() is None:
-            with suppress(OSError):
-                self._say(f"SELECT RELEASE_LOCK({text(self._name)});")
+            self._say(f"SELECT RELEASE_LOCK({text(self._name)});")
             with suppress(OSError):
                 self._input.close()
             self._process.wait()
         self._output.close()
 
     def _say(self, statements: str) -> bytes:
-        self._input.write(statements.encode() + b"\n")
-        self._input.flush()
-        return self._output.readline().strip()
+        """The first line of the answer; nothing when none comes, and then the session is at its end."""
+        late = threading.Timer(_LOCK_ANSWER, self._process.kill)
+        late.daemon = True
+        late.start()
+        try:
+            self._input.write(statements.encode() + b"\n")
+            self._input.flush()
+            return self._output.readline().strip()
+        except OSError:
+            return b""
+        finally:
+            late.cancel()

@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from drorch.engines.mysql_family.vendor import Series, Vendor
 
 _PACKAGED = ("/usr/bin", "/usr/sbin", "/usr/libexec", "/usr/local/mysql/bin")
 _VERSION = re.compile(r"(?:Distrib|from) (\d+\.\d+[.\d]*)")
+_OF_MARIADB = re.compile(r"\d-mariadb\b", re.IGNORECASE)
+"""Behind the version; the program's own name and folder, which stand before it, may be anything."""
 _PLAIN_VERSION = re.compile(r"Ver (\d+\.\d+[.\d]*)")
 
 
@@ -41,6 +43,8 @@ def choose(vendor: Vendor, tools: Sequence[Path], names: Sequence[str], wanted: 
     if fitting:
         return fitting[0]
     present = ", ".join(sorted({client.version for client in found})) or "none"
+    if not found and (others := _of_the_other(tools, names)):
+        present += f"; {others[0]} is of the other vendor"
     package = vendor.server_package if names == vendor.programs.server else vendor.package
     raise Refused(
         f"{vendor.name}'s {names[0]} of version {'.'.join(map(str, wanted))} or newer is needed {purpose}",
@@ -51,22 +55,32 @@ def choose(vendor: Vendor, tools: Sequence[Path], names: Sequence[str], wanted: 
 
 def find(vendor: Vendor, tools: Sequence[Path], names: Sequence[str]) -> tuple[Client, ...]:
     """Every program of one of `names` and of the vendor: in the configured folders, on PATH, in packages' folders."""
+    clients = []
+    for path in _programs(tools, names):
+        version = version_of(_says(str(path), path.stat().st_mtime_ns), vendor)
+        if version is not None:
+            clients.append(Client(str(path), *version))
+    return tuple(clients)
+
+
+def _of_the_other(tools: Sequence[Path], names: Sequence[str]) -> list[Path]:
+    """Programs of these names that say their version; none is our vendor's, or they would have been found."""
+    says = {path: _says(str(path), path.stat().st_mtime_ns) for path in _programs(tools, names)}
+    return [path for path, text in says.items() if _VERSION.search(text) or _PLAIN_VERSION.search(text)]
+
+
+def _programs(tools: Sequence[Path], names: Sequence[str]) -> Iterator[Path]:
     on_path = [name for name in os.environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(name)]  # noqa: PTH117
     folders = dict.fromkeys([*tools, *map(Path, on_path), *map(Path, _PACKAGED)])
-    clients = []
     for path in (folder / name for folder in folders for name in names):
         if path.is_file() and os.access(path, os.X_OK):
-            text = _says(str(path), path.stat().st_mtime_ns)
-            version = version_of(text, vendor)
-            if version is not None:
-                clients.append(Client(str(path), *version))
-    return tuple(clients)
+            yield path
 
 
 def version_of(text: str, vendor: Vendor) -> tuple[str, Series] | None:
     """The version in what ``--version`` printed; None for a program of the other vendor."""
     match = _VERSION.search(text) or _PLAIN_VERSION.search(text)
-    if match is None or ("mariadb" in text.lower()) != (vendor.kind == "mariadb"):
+    if match is None or (_OF_MARIADB.search(text) is not None) != (vendor.kind == "mariadb"):
         return None
     major, minor = match[1].split(".")[:2]
     return match[1], (int(major), int(minor))

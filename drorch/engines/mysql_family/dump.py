@@ -9,27 +9,34 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from drorch.domain.errors import Damaged, Refused, Unavailable
-from drorch.engines.mysql_family import accounts, facts
+from drorch.domain.errors import Refused, Unavailable
+from drorch.engines.mysql_family import accounts, completeness, facts
 from drorch.engines.mysql_family.access import Access, Child, open_access
 from drorch.engines.mysql_family.clients import Client, choose
 from drorch.engines.mysql_family.place import Place
 from drorch.engines.mysql_family.scan import DumpScan
 from drorch.engines.mysql_family.vendor import DATA, GLOBALS, Vendor
+from drorch.engines.mysql_family.watchdog import DumpRules, watched
 from drorch.ports import Artefact, Inventory
 
 
 @contextmanager
-def open_session(vendor: Vendor, place: Place, tools: Sequence[Path], word: str) -> Iterator[DumpingSession]:
-    """Learn who answers, choose clients, check that everything may be read. `word` is the policy's `inventory:`."""
+def open_session(vendor: Vendor, place: Place, tools: Sequence[Path], rules: DumpRules) -> Iterator[DumpingSession]:
+    """Learn who answers, choose clients, check that everything may be read.
+
+    Busy when the dump program waited for a lock, or somebody for it, for longer than `rules` allow.
+    """
     access = open_access(vendor, place, tools, "dump")
+    # Left to itself a server lets a session wait for a day (MariaDB) or a year (MySQL).
+    access.before = f"SET SESSION lock_wait_timeout = {max(1, round(rules.lock_timeout.total_seconds()))};"
     session: DumpingSession | None = None
     try:
         greeting = access.greeting
         purpose = f"to dump a server of version {greeting.version}"
         dumper = choose(vendor, tools, vendor.programs.dump, greeting.series, purpose)
-        session = DumpingSession(access, dumper, word)
-        yield session
+        session = DumpingSession(access, dumper, rules.word)
+        with watched(access, rules, session.cancel):
+            yield session
     finally:
         if session is not None:
             session.end()
@@ -87,6 +94,11 @@ class DumpingSession:
         details["not_transactional"] = sorted(self._found.not_transactional)
         return Inventory(tables, estimated, self._found.bytes, details)
 
+    def cancel(self) -> None:
+        """End the dump program; whoever reads from it comes to an end, and an error. From any thread."""
+        for producer in self._producers:
+            producer.cancel()
+
     def end(self) -> None:
         """End what still runs."""
         for producer in self._producers:
@@ -99,19 +111,7 @@ class DumpingSession:
         return producer
 
     def _completed(self, scan: DumpScan) -> None:
-        """Compare what the dump holds with what the server had. A table that came later may be in it or not."""
-        where = {"operation": "dump", "resource": self._access.place.shown}
-        if not scan.ended:
-            raise Damaged("the dump has no end mark", **where)
-        lost = (set(self._found.tables) - scan.tables) | (self._found.views - scan.views)
-        if lost:
-            raise Unavailable(
-                f"{len(lost)} of {len(self._found.tables) + len(self._found.views)} tables and views are not in the "
-                "dump",
-                cause=", ".join(sorted(lost)[:10]),
-                hint="they were dropped or renamed meanwhile, or the user does not see them",
-                **where,
-            )
+        completeness.check(self._access, self._found, scan)
         self._seen = scan
 
 
@@ -163,9 +163,13 @@ class DumpProducer:
         self.stdout.close()
         self._completed(self._scan)
 
+    def cancel(self) -> None:
+        """End the program at once and leave its output to who reads it."""
+        self._child.kill()
+
     def kill(self) -> None:
         """End it at once."""
-        self._child.kill()
+        self.cancel()
         with suppress(OSError):
             self.stdout.close()
 

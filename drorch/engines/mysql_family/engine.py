@@ -21,6 +21,8 @@ class FamilyEngine:
 
     `tools`: folders of programs, searched before PATH. `runtime`: where private servers live (a short path that other
     users may pass through). `inventory_budget` has no use here: rows are counted in the dump, at no cost to the server.
+    `lock_timeout` is how long a dump waits for a table that somebody holds, `patience` how long it lets others wait for
+    one that it holds itself.
     """
 
     vendor: ClassVar[Vendor]
@@ -32,9 +34,13 @@ class FamilyEngine:
         runtime: Path | None = None,
         *,
         inventory_budget: timedelta = timedelta(seconds=60),
+        lock_timeout: timedelta = timedelta(seconds=10),
+        patience: timedelta = timedelta(minutes=1),
     ) -> None:
         self.kind = self.vendor.kind
         self.inventory_budget = inventory_budget
+        self.lock_timeout = lock_timeout
+        self.patience = patience
         self._tools = tuple(tools)
         self._runtime = runtime
 
@@ -42,9 +48,11 @@ class FamilyEngine:
         """See the port. Refused: another vendor, wrong password, missing privileges, clients that are too old."""
         from drorch.engines.mysql_family import dump
         from drorch.engines.mysql_family.place import from_connection
+        from drorch.engines.mysql_family.watchdog import DumpRules
 
         place = from_connection(self._connection(options), secrets)
-        return dump.open_session(self.vendor, place, self._tools, inventory)
+        rules = DumpRules(inventory, self.lock_timeout, self.patience)
+        return dump.open_session(self.vendor, place, self._tools, rules)
 
     def target(self, url: str, password: str | None, *, with_globals: bool) -> RestoreTarget:
         """See the port; the forms of the URL are those of `place.from_url`. Connects to nothing yet."""

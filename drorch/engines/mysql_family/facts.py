@@ -19,14 +19,20 @@ MARK = "drorch_unfinished_restore"
 """The table that a database holds while a dump is loaded into it."""
 
 _NEEDED = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
+_PLURALS = {"trigger": "triggers", "event": "events"}
 
 
 @dataclass(frozen=True, slots=True)
 class Relations:
-    """A database's tables and sequences with their engines and estimated rows, and its views."""
+    """A database's tables and sequences with their engines and estimated rows, its views, and its code.
+
+    `code` maps (kind, name) of functions, procedures, packages, triggers and events to their definers, `views` names
+    to theirs; the kind in small letters.
+    """
 
     tables: Mapping[str, tuple[str, int | None]]
-    views: frozenset[str]
+    views: Mapping[str, str]
+    code: Mapping[tuple[str, str], str]
     not_transactional: Mapping[str, str]
     versioned: int
     bytes: int
@@ -34,22 +40,33 @@ class Relations:
 
 def relations(access: Access) -> Relations:
     """What is there now. Refused when it holds the mark of an unfinished restore."""
+    schema = text(access.place.database)
     query = (
-        "SELECT table_name, table_type, ifnull(engine, ''), table_rows, ifnull(data_length + index_length, 0)"
-        f" FROM information_schema.tables WHERE table_schema = {text(access.place.database)}"
+        "SELECT table_type, table_name, ifnull(engine, ''), table_rows, ifnull(data_length + index_length, 0)"
+        f" FROM information_schema.tables WHERE table_schema = {schema};"
+        f"SELECT 'view of', table_name, definer FROM information_schema.views WHERE table_schema = {schema};"
+        f"SELECT lower(routine_type), routine_name, definer FROM information_schema.routines"
+        f" WHERE routine_schema = {schema};"
+        f"SELECT 'trigger', trigger_name, definer FROM information_schema.triggers WHERE trigger_schema = {schema};"
+        f"SELECT 'event', event_name, definer FROM information_schema.events WHERE event_schema = {schema}"
     )
     tables: dict[str, tuple[str, int | None]] = {}
-    views, versioned, size = set(), 0, 0
-    for name, kind, engine, rows, length in access.ask(query, "dump"):
-        if kind in ("VIEW", "SYSTEM VIEW"):
-            views.add(str(name))
+    views, code = dict[str, str](), dict[tuple[str, str], str]()
+    versioned, size = 0, 0
+    for kind, name, *rest in access.ask(query, "dump"):
+        if kind in ("VIEW", "SYSTEM VIEW", "view of"):
+            views[str(name)] = str(rest[0] or "")
             continue
+        if len(rest) == 1:
+            code[str(kind), str(name)] = str(rest[0] or "")
+            continue
+        engine, rows, length = rest
         tables[str(name)] = (str(engine) if kind != "SEQUENCE" else kind, int(rows) if rows is not None else None)
         versioned += kind == "SYSTEM VERSIONED"
         size += int(length or 0)
     if MARK in tables:
         raise Refused("this database is what an unfinished restore left", operation="dump", resource=access.place.shown)
-    return Relations(tables, frozenset(views), _not_transactional(access, tables), versioned, size)
+    return Relations(tables, views, code, _not_transactional(access, tables), versioned, size)
 
 
 def _not_transactional(access: Access, tables: Mapping[str, tuple[str, int | None]]) -> dict[str, str]:
@@ -63,7 +80,8 @@ def check_readable(access: Access) -> None:
     """Refused when the user may not read everything: both dump programs leave out silently what they do not see."""
     grants = Privileges.read(str(row[0]) for row in access.ask("SHOW GRANTS", "dump", database=""))
     lacking = [word for word in _NEEDED if not grants.has(word, access.place.database)]
-    if lacking and not grants.by_roles:
+    hidden = grants.by_roles and not access.vendor.shows_roles
+    if lacking and not hidden:
         raise Refused(
             f"this user lacks {', '.join(lacking)} on the database",
             operation="dump",
@@ -71,7 +89,7 @@ def check_readable(access: Access) -> None:
             hint=f"GRANT {', '.join(_NEEDED)} ON `{access.place.database}`.* TO the user; what it does not see would "
             "be missing",
         )
-    if not (grants.by_roles or _sees_routines(access, grants)):
+    if not (hidden or _sees_routines(access, grants)):
         raise Refused(
             "this user does not see the routines of others",
             operation="dump",
@@ -93,26 +111,22 @@ def _sees_routines(access: Access, grants: Privileges) -> bool:
 
 def database_facts(access: Access, found: Relations) -> dict[str, object]:
     """Everything but the client's part. JSON-able, no floats."""
-    schema = text(access.place.database)
-    base, *rest = access.ask(
+    ((charset, collation, lower_case, comment),) = access.ask(
         "SELECT default_character_set_name, default_collation_name, @@lower_case_table_names, @@version_comment"
-        f" FROM information_schema.schemata WHERE schema_name = {schema};"
-        f"SELECT 'routines', definer FROM information_schema.routines WHERE routine_schema = {schema};"
-        f"SELECT 'triggers', definer FROM information_schema.triggers WHERE trigger_schema = {schema};"
-        f"SELECT 'events', definer FROM information_schema.events WHERE event_schema = {schema};"
-        f"SELECT 'views', definer FROM information_schema.views WHERE table_schema = {schema}",
+        f" FROM information_schema.schemata WHERE schema_name = {text(access.place.database)}",
         "dump",
     )
-    counts = Counter(str(kind) for kind, _ in rest)
+    counts = Counter(_PLURALS.get(kind, "routines") for kind, _ in found.code)
     return {
         "engine": access.vendor.kind,
         "server_version": access.greeting.version,
-        "server_comment": str(base[3]),
-        "charset": str(base[0]),
-        "collation": str(base[1]),
-        "lower_case_table_names": int(str(base[2])),
-        "definers": sorted({str(who) for _, who in rest if who}),
-        **{kind: counts[kind] for kind in ("events", "routines", "triggers", "views")},
+        "server_comment": str(comment),
+        "charset": str(charset),
+        "collation": str(collation),
+        "lower_case_table_names": int(str(lower_case)),
+        "definers": sorted({who for who in (*found.code.values(), *found.views.values()) if who}),
+        **{kind: counts[kind] for kind in ("events", "routines", "triggers")},
+        "views": len(found.views),
         "not_transactional": dict(Counter(found.not_transactional.values())),
         "system_versioned": found.versioned,
         "roles_without_password": [],

@@ -28,11 +28,11 @@ class Vendor:
 
     `confine` are options of its client that keep a dump from running commands here, used where the client has them.
     `time_limit` bounds a statement ({0} seconds, {1} milliseconds); `accounts` lists (user, host, is a role) of the
-    whole server, `before_accounts` is said before they are shown; `replica_status` has the question of each series on,
-    newest first; `every_definer` are the privileges of which one lets a user create objects of other definers;
-    `every_routine` is the one that shows all routines, beside SELECT on everything, and `routine_grant` what to GRANT.
-    `setup_flags` make an empty data folder ({} is its path), `server_flags` belong to a private server, `withheld` are
-    the privileges that its loading user does not get.
+    whole server, `before_accounts` is said before they are shown; `shows_roles`: SHOW GRANTS tells what comes by a
+    role; `replica_status` has the question of each series on, newest first; `every_definer` are the privileges of which
+    one lets a user create objects of other definers; `every_routine` is the one that shows all routines, beside SELECT
+    on everything, and `routine_grant` what to GRANT. `setup_flags` make an empty data folder ({} is its path),
+    `server_flags` belong to a private server, `withheld` are the privileges that its loading user does not get.
     """
 
     kind: str
@@ -47,6 +47,7 @@ class Vendor:
     time_limit: str
     accounts: str
     before_accounts: str
+    shows_roles: bool
     replica_status: Sequence[tuple[Series, str]]
     every_definer: frozenset[str]
     every_routine: str
