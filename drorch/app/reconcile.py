@@ -13,6 +13,7 @@ import structlog
 
 from drorch.app.carry import LightHands, Scene
 from drorch.app.failpoint import reach
+from drorch.app.guide_writing import GuideKeeper
 from drorch.app.intents import Intents, copy_intent
 from drorch.app.key_check import KeyWatch
 from drorch.app.locks import Lock, Locks, resource_lock, restoring_lock
@@ -56,10 +57,12 @@ class Reconciler:
         drills: bool = True,
         guards: Guards | None = None,
         keys: KeyWatch | None = None,
+        guides: GuideKeeper | None = None,
     ) -> None:
         self._load = load
         self._drills = drills
         self._keys = keys
+        self._guides = guides
         self._guards = guards or Guards()
         self.observer = observer
         self._point_id = point_id
@@ -167,6 +170,8 @@ class Reconciler:
         finished += self.harvest()
         readable = [name for name in self.observer.vaults if name not in seen.world.unread]
         keys = self._keys.seen(readable, self._now(), write=start) if self._keys else None
+        if self._guides and start:
+            self._guides.keep(readable, self._now())
         running = self.running_count()
         return replace(seen, waiting=admitted.wait, started=started, finished=finished, running=running, keys=keys)
 
@@ -357,6 +362,8 @@ class Reconciler:
             for finished in ended
             for vault in self._vaults_of(finished.action)
         }
+        if self._guides:
+            self._guides.touch(vault for vault, _, _ in touched)
         policies = {loaded.policy.application: loaded.policy for loaded in self._policies.valid}
         for vault, application, resource in sorted(touched):
             policy = policies.get(application)

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
+from drorch.app.restore_guide import GuideWords
 from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.domain.errors import NotInThisVersion, Refused, Usage
+from drorch.domain.guide import StockTool
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import KindWords, LockRule, Vocabulary
 from drorch.ports import Engine, ObjectStore, SnapshotKind
@@ -97,6 +99,18 @@ def lock_of(options: BaseModel) -> LockRule | None:
     """The lock that a store with these options puts on what it writes; None where it has none, or can have none."""
     lock: LockRule | None = getattr(options, "lock", None)
     return lock
+
+
+def url_of(options: BaseModel) -> str:
+    """The ``--vault-url`` of a store with these options."""
+    url: str = options.url  # type: ignore[attr-defined]  # every store's Options has it (a test asserts)
+    return url
+
+
+def guide_words(vaults: Mapping[str, BaseModel]) -> GuideWords:
+    """What the stores with these options, by the names of their vaults, and all engines say for RESTORE.md."""
+    tools: dict[str, tuple[StockTool, ...]] = {name: getattr(o, "stock_tools", ()) for name, o in vaults.items()}
+    return GuideWords(tools, {kind: importlib.import_module(f"drorch.engines.{kind}.guide").WORDS for kind in ENGINES})
 
 
 def build_engine(

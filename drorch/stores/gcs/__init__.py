@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from drorch.domain import layout
 from drorch.domain.errors import AlreadyExists, Damaged, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.guide import FOLDER, INTO, StockTool, base
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
 from drorch.stores import Prefix, StoreClock, lock_from
@@ -67,6 +68,23 @@ class Options(BaseModel):
     def domain(self) -> FailureDomain:
         """What is lost together with it."""
         return FailureDomain(provider="gcp", region=self.region)
+
+    @property
+    def url(self) -> str:
+        """What `from_url` reads."""
+        return f"gs://{self.bucket}{f'/{self.prefix}' if self.prefix else ''}"
+
+    @property
+    def stock_tools(self) -> tuple[StockTool, ...]:
+        """gcloud (https://cloud.google.com/sdk/gcloud/reference/storage/cp), and gsutil where that is too old."""
+        where = f"gs://{self.bucket}/{base(self.prefix)}{FOLDER}"
+        needs = "`gcloud auth login`, as somebody who may list and read the bucket"
+        return (
+            StockTool(
+                "gcloud", f"gcloud storage ls {where}", f"gcloud storage cp --recursive {where}'*' {INTO}/", needs
+            ),
+            StockTool("gsutil", f"gsutil ls {where}", f"gsutil -m cp -r {where}'*' {INTO}/", needs),
+        )
 
 
 def open_store(name: str, options: Options, *, patience: float = PATIENCE) -> GcsStore:

@@ -26,14 +26,16 @@ import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, suppress
 from datetime import UTC, datetime
+from shlex import quote
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from drorch.aws import AMBIENT, AwsAccounts, mapped, told_time
 from drorch.domain import layout
 from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.guide import FOLDER, INTO, StockTool, base
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
 from drorch.stores import SETTLE, Prefix, StoreClock, let_settle, lock_from
@@ -78,6 +80,23 @@ class Options(BaseModel):
         provider = self.provider or "aws"
         account = self.account if provider == "aws" and self.account != AMBIENT else ""
         return FailureDomain(provider=provider, region=self.region, account=account)
+
+    @property
+    def url(self) -> str:
+        """What `from_url` reads; whoever uses it brings credentials that may read the bucket."""
+        query = {"region": self.region} | ({"endpoint": self.endpoint} if self.endpoint else {})
+        return f"s3://{self.bucket}{f'/{self.prefix}' if self.prefix else ''}?{urlencode(query, safe=':/')}"
+
+    @property
+    def stock_tools(self) -> tuple[StockTool, ...]:
+        """The AWS command line (https://docs.aws.amazon.com/cli/latest/reference/s3/)."""
+        where = f"s3://{self.bucket}/{base(self.prefix)}{FOLDER}"
+        place = f"--region {quote(self.region)}"
+        place += f" --endpoint-url {quote(self.endpoint)}" if self.endpoint else ""
+        needs = "`aws configure`, with a key that may list and read the bucket"
+        return (
+            StockTool("aws", f"aws s3 ls {where} {place}", f"aws s3 cp --recursive {where} {INTO}/ {place}", needs),
+        )
 
 
 def open_store(name: str, options: Options, accounts: AwsAccounts) -> S3Store:
