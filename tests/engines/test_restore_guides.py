@@ -195,7 +195,7 @@ def folder(uploads: Path, tmp_path_factory: pytest.TempPathFactory) -> Filled:
 @pytest.mark.parametrize("case", CASES)
 def test_files_with_owners_times_and_attributes(folder: Filled, uploads: Path, tmp_path: Path, case: str) -> None:
     resource, rewrapped = CASES[case]
-    shell = Shell(tmp_path, ("cp", "tar", "find", "wc"))
+    shell = Shell(tmp_path, ("cp", "tar", "find", "tr", "wc"))
     names = given(rewrapped, "files", "files-check")
     said = shell.run(folder.guide, names, **settings(folder, resource, rewrapped))
     back = tmp_path / "work" / "restored"
@@ -228,7 +228,7 @@ def test_the_commands_stop_at_what_was_not_signed_so(folder: Filled, tmp_path: P
             (other,) = (vault / "drorch/v1" / part / "shop" / WIDE).iterdir()
             shutil.rmtree(here)
             shutil.copytree(other, here)
-    shell = Shell(tmp_path / "shell", ("cp", "tar", "find", "wc"))
+    shell = Shell(tmp_path / "shell", ("cp", "tar", "find", "tr", "wc"))
     with pytest.raises(AssertionError):
         shell.run(guide, given(False, "files"), **chosen)
     assert not list((tmp_path / "shell" / "work").rglob("noise"))

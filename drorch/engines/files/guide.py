@@ -25,7 +25,7 @@ Afterwards: `"tables"` in the inventory counts the files per path, and it names 
 
 ```bash files-check
 opened inventory.json.zst.age > inventory.json
-find "$INTO" ! -type d | wc -l
+find "$INTO" ! -type d -print0 | tr -dc '\\0' | wc -c
 ```
 """
 
