@@ -26,6 +26,9 @@ log = structlog.get_logger()
 EVERY = timedelta(hours=1)
 """A guide is written at most so often: where versions are kept, each writing is one more of them."""
 
+COMMENT = layout.trusted_comment("guide", layout.RESTORE_GUIDE)
+"""The trusted comment of its signature."""
+
 _TRIES = 20
 """As many of a resource's newest manifests are tried until one counts."""
 
@@ -67,7 +70,7 @@ def dumps_known(cache: Cache, vault: str) -> tuple[Record, ...]:
 
 def write_guide(store: ObjectStore, guide: bytes, key: SecretKey) -> bool:
     """Sign the guide and write what differs; whether anything was written. Raises what the store raises."""
-    signature = key.sign(guide, layout.trusted_comment("guide", layout.RESTORE_GUIDE))
+    signature = key.sign(guide, COMMENT)
     written = False
     for path, body in ((layout.RESTORE_GUIDE, guide), (layout.RESTORE_GUIDE + layout.SIGNATURE, signature)):
         if _stored(store, path) != body:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
@@ -42,6 +42,15 @@ TARGETS = {
     "mysql": "mysql",
     "dir": "files",
 }
+TARGET_SHAPES = {
+    "postgres": "postgresql://localhost/{}",
+    "mariadb": "mariadb://localhost/{}",
+    "mysql": "mysql://localhost/{}",
+    "files": "dir:/srv/restored/{}",
+}
+"""A restore TARGET of each engine on the machine at hand."""
+EXTRAS = {"gcs": "gcs", "azure": "azure", "swift": "swift"}
+"""The extra of drorch that a type of vault needs."""
 LATER_TARGETS = frozenset({"region"})
 
 
@@ -157,6 +166,11 @@ def engine_of_target(url: str) -> str:
         hint = "postgresql://[user@]host[:port]/database, mariadb://, mysql:// or dir:/path"
         raise Usage(f"{url!r} is no restore target", hint=hint)
     return TARGETS[scheme]
+
+
+def in_target(name: str) -> str:
+    """A database's name as it stands in a restore TARGET."""
+    return quote(name, safe="")
 
 
 def build_kinds(accounts: AwsAccounts) -> dict[str, SnapshotKind]:
