@@ -14,8 +14,9 @@ from drorch.crypto.key_token import fingerprint
 from drorch.crypto.minisign import PublicKey
 from drorch.domain.instant import to_text
 
-_ON_THE_PAGE = 6
-"""More commands than these would not fit on one page: they stand in COMMANDS.md."""
+_LINES, _COLUMNS = 41, 105
+"""What one page has for vaults, recipients and commands; what does not fit stands in COMMANDS.md."""
+_VAULTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ def page_html(facts: KitFacts) -> str:
 def commands_markdown(facts: KitFacts) -> str:
     """COMMANDS.md: the command of every dump from every vault that it is written to."""
     lines = [f"# Every restore of site {facts.site}\n", "In the folder of the kit, after steps 1 to 3 of KIT.md.\n"]
+    lines += ["\n".join(f"- `{vault.name}`, {vault.place}: `{vault.url}`" for vault in facts.vaults) + "\n"]
     for dump in facts.dumps:
         lines.append(f"## {dump.application} {dump.resource} ({dump.kind})\n")
         lines += [f"From `{vault}`:\n\n```bash\n{break_glass(dump, facts, vault)}\n```\n" for vault in dump.vaults]
@@ -137,7 +139,7 @@ def _parts(facts: KitFacts) -> Iterator[_Part]:
     yield _Part(
         "3. Which vault is left?",
         "Any of these; put another address into the command below if need be.",
-        lines=tuple(f"`{vault.name}`, {vault.place}: `{vault.url}`" for vault in facts.vaults),
+        lines=tuple(_vaults(facts)),
     )
     yield _restores(facts)
     yield _Part(
@@ -145,6 +147,13 @@ def _parts(facts: KitFacts) -> Iterator[_Part]:
         "`vaults/NAME/RESTORE.md` says how to fetch, verify, decrypt and load every dump of a vault with stock tools. "
         "The vault has a newer one.",
     )
+
+
+def _vaults(facts: KitFacts) -> Iterator[str]:
+    for vault in facts.vaults[:_VAULTS]:
+        yield f"`{vault.name}`, {vault.place}: `{vault.url}`"
+    if len(facts.vaults) > _VAULTS:
+        yield f"{len(facts.vaults) - _VAULTS} more: `COMMANDS.md`"
 
 
 def _installation(facts: KitFacts) -> _Part:
@@ -156,19 +165,29 @@ def _installation(facts: KitFacts) -> _Part:
 
 
 def _restores(facts: KitFacts) -> _Part:
-    shown, more = facts.dumps[:_ON_THE_PAGE], facts.dumps[_ON_THE_PAGE:]
     text = (
         "The newest point goes into a database (or folder) that is empty or not there yet. `--plan` changes nothing, "
     )
     text += "`--at TIME` takes an older point, `--globals` makes missing roles."
-    lines = []
-    if more:
-        lines.append(f"{len(more)} more resources: `COMMANDS.md`")
+    commands, lines = _that_fit(facts), list[str]()
+    if len(commands) < len(facts.dumps):
+        lines.append(f"the commands of {len(facts.dumps) - len(commands)} more resources: `COMMANDS.md`")
     if facts.snapshots:
         names = ", ".join(facts.snapshots[:8]) + (", ..." if len(facts.snapshots) > 8 else "")
-        lines.append(f"Snapshots, with AWS (tags `drorch:application`, `drorch:resource`): {names}")
-    commands = tuple(break_glass(dump, facts) for dump in shown)
+        lines.append(f"snapshots, with AWS (tags `drorch:application`, `drorch:resource`): {names}")
     return _Part("4. Restore", text, commands, tuple(lines))
+
+
+def _that_fit(facts: KitFacts) -> tuple[str, ...]:
+    """The commands for which there is room, at least one of those that there are."""
+    room = _LINES - 2 * len(facts.recipients) - min(len(facts.vaults), _VAULTS)
+    fit: list[str] = []
+    for command in (break_glass(dump, facts) for dump in facts.dumps):
+        room -= -(-len(command) // _COLUMNS) + 1
+        if room < 0 and fit:
+            break
+        fit.append(command)
+    return tuple(fit)
 
 
 def _marked(text: str) -> str:
