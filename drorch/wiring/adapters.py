@@ -14,16 +14,15 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from drorch.app.restore_guide import GuideWords
 from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.domain.errors import NotInThisVersion, Refused, Usage
-from drorch.domain.guide import StockTool
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import KindWords, LockRule, Vocabulary
 from drorch.ports import Engine, ObjectStore, SnapshotKind
 
 if TYPE_CHECKING:
     from drorch.app.config import Config
+    from drorch.app.restore_guide import GuideWords
 
 STORES = ("s3", "gcs", "azure", "swift", "directory")
 ENGINES = {
@@ -118,8 +117,10 @@ def url_of(options: BaseModel) -> str:
 
 def guide_words(vaults: Mapping[str, BaseModel]) -> GuideWords:
     """What the stores with these options, by the names of their vaults, and all engines say for RESTORE.md."""
-    tools: dict[str, tuple[StockTool, ...]] = {name: getattr(o, "stock_tools", ()) for name, o in vaults.items()}
-    return GuideWords(tools, {kind: importlib.import_module(f"drorch.engines.{kind}.guide").WORDS for kind in ENGINES})
+    from drorch.app.restore_guide import GuideWords
+
+    tools: dict[str, Any] = {name: getattr(options, "stock_tools", ()) for name, options in vaults.items()}
+    return GuideWords(tools, {kind: _module("engines", f"{kind}.guide").WORDS for kind in ENGINES})
 
 
 def build_engine(
