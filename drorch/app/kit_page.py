@@ -8,15 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from shlex import quote
+from textwrap import wrap
 
 from drorch.app.reading import TrustedKey
 from drorch.crypto.key_token import fingerprint
 from drorch.crypto.minisign import PublicKey
 from drorch.domain.instant import to_text
 
-_LINES, _COLUMNS = 41, 105
+_LINES, _COLUMNS = 35, 105
 """What one page has for vaults, recipients and commands; what does not fit stands in COMMANDS.md."""
-_VAULTS = 10
+_VAULTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,7 @@ def _restores(facts: KitFacts) -> _Part:
     if len(commands) < len(facts.dumps):
         lines.append(f"the commands of {len(facts.dumps) - len(commands)} more resources: `COMMANDS.md`")
     if facts.snapshots:
-        names = ", ".join(facts.snapshots[:8]) + (", ..." if len(facts.snapshots) > 8 else "")
+        names = ", ".join(facts.snapshots[:6]) + (", ..." if len(facts.snapshots) > 6 else "")
         lines.append(f"snapshots, with AWS (tags `drorch:application`, `drorch:resource`): {names}")
     return _Part("4. Restore", text, commands, tuple(lines))
 
@@ -183,7 +184,7 @@ def _that_fit(facts: KitFacts) -> tuple[str, ...]:
     room = _LINES - 2 * len(facts.recipients) - min(len(facts.vaults), _VAULTS)
     fit: list[str] = []
     for command in (break_glass(dump, facts) for dump in facts.dumps):
-        room -= -(-len(command) // _COLUMNS) + 1
+        room -= len(wrap(command, _COLUMNS, break_on_hyphens=False)) + 1
         if room < 0 and fit:
             break
         fit.append(command)
