@@ -157,25 +157,32 @@ Everything below goes by these; work in an empty folder of your own.
 
 ```bash settings
 set -o pipefail
-APP={application}        # from the table
+{application}
 RESOURCE={resource}
-POINT={point}            # the folder
-KEY=RW...                # the public signing key, from your own safe
-IDENTITY=key.txt         # the age identity file
-DB=restored              # the database to be made
-INTO=restored            # the folder to be made, for files
+POINT={point}
+{rest}
 RECORDS={records}$APP/$RESOURCE/$POINT/
 DATA={data}$APP/$RESOURCE/$POINT/
 ```
 """
 
 
+_CHOICES = (
+    ("KEY=RW...", "the public signing key, from your own safe"),
+    ("IDENTITY=key.txt", "the age identity file"),
+    ("DB=restored", "the database to be made"),
+    ("INTO=restored", "the folder to be made, for files"),
+)
+
+
 def _settings(dumps: Sequence[Record]) -> str:
     first = dumps[0] if dumps else None
+    rest = "\n".join(f"{setting:<24} # {what}" for setting, what in _CHOICES)
     return _SETTINGS.format(
-        application=first.application if first else "...",
+        application=f"{'APP=' + (first.application if first else '...'):<24} # this and the two below from the table",
         resource=first.resource if first else "...",
         point=_folder(first) if first else "...",
+        rest=rest,
         records=layout.RECORDS,
         data=layout.DATA,
     )
