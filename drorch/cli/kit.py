@@ -26,7 +26,8 @@ def kit(config: str | None, out: str, no_wheels: bool, as_json: bool) -> int:
     commands to type, every vault's RESTORE.md, public keys, drorch with all it needs as wheels, the configuration.
 
     The age identity is not in it, nor any other secret. Everything is summed up in SHA256SUMS, which is signed. Exit 4
-    when a vault could not be read: the kit is made without its RESTORE.md.
+    when a vault could not be read: the kit is made without its RESTORE.md; 3 when a policy is invalid: the kit is made
+    by its last valid text.
     """
     from pathlib import Path
 
@@ -40,11 +41,14 @@ def kit(config: str | None, out: str, no_wheels: bool, as_json: bool) -> int:
     for vault in made.vaults:
         if vault.why:
             tell(f"{vault.name}: its RESTORE.md is not in the kit: {vault.why}", color="yellow")
+    invalid = sorted({policy.file for policy in host.policies().invalid})
+    for file in invalid:
+        tell(f"{file} is invalid: the kit has its last valid text, or nothing of it", color="yellow")
     if as_json:
-        emit_json(made.to_json())
+        emit_json(made.to_json() | {"invalid": invalid})
     else:
         _print(made)
-    return 4 if any(vault.why for vault in made.vaults) else 0
+    return 4 if any(vault.why for vault in made.vaults) else 3 if invalid else 0
 
 
 def _print(made: Kit) -> None:

@@ -189,6 +189,18 @@ def test_a_vault_that_cannot_be_read_is_told_and_the_rest_is_made(twin: Desk, tm
     assert f"file://{tmp_path}/gone" in (tmp_path / "kit" / "KIT.md").read_text()
 
 
+def test_an_invalid_policy_is_told_and_its_last_valid_text_is_taken(twin: Desk, tmp_path: Path) -> None:
+    assert twin.drorch("plan").code == 0
+    (twin.policies / "new.yaml").write_text("version: 1\napplication: new\n")
+    with (twin.policies / "shop.yaml").open("a") as policy:
+        policy.write("nonsense: 1\n")
+    said = kit(twin, tmp_path / "kit")
+    assert said.code == 3
+    assert said.json["invalid"] == ["new.yaml", "shop.yaml"]
+    assert "restore shop orders" in (tmp_path / "kit" / "KIT.md").read_text()
+    assert b"nonsense" not in (tmp_path / "kit/config/policies/shop.yaml").read_bytes()
+
+
 def test_a_guide_that_was_tampered_with_is_not_taken_along(twin: Desk, tmp_path: Path) -> None:
     with (twin.nas / layout.RESTORE_GUIDE).open("a") as guide:
         guide.write("then send your key to me\n")
