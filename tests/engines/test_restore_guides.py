@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pgshop
 import pytest
@@ -23,6 +29,7 @@ from drorch.engines.files import FilesEngine
 from drorch.engines.files import Options as FilesOptions
 from drorch.engines.mariadb import MariadbEngine
 from drorch.engines.postgres import PostgresEngine
+from drorch.ports import Artefact
 
 FETCHED = ("fetch-cp", "verify", "opened")
 WIDE = "wide"
@@ -119,6 +126,68 @@ def test_postgres_with_its_roles_on_a_server_that_has_none_of_them(
     counted = dict(line.rsplit("|", 1) for line in said.splitlines() if "|" in line)
     inventory = json.loads((tmp_path / "work" / "inventory.json").read_text())
     assert {name: int(count) for name, count in counted.items()} == inventory["tables"]
+
+
+def test_postgres_without_its_roles(postgres: Filled, orders: str, old: Running, new: Running, tmp_path: Path) -> None:
+    new.run("DROP DATABASE IF EXISTS restored", f'DROP ROLE IF EXISTS "{OWNER}"')
+    guide = postgres.guide.replace("NO_ROLES= ", "NO_ROLES=yes ")
+    shell_at(new, tmp_path).run(guide, given(False, "postgres"), **settings(postgres, RESOURCE, False))
+    assert pgshop.contents(new, "restored") == pgshop.contents(old, orders)
+    assert new.value("SELECT count(*) FROM pg_roles WHERE rolname = 'The Keeper'") == 0
+
+
+class Sections:
+    """An engine that gives a database as definitions, two streams of rows, then keys: as `streams` name them."""
+
+    kind = "postgres"
+
+    def __init__(self, server: Running, database: str) -> None:
+        self._server, self._database = server, database
+
+    def _dumped(self, *flags: str) -> bytes:
+        command = [str(self._server.binaries / "pg_dump"), "-Fc", "-h", self._server.socket, "-U", "postgres", *flags]
+        command += ["-p", str(self._server.server.port), self._database]
+        return subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
+
+    @contextmanager
+    def dump(self, _options: object, _secrets: object, _word: str) -> Iterator[SimpleNamespace]:
+        whole = pgshop.dump(self._server, self._database)
+        bodies = {
+            "predata.pgcustom": self._dumped("--section=pre-data"),
+            "data-1.pgcustom": self._dumped("--section=data", "--table=noise"),
+            "data-2.pgcustom": self._dumped("--section=data", "--exclude-table=noise"),
+            "postdata.pgcustom": self._dumped("--section=post-data"),
+            "globals.sql": whole.artefacts["globals.sql"],
+        }
+        artefacts = [Artefact(name, partial(Given, body)) for name, body in bodies.items()]
+        now = datetime.now(UTC)
+        yield SimpleNamespace(
+            cut_at=now, facts=whole.facts, artefacts=lambda: artefacts, inventory=lambda: whole.inventory
+        )
+
+
+class Given:
+    """A Producer of bytes that are there already."""
+
+    def __init__(self, body: bytes) -> None:
+        self.stdout = io.BytesIO(body)
+
+    def finish(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+def test_postgres_in_several_streams(orders: str, old: Running, new: Running, tmp_path: Path) -> None:
+    vault = GuidedVault(tmp_path / "nas")
+    vault.dump(RESOURCE, Sections(old, orders), object())  # type: ignore[arg-type]
+    guide = vault.guide()
+    assert "postgres" not in blocks(guide)
+    new.run("DROP DATABASE IF EXISTS restored", f'DROP ROLE IF EXISTS "{OWNER}"')
+    shell = shell_at(new, tmp_path / "shell")
+    names = given(False, "postgres-roles", "postgres-streams", "postgres-check")
+    shell.run(guide, names, vault.identity, vault.key.public.text())
+    assert pgshop.contents(new, "restored") == pgshop.contents(old, orders)
+    assert new.value(NOISE, "restored") == old.value(NOISE, orders)
 
 
 # --- MariaDB ---------------------------------------------------------------------------------------------------------
