@@ -26,11 +26,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from drorch.domain import layout
 from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
-from drorch.domain.guide import FOLDER, INTO, StockTool, base
+from drorch.domain.guide import StockTool
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
 from drorch.stores import Prefix, StoreClock, lock_from
-from drorch.stores.azure import blocks, locks, replies
+from drorch.stores.azure import blocks, locks, replies, stock
 from drorch.stores.azure.credentials import container_client
 from drorch.stores.azure.errors import mapped, status_of
 from drorch.stores.azure.upload import AzureUpload
@@ -69,28 +69,8 @@ class Options(BaseModel):
 
     @property
     def stock_tools(self) -> tuple[StockTool, ...]:
-        """AzCopy (https://learn.microsoft.com/azure/storage/common/storage-ref-azcopy-copy) and the Azure command line
-        (https://learn.microsoft.com/cli/azure/storage/blob), which keeps the folders of what it brings.
-        """
-        where = f"https://{self.account_name}.blob.core.windows.net/{self.container}/{base(self.prefix)}{FOLDER}"
-        place = f"--account-name {self.account_name} --auth-mode login"
-        listing = f"az storage blob list {place} --container-name {self.container} --query '[].name' --output tsv"
-        batch = f"az storage blob download-batch {place} --source {self.container} --destination {INTO}"
-        name = f"{base(self.prefix)}{FOLDER}"
-        return (
-            StockTool(
-                "azcopy",
-                f"azcopy list {where}",
-                f"azcopy copy {where}'*' {INTO}/ --recursive",
-                "`azcopy login`, as somebody who may list and read the container",
-            ),
-            StockTool(
-                "az",
-                f"{listing} --prefix {name}",
-                f"{batch} --pattern {name}'*' && mv {INTO}/{name}* {INTO}/",
-                "`az login`, as somebody who may list and read the container",
-            ),
-        )
+        """What people read the container with."""
+        return stock.tools(self.account_name, self.container, self.prefix)
 
 
 def open_store(name: str, options: Options, *, attempts: int = ATTEMPTS) -> AzureStore:

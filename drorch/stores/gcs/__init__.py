@@ -30,11 +30,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from drorch.domain import layout
 from drorch.domain.errors import AlreadyExists, Damaged, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
-from drorch.domain.guide import FOLDER, INTO, StockTool, base
+from drorch.domain.guide import StockTool
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
 from drorch.stores import Prefix, StoreClock, lock_from
-from drorch.stores.gcs import locks, replies
+from drorch.stores.gcs import locks, replies, stock
 from drorch.stores.gcs.errors import answered, mapped
 from drorch.stores.gcs.session import Session
 from drorch.stores.gcs.upload import GcsUpload, crc32c
@@ -76,15 +76,8 @@ class Options(BaseModel):
 
     @property
     def stock_tools(self) -> tuple[StockTool, ...]:
-        """gcloud (https://cloud.google.com/sdk/gcloud/reference/storage/cp), and gsutil where that is too old."""
-        where = f"gs://{self.bucket}/{base(self.prefix)}{FOLDER}"
-        needs = "`gcloud auth login`, as somebody who may list and read the bucket"
-        return (
-            StockTool(
-                "gcloud", f"gcloud storage ls {where}", f"gcloud storage cp --recursive {where}'*' {INTO}/", needs
-            ),
-            StockTool("gsutil", f"gsutil ls {where}", f"gsutil -m cp -r {where}'*' {INTO}/", needs),
-        )
+        """What people read the bucket with."""
+        return stock.tools(self.bucket, self.prefix)
 
 
 def open_store(name: str, options: Options, *, patience: float = PATIENCE) -> GcsStore:

@@ -26,7 +26,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, suppress
 from datetime import UTC, datetime
-from shlex import quote
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -35,11 +34,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from drorch.aws import AMBIENT, AwsAccounts, mapped, told_time
 from drorch.domain import layout
 from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
-from drorch.domain.guide import FOLDER, INTO, StockTool, base
+from drorch.domain.guide import StockTool
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
 from drorch.stores import SETTLE, Prefix, StoreClock, let_settle, lock_from
-from drorch.stores.s3 import locks, replies, versions
+from drorch.stores.s3 import locks, replies, stock, versions
 from drorch.stores.s3.upload import TOKEN, S3Upload
 from drorch.stores.s3.versions import PAGE
 
@@ -89,14 +88,8 @@ class Options(BaseModel):
 
     @property
     def stock_tools(self) -> tuple[StockTool, ...]:
-        """The AWS command line (https://docs.aws.amazon.com/cli/latest/reference/s3/)."""
-        where = f"s3://{self.bucket}/{base(self.prefix)}{FOLDER}"
-        place = f"--region {quote(self.region)}"
-        place += f" --endpoint-url {quote(self.endpoint)}" if self.endpoint else ""
-        needs = "`aws configure`, with a key that may list and read the bucket"
-        return (
-            StockTool("aws", f"aws s3 ls {where} {place}", f"aws s3 cp --recursive {where} {INTO}/ {place}", needs),
-        )
+        """What people read the bucket with."""
+        return stock.tools(self.bucket, self.prefix, self.region, self.endpoint)
 
 
 def open_store(name: str, options: Options, accounts: AwsAccounts) -> S3Store:

@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import datetime
-from shlex import quote
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -34,11 +33,11 @@ from drorch.domain.errors import (
     Refused,
     Unavailable,
 )
-from drorch.domain.guide import FOLDER, INTO, StockTool, base
+from drorch.domain.guide import StockTool
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
 from drorch.stores import SETTLE, let_settle, plain_prefix
-from drorch.stores.swift import replies, segments
+from drorch.stores.swift import replies, segments, stock
 from drorch.stores.swift.account import SignIn
 from drorch.stores.swift.session import PATIENCE, Session
 from drorch.stores.swift.upload import SwiftUpload
@@ -87,26 +86,8 @@ class Options(BaseModel):
 
     @property
     def stock_tools(self) -> tuple[StockTool, ...]:
-        """python-swiftclient (https://docs.openstack.org/python-swiftclient/latest/cli/), and plain HTTP."""
-        name = f"{base(self.prefix)}{FOLDER}"
-        region = "" if self.region == UNKNOWN else f" --os-region-name {quote(self.region)}"
-        token, container = '-H "X-Auth-Token: $TOKEN"', f'"$STORAGE_URL"/{self.container}'
-        listing = f"curl -fsS {token} {container}?prefix={name}"
-        one = f'curl -fsS {token} --create-dirs -o {INTO}/"${{name#"$prefix"}}" {container}/"$name"'
-        return (
-            StockTool(
-                "swift",
-                f"swift{region} list {self.container} --prefix {name}",
-                f"swift{region} download {self.container} --prefix {name} --remove-prefix --output-dir {INTO}",
-                "the variables of your OpenStack's RC file (`OS_AUTH_URL`, ...), or `ST_AUTH`, `ST_USER`, `ST_KEY`",
-            ),
-            StockTool(
-                "curl",
-                listing,
-                f"prefix={name}; {listing} | while read -r name; do {one}; done",
-                "`STORAGE_URL` and `TOKEN`, as `swift auth` or your provider's console gives them",
-            ),
-        )
+        """What people read the container with."""
+        return stock.tools(self.container, self.prefix, "" if self.region == UNKNOWN else self.region)
 
 
 def open_store(name: str, options: Options, *, patience: float = PATIENCE, settle: float = SETTLE) -> SwiftStore:
