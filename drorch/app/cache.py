@@ -136,6 +136,19 @@ class Cache:
             )
             return [CachedRecord(*row) for row in rows.fetchall()]
 
+    def paths(self, vault: str, prefix: str, suffix: str, trust: str) -> list[str]:
+        """The records of a vault below a prefix whose paths end with `suffix` and whose signature is worth `trust`."""
+        query = f"select path from record {_BELOW} and trust = ? and substr(path, ?) = ?"  # noqa: S608
+        with self._transaction() as db:
+            rows = db.execute(query, (*_below(vault, prefix), str(trust), -len(suffix), suffix))
+            return [path for (path,) in rows.fetchall()]
+
+    def data(self, vault: str, path: str) -> bytes | None:
+        """The bytes of one record; None for one that was not read."""
+        with self._transaction() as db:
+            row = db.execute("select data from record where vault = ? and path = ?", (vault, path)).fetchone()
+        return None if row is None else bytes(row[0])
+
     def trust(self, vault: str, path: str) -> str:
         """What the signature of one record was worth; "" for one that was not read."""
         with self._transaction() as db:

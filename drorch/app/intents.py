@@ -7,12 +7,20 @@ again. An intent goes away when its point is seen, or when the provider said tha
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drorch.domain.errors import Unavailable
 from drorch.domain.instant import from_text, to_text
+from drorch.domain.model import CopyState
+
+if TYPE_CHECKING:  # whose scenes carry these intents
+    from drorch.app.passing import ApplicationPlan
+
+FORGOTTEN = timedelta(days=2)
+"""After so long neither a failure nor an intent says anything about the next try."""
 
 
 class Intents:
@@ -77,3 +85,26 @@ class Intents:
 def copy_intent(point: str, vault: str) -> str:
     """The key of the intent to copy a point into a vault; the key of a cut is the point's id."""
     return f"{point}@{vault}"
+
+
+def settle(intents: Intents, plans: Iterable[ApplicationPlan], at: datetime, *, blind: bool) -> None:
+    """An intent ends when what it was about shows, whole and not failed, and when it is of no use any more.
+
+    That of a copy stands until the copy is usable: one that fails at the provider is tried again an hour after it.
+    `blind`: an object vault cannot be read, and a dump may lie there that nobody has seen yet.
+    """
+    standing = intents.standing()
+    for p in plans if standing else ():
+        homes = {r.name: r.targets[0].vault for r in p.policy.resources if r.native}
+        for point in p.catalogue.points:
+            if point.id in standing and point.resource not in homes:
+                intents.end(point.id)
+            for copy in point.copies:
+                home = homes.get(point.resource) == copy.vault
+                begun = copy.usable or (home and copy.state is CopyState.PENDING and not copy.partial)
+                key = point.id if home else copy_intent(point.id, copy.vault)
+                if begun and key in standing:
+                    intents.end(key)
+    for key, begun_at in standing.items():
+        if not blind and at >= begun_at + FORGOTTEN:
+            intents.end(key)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 import structlog
@@ -15,7 +15,8 @@ import structlog
 from drorch.app.carry import LightHands, Scene
 from drorch.app.databases import DatabaseLists
 from drorch.app.failpoint import reach
-from drorch.app.intents import Intents, copy_intent
+from drorch.app.guide_writing import GuideKeeper
+from drorch.app.intents import FORGOTTEN, Intents, settle
 from drorch.app.key_check import KeyWatch
 from drorch.app.locks import Lock, Locks, resource_lock, restoring_lock
 from drorch.app.observe import Observer, World
@@ -26,7 +27,7 @@ from drorch.domain.admit import Limits, Running, admit, is_heavy
 from drorch.domain.brake import approved_pairs
 from drorch.domain.catalogue_former import carries_on
 from drorch.domain.errors import Busy, DrorchError
-from drorch.domain.model import CopyState, FailureDomain
+from drorch.domain.model import FailureDomain
 from drorch.domain.objective import Places, status
 from drorch.domain.plan import Failure, Observed, PointId, plan
 from drorch.domain.policy import Policy
@@ -35,9 +36,6 @@ log = structlog.get_logger()
 
 _DELETE_AT_ONCE = 200
 """Resources of which something is deleted in one pass; the next pass takes the others."""
-
-_FORGOTTEN = timedelta(days=2)
-"""After so long neither a failure nor an intent says anything about the next try."""
 
 
 class Reconciler:
@@ -59,11 +57,13 @@ class Reconciler:
         guards: Guards | None = None,
         keys: KeyWatch | None = None,
         databases: DatabaseLists | None = None,
+        guides: GuideKeeper | None = None,
     ) -> None:
         self._load = load
         self._drills = drills
         self._keys = keys
         self._databases = databases
+        self._guides = guides
         self._guards = guards or Guards()
         self.observer = observer
         self._point_id = point_id
@@ -163,7 +163,8 @@ class Reconciler:
         """Harvest what ended, look, and start what is admitted (nothing new with `start` false)."""
         finished = self.harvest()
         seen = self.look()
-        self._settle_intents(seen)
+        blind = bool(seen.world.unread.keys() & self.observer.vaults.keys())
+        settle(self._intents, seen.plans.values(), seen.at, blind=blind)
         admitted = admit((action for p in seen.plans.values() for action in p.actions), self._limits, self._running())
         started: tuple[Action, ...] = ()
         if admitted.start and start:
@@ -174,6 +175,8 @@ class Reconciler:
         finished += self.harvest()
         readable = [name for name in self.observer.vaults if name not in seen.world.unread]
         keys = self._keys.seen(readable, self._now(), write=start) if self._keys else None
+        if self._guides and start:
+            self._guides.keep(readable, self._now())
         running = self.running_count()
         return replace(seen, waiting=admitted.wait, started=started, finished=finished, running=running, keys=keys)
 
@@ -351,7 +354,7 @@ class Reconciler:
             log.info("action done", action=action.name, **_where(action), result=finished.text)
             return
         if not isinstance(error, Busy):
-            self._failures = {key: f for key, f in self._failures.items() if now < f.at + _FORGOTTEN}
+            self._failures = {key: f for key, f in self._failures.items() if now < f.at + FORGOTTEN}
             before = self._failures.get(action.key)
             self._failures[action.key] = Failure(now, before.count + 1 if before else 1, str(error))
         log.warning("action failed", action=action.name, **_where(action), outcome=finished.outcome, error=str(error))
@@ -364,6 +367,8 @@ class Reconciler:
             for finished in ended
             for vault in self._vaults_of(finished.action)
         }
+        if self._guides:
+            self._guides.touch(vault for vault, _, _ in touched)
         policies = {loaded.policy.application: loaded.policy for loaded in self._policies.valid}
         for vault, application, resource in sorted(touched):
             policy = policies.get(application)
@@ -378,29 +383,6 @@ class Reconciler:
         into = getattr(action, "into", ())
         deleted = (action.vault,) if isinstance(action, Expire | Sweep) and action.vault in self.observer.vaults else ()
         return {*into, *deleted} or ((action.vault,) if action.name in ("ship", "replicate", "lock") else ())
-
-    def _settle_intents(self, seen: Pass) -> None:
-        """An intent ends when what it was about shows, whole and not failed, and when it is of no use any more.
-
-        That of a copy stands until the copy is usable: one that fails at the provider is tried again an hour after it.
-        While an object vault cannot be read a dump may lie there that nobody has seen yet.
-        """
-        standing = self._intents.standing()
-        for p in seen.plans.values() if standing else ():
-            homes = {r.name: r.targets[0].vault for r in p.policy.resources if r.native}
-            for point in p.catalogue.points:
-                if point.id in standing and point.resource not in homes:
-                    self._intents.end(point.id)
-                for copy in point.copies:
-                    home = homes.get(point.resource) == copy.vault
-                    begun = copy.usable or (home and copy.state is CopyState.PENDING and not copy.partial)
-                    key = point.id if home else copy_intent(point.id, copy.vault)
-                    if begun and key in standing:
-                        self._intents.end(key)
-        blind = seen.world.unread.keys() & self.observer.vaults.keys()
-        for key, at in standing.items():
-            if not blind and seen.at >= at + _FORGOTTEN:
-                self._intents.end(key)
 
     # --- ending ---
 

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
+from drorch.app.guide_writing import dumps_in, write_guide
 from drorch.app.key_check import read_keys, write_tokens
-from drorch.app.leaves import read_at_most
 from drorch.app.reading import TrustedKey, read_signed, read_unsigned
-from drorch.app.restore_guide import restore_guide
+from drorch.app.restore_guide import GuideFacts, GuideWords, restore_guide
 from drorch.app.store_contract import LOCK, LOCK_OVERWRITTEN, ClauseResult, check_store, clean, remove_left, run_clause
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
-from drorch.domain.canonical import LARGEST_RECORD
 from drorch.domain.errors import DrorchError, NotFound, Refused
 from drorch.domain.record import Record, RecordType, compose
 from drorch.ports import ObjectStore
@@ -32,11 +31,13 @@ class VaultMarks:
         trusted: Sequence[TrustedKey],
         signing: Callable[[], SecretKey],
         recipients: Sequence[str],
+        words: GuideWords | None = None,
     ) -> None:
         self._site = site
         self._trusted = trusted
         self._signing = signing
         self._recipients = recipients
+        self._words = words
 
     def holds(self, store: ObjectStore) -> bool:
         """Whether this site's marker of this vault is there; False for none at all. Refused for any other."""
@@ -55,6 +56,7 @@ class VaultMarks:
             trusted=self._trusted,
             recipients=self._recipients,
             now=now,
+            words=self._words,
         )
 
 
@@ -66,11 +68,12 @@ def init_vault(
     trusted: Sequence[TrustedKey],
     recipients: Sequence[str],
     now: datetime,
+    words: GuideWords | None = None,
 ) -> str:
-    """Write the marker, once, RESTORE.md, and a token for each recipient that has none (`key check`). Refused when the
-    vault belongs to another site, or has not the lock that it claims.
+    """Write the marker, once, RESTORE.md of what lies there, and the tokens that recipients lack (`key check`).
 
-    Cut short at any instant, it is finished by the next.
+    Refused when the vault belongs to another site, or has not the lock that it claims. Cut short at any instant, it is
+    finished by the next.
     """
     if store.lock is not None:
         _require_lock(store)
@@ -81,11 +84,8 @@ def init_vault(
     else:
         store.put(marker.path + layout.SIGNATURE, key.sign(marker.data, marker.comment))
         done = f"marked as a vault of site {site}"
-    guide = restore_guide(site=site, vault=store.vault, public_key=key.public.text(), recipients=recipients)
-    signature = key.sign(guide, layout.trusted_comment("guide", layout.RESTORE_GUIDE))
-    for path, body in ((layout.RESTORE_GUIDE, guide), (layout.RESTORE_GUIDE + layout.SIGNATURE, signature)):
-        if _differs(store, path, body):
-            store.put(path, body, overwrite=True)
+    facts = GuideFacts(site, store.vault, key.public, trusted, recipients, dumps_in(store, trusted, site))
+    write_guide(store, restore_guide(facts, words or GuideWords()), key)
     write_tokens(store, site=site, key=key, recipients=recipients, known=read_keys(store, trusted, site), now=now)
     return done
 
@@ -159,10 +159,3 @@ def _require_site(store: ObjectStore, marker: Record, site: str) -> None:
             vault=store.vault,
             hint="one place has one name: records name vaults, and two names would count one copy twice",
         )
-
-
-def _differs(store: ObjectStore, path: str, body: bytes) -> bool:
-    try:
-        return read_at_most(store, path, LARGEST_RECORD) != body
-    except DrorchError:
-        return True

@@ -41,8 +41,9 @@ def rewrap(
 ) -> int:
     """Write a signed header for RECIPIENT beside every usable dump that its key does not open yet.
 
-    A restore with that key takes it; stock tools do not. The data are not touched, and whoever could open a dump still
-    can: this gives a key access and takes none away. New dumps follow `encryption: recipients:`.
+    A restore with that key takes it; for stock tools RESTORE.md has the commands. The data are not touched, and whoever
+    could open a dump still can: this gives a key access and takes none away. New dumps follow
+    `encryption: recipients:`.
     """
     from drorch.app.rewrap import rewrap as carry_out
     from drorch.cli.backup import worst

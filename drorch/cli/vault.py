@@ -30,6 +30,7 @@ def init(config: str | None, name: str) -> int:
         trusted=host.trusted,
         recipients=host.config.encryption.recipients,
         now=host.clock.now(),
+        words=host.guide_words,
     )
     say(f"{name}: {done}")
     return 0

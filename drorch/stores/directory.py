@@ -32,6 +32,7 @@ from drorch.domain.errors import (
     Refused,
     Unavailable,
 )
+from drorch.domain.guide import FOLDER, INTO, StockTool, base
 from drorch.domain.model import FailureDomain
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
 from drorch.stores import Parts
@@ -64,6 +65,18 @@ class Options(BaseModel):
     def domain(self) -> FailureDomain:
         """What is lost together with it."""
         return FailureDomain(provider=self.provider, region=self.region)
+
+    @property
+    def url(self) -> str:
+        """What `from_url` reads."""
+        return f"file://{quote(self.path)}"
+
+    @property
+    def stock_tools(self) -> tuple[StockTool, ...]:
+        """Plain copying."""
+        where = f"{base(self.path.rstrip('/'))}{FOLDER}"
+        needs = "the folder, mounted where it was or elsewhere"
+        return (StockTool("cp", f"ls {where}", f"cp -R {where}. {INTO}/", needs),)
 
 
 def open_store(name: str, options: Options) -> DirectoryStore:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,6 +22,7 @@ from drorch.ports import Engine, ObjectStore, SnapshotKind
 
 if TYPE_CHECKING:
     from drorch.app.config import Config
+    from drorch.app.restore_guide import GuideWords
 
 STORES = ("s3", "gcs", "azure", "swift", "directory")
 ENGINES = {
@@ -40,6 +41,15 @@ TARGETS = {
     "mysql": "mysql",
     "dir": "files",
 }
+TARGET_SHAPES = {
+    "postgres": "postgresql://localhost/{}",
+    "mariadb": "mariadb://localhost/{}",
+    "mysql": "mysql://localhost/{}",
+    "files": "dir:/srv/restored/{}",
+}
+"""A restore TARGET of each engine on the machine at hand."""
+EXTRAS = {"gcs": "gcs", "azure": "azure", "swift": "swift"}
+"""The extra of drorch that a type of vault needs."""
 LATER_TARGETS = frozenset({"region"})
 
 
@@ -99,6 +109,20 @@ def lock_of(options: BaseModel) -> LockRule | None:
     return lock
 
 
+def url_of(options: BaseModel) -> str:
+    """The ``--vault-url`` of a store with these options."""
+    url: str = options.url  # type: ignore[attr-defined]  # every store's Options has it (a test asserts)
+    return url
+
+
+def guide_words(vaults: Mapping[str, BaseModel]) -> GuideWords:
+    """What the stores with these options, by the names of their vaults, and all engines say for RESTORE.md."""
+    from drorch.app.restore_guide import GuideWords
+
+    tools: dict[str, Any] = {name: getattr(options, "stock_tools", ()) for name, options in vaults.items()}
+    return GuideWords(tools, {kind: _module("engines", f"{kind}.guide").WORDS for kind in ENGINES})
+
+
 def build_engine(
     kind: str,
     tools: Mapping[str, Sequence[str]] | None = None,
@@ -143,6 +167,11 @@ def engine_of_target(url: str) -> str:
         hint = "postgresql://[user@]host[:port]/database, mariadb://, mysql:// or dir:/path"
         raise Usage(f"{url!r} is no restore target", hint=hint)
     return TARGETS[scheme]
+
+
+def in_target(name: str) -> str:
+    """A database's name as it stands in a restore TARGET."""
+    return quote(name, safe="")
 
 
 def build_kinds(accounts: AwsAccounts) -> dict[str, SnapshotKind]:

@@ -21,6 +21,7 @@ from drorch.app.config import Config, find_config, load_config
 from drorch.app.config_form import IdentityRef
 from drorch.app.databases import DatabaseLists
 from drorch.app.expiry import ExpiryHands
+from drorch.app.guide_writing import GuideKeeper, dumps_known
 from drorch.app.heavy import LocalHands
 from drorch.app.intents import Intents
 from drorch.app.key_check import KeyWatch
@@ -32,6 +33,7 @@ from drorch.app.passing import Guards
 from drorch.app.policies import PolicyFolder, PolicySet
 from drorch.app.reading import TrustedKey
 from drorch.app.reconcile import Reconciler
+from drorch.app.restore_guide import GuideWords
 from drorch.app.runner import LocalRunner
 from drorch.app.secret import SecretRef, resolve_secret, resolve_secret_bytes
 from drorch.app.vaults import VaultMarks
@@ -256,10 +258,32 @@ class Host:
             reader=VaultReader(self.cache, self._trusted_and_own, self.config.site),
             cache=self.cache,
             valid_id=self.valid_id,
-            marks=VaultMarks(
-                self.config.site, self._trusted_and_own, self.signing_key, self.config.encryption.recipients
-            ),
+            marks=self._marks,
             clock=self.now,
+        )
+
+    @cached_property
+    def _marks(self) -> VaultMarks:
+        recipients = self.config.encryption.recipients
+        return VaultMarks(self.config.site, self._trusted_and_own, self.signing_key, recipients, self.guide_words)
+
+    @cached_property
+    def guide_words(self) -> GuideWords:
+        """What RESTORE.md says of this host's vaults and of every kind of dump."""
+        return adapters.guide_words({name: vault.options for name, vault in self.config.vaults.items()})
+
+    @cached_property
+    def guides(self) -> GuideKeeper:
+        """Keeps RESTORE.md in the vaults true."""
+        return GuideKeeper(
+            site=self.config.site,
+            trusted=self._trusted_and_own,
+            signing=self.signing_key,
+            recipients=self.config.encryption.recipients,
+            words=self.guide_words,
+            store_of=self.store,
+            marked=self._marks.holds,
+            dumps=partial(dumps_known, self.cache),
         )
 
     @cached_property
@@ -273,7 +297,7 @@ class Host:
             trusted=trusted,
             signing=self.signing_key,
             store_of=self.store,
-            marked=VaultMarks(config.site, trusted, self.signing_key, config.encryption.recipients).holds,
+            marked=self._marks.holds,
         )
 
     @cached_property
@@ -336,6 +360,7 @@ class Host:
             drills=bool(self.config.encryption.identities),
             keys=self.key_watch,
             databases=DatabaseLists(self.cache, partial(ask_servers, self) if self.asks_servers else None),
+            guides=self.guides,
             guards=Guards(
                 grace=self.config.grace,
                 brake=self.config.brake,

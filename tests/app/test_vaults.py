@@ -110,5 +110,5 @@ def test_public_key_of_the_guide_can_be_read_back() -> None:
     store = MemoryStore("nas")
     init(store)
     guide = b"".join(store.read(layout.RESTORE_GUIDE)).decode()
-    (line,) = [line.strip() for line in guide.splitlines() if line.strip().startswith("RW")]
-    assert PublicKey.parse(line) == KEY.public
+    (line,) = [line for line in guide.splitlines() if line.startswith("- `RW")]
+    assert PublicKey.parse(line.split("`")[1]) == KEY.public

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from desks import Said, start, typed
+from guided import Shell
 from trees import fill, odd, picture
 
 from drorch.app.dump import DumpOrder
@@ -141,30 +139,11 @@ def test_the_tree_comes_back_with_nothing_but_a_vault_and_a_key(office: Office, 
     assert [path.name for path in back.iterdir()] == ["back"]
 
 
-def test_the_commands_of_the_vault_s_own_guide_bring_the_tree_back(office: Office, tmp_path: Path) -> None:
+def test_the_commands_of_the_guide_that_the_run_left_bring_the_tree_back(office: Office, tmp_path: Path) -> None:
     guide = (office.nas / layout.RESTORE_GUIDE).read_text()
-    for path in [*office.nas.rglob("files.tar.zst.age*"), *office.nas.rglob("SHA256SUMS*")]:
-        shutil.copy(path, tmp_path)
-    shutil.copy(next(office.nas.rglob("inventory.json.zst.age")), tmp_path)
-    shutil.copy(next(office.nas.rglob("inventory.json.zst.age.leaves")), tmp_path)
-    shutil.copy(office.folder / "key.txt", tmp_path)
-    lines = [line.strip() for line in guide.splitlines() if line.startswith("       ")]
-    check = next(line for line in lines if "sha256sum" in line).replace("KEY", office.signing.public.text())
-    make = next(line for line in lines if line.startswith("mkdir restored"))
-    unpack = next(line for line in lines if "files.tar" in line)
-    assert not re.search(r"\bdrorch\b", unpack)
-    script = f"set -e -o pipefail\n{check}\n{make}\n{unpack}\n"
-    done = subprocess.run(
-        ["/bin/bash", "-c", script],
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert office.restored(tmp_path / "restored") == office.expected()
+    names = ("fetch-cp", "verify", "opened", "files")
+    Shell(tmp_path, ("cp", "tar")).run(guide, names, office.identity, office.signing.public.text())
+    assert office.restored(tmp_path / "work" / "restored") == office.expected()
 
 
 def test_a_dump_of_files_is_not_loaded_into_a_database_nor_another_s_into_a_folder(office: Office) -> None:

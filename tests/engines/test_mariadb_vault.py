@@ -1,12 +1,9 @@
-"""A MariaDB dump through the whole product: into a vault, back by drorch, drilled, back by RESTORE.md's commands."""
+"""A MariaDB dump through the whole product: into a vault, back by drorch, drilled."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from dumped import APPLICATION, RESOURCE, SITE, World
@@ -15,8 +12,6 @@ from mariadbservers import RunningMariadb
 from drorch.app.drill import DrillOrder, Scratch, run_drill
 from drorch.app.dump import DumpOrder, DumpOutcome, dump
 from drorch.app.restore import RestoreRequest, restore
-from drorch.app.restore_guide import restore_guide
-from drorch.domain import layout
 from drorch.domain.policy import Probe
 from drorch.engines.mariadb import MariadbEngine
 
@@ -66,25 +61,3 @@ def test_it_is_drilled_in_a_private_server(world: World, point: DumpOutcome) -> 
 def test_the_manifest_names_no_table(point: DumpOutcome) -> None:
     for name in (b"item", b"legacy", b"spare", b"parted"):
         assert name not in point.manifest.data
-
-
-def test_the_commands_of_restore_md_bring_it_back_without_drorch(
-    world: World, mariadb: RunningMariadb, wares: str, point: DumpOutcome, tmp_path: Path
-) -> None:
-    store = world.memory()
-    for info in store.list(layout.DATA):
-        (tmp_path / info.path.rpartition("/")[2]).write_bytes(b"".join(store.read(info.path)))
-    (tmp_path / "key.txt").write_text(world.identity)
-    (tmp_path / ".my.cnf").write_text(f"[client]\nsocket={mariadb.socket}\nuser=root\n")
-    guide = restore_guide(site=SITE, vault="gcs-eu", public_key=world.key.public.text(), recipients=[world.recipient])
-    commands = [line.strip() for line in guide.decode().splitlines() if line.startswith("       ")]
-    wanted = [command.replace("KEY", world.key.public.text()) for command in commands if _for_mariadb(command)]
-    assert len(wanted) == 3
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    script = "set -e -o pipefail\n" + "\n".join(wanted)
-    subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, check=True, timeout=60)
-    assert mariadb.checksums("orders") == mariadb.checksums(wares)
-
-
-def _for_mariadb(command: str) -> bool:
-    return "mariadb" in command or "SHA256SUMS" in command

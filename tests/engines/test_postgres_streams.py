@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -20,7 +19,6 @@ from drorch.app.loading import Reader
 from drorch.app.pipeline import StreamProgress
 from drorch.app.reading import TrustedKey
 from drorch.app.restore import RestoreRequest, restore
-from drorch.app.restore_guide import restore_guide
 from drorch.crypto.age import new_identity
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
@@ -312,25 +310,3 @@ def test_a_stream_that_fails_or_is_not_complete_commits_nothing(
     with pytest.raises(kind, match=why):
         world.dump({"gcs-eu": store}, engine=PostgresEngine([tools]))
     assert not store.objects
-
-
-def test_the_commands_of_restore_md_bring_the_streams_back_without_drorch(
-    world: World, point: DumpOutcome, tmp_path: Path
-) -> None:
-    store = world.stores["nas"]
-    for info in store.list(layout.DATA):
-        (tmp_path / info.path.rpartition("/")[2]).write_bytes(b"".join(store.read(info.path)))
-    (tmp_path / "key.txt").write_text(world.identity)
-    guide = restore_guide(site=SITE, vault="nas", public_key=world.key.public.text(), recipients=[world.recipient])
-    text = guide.decode()
-    text = text[text.index("`predata.pgcustom.zst.age`") : text.index("Roles are in")]
-    commands = [line.strip() for line in text.splitlines() if line.startswith("       ")]
-    assert len(commands) == 5
-    # Nothing but the programs, and where the server is.
-    path = f"{world.server.binaries}:/usr/bin:/bin"
-    environment = {"PATH": path, "PGHOST": world.server.socket, "PGPORT": str(world.server.server.port)}
-    environment |= {"PGUSER": "postgres", "HOME": str(tmp_path)}
-    world.server.run('DROP DATABASE IF EXISTS "orders"')
-    script = "set -e -o pipefail\n" + "\n".join(commands)
-    subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, check=True, timeout=60)
-    assert all_of(world.server, "orders") == all_of(world.server, world.database)

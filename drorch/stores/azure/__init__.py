@@ -26,10 +26,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from drorch.domain import layout
 from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.guide import StockTool
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
 from drorch.stores import Prefix, StoreClock, lock_from
-from drorch.stores.azure import blocks, locks, replies
+from drorch.stores.azure import blocks, locks, replies, stock
 from drorch.stores.azure.credentials import container_client
 from drorch.stores.azure.errors import mapped, status_of
 from drorch.stores.azure.upload import AzureUpload
@@ -60,6 +61,16 @@ class Options(BaseModel):
     def domain(self) -> FailureDomain:
         """What is lost together with it."""
         return FailureDomain(provider="azure", region=self.region)
+
+    @property
+    def url(self) -> str:
+        """What `from_url` reads."""
+        return f"azure://{self.account_name}/{self.container}{f'/{self.prefix}' if self.prefix else ''}"
+
+    @property
+    def stock_tools(self) -> tuple[StockTool, ...]:
+        """What people read the container with."""
+        return stock.tools(self.account_name, self.container, self.prefix)
 
 
 def open_store(name: str, options: Options, *, attempts: int = ATTEMPTS) -> AzureStore:

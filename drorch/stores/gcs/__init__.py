@@ -30,10 +30,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from drorch.domain import layout
 from drorch.domain.errors import AlreadyExists, Damaged, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.guide import StockTool
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
 from drorch.stores import Prefix, StoreClock, lock_from
-from drorch.stores.gcs import locks, replies
+from drorch.stores.gcs import locks, replies, stock
 from drorch.stores.gcs.errors import answered, mapped
 from drorch.stores.gcs.session import Session
 from drorch.stores.gcs.upload import GcsUpload, crc32c
@@ -67,6 +68,16 @@ class Options(BaseModel):
     def domain(self) -> FailureDomain:
         """What is lost together with it."""
         return FailureDomain(provider="gcp", region=self.region)
+
+    @property
+    def url(self) -> str:
+        """What `from_url` reads."""
+        return f"gs://{self.bucket}{f'/{self.prefix}' if self.prefix else ''}"
+
+    @property
+    def stock_tools(self) -> tuple[StockTool, ...]:
+        """What people read the bucket with."""
+        return stock.tools(self.bucket, self.prefix)
 
 
 def open_store(name: str, options: Options, *, patience: float = PATIENCE) -> GcsStore:

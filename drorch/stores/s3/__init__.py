@@ -27,17 +27,18 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, suppress
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from drorch.aws import AMBIENT, AwsAccounts, mapped, told_time
 from drorch.domain import layout
 from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.guide import StockTool
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
 from drorch.stores import SETTLE, Prefix, StoreClock, let_settle, lock_from
-from drorch.stores.s3 import locks, replies, versions
+from drorch.stores.s3 import locks, replies, stock, versions
 from drorch.stores.s3.upload import TOKEN, S3Upload
 from drorch.stores.s3.versions import PAGE
 
@@ -78,6 +79,17 @@ class Options(BaseModel):
         provider = self.provider or "aws"
         account = self.account if provider == "aws" and self.account != AMBIENT else ""
         return FailureDomain(provider=provider, region=self.region, account=account)
+
+    @property
+    def url(self) -> str:
+        """What `from_url` reads; whoever uses it brings credentials that may read the bucket."""
+        query = {"region": self.region} | ({"endpoint": self.endpoint} if self.endpoint else {})
+        return f"s3://{self.bucket}{f'/{self.prefix}' if self.prefix else ''}?{urlencode(query, safe=':/')}"
+
+    @property
+    def stock_tools(self) -> tuple[StockTool, ...]:
+        """What people read the bucket with."""
+        return stock.tools(self.bucket, self.prefix, self.region, self.endpoint)
 
 
 def open_store(name: str, options: Options, accounts: AwsAccounts) -> S3Store:

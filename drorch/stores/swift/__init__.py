@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -33,10 +33,11 @@ from drorch.domain.errors import (
     Refused,
     Unavailable,
 )
+from drorch.domain.guide import StockTool
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
 from drorch.stores import SETTLE, let_settle, plain_prefix
-from drorch.stores.swift import replies, segments
+from drorch.stores.swift import replies, segments, stock
 from drorch.stores.swift.account import SignIn
 from drorch.stores.swift.session import PATIENCE, Session
 from drorch.stores.swift.upload import SwiftUpload
@@ -76,6 +77,17 @@ class Options(BaseModel):
     def domain(self) -> FailureDomain:
         """What is lost together with it."""
         return FailureDomain(provider=self.provider, region=self.region)
+
+    @property
+    def url(self) -> str:
+        """What `from_url` reads; the service and the credentials are the environment's."""
+        region = "" if self.region == UNKNOWN else f"?{urlencode({'region': self.region})}"
+        return f"swift://{self.container}{f'/{self.prefix}' if self.prefix else ''}{region}"
+
+    @property
+    def stock_tools(self) -> tuple[StockTool, ...]:
+        """What people read the container with."""
+        return stock.tools(self.container, self.prefix, "" if self.region == UNKNOWN else self.region)
 
 
 def open_store(name: str, options: Options, *, patience: float = PATIENCE, settle: float = SETTLE) -> SwiftStore:
