@@ -174,7 +174,7 @@ class Reconciler:
             started += self._start_deleting(deleting, seen)
         finished += self.harvest()
         readable = [name for name in self.observer.vaults if name not in seen.world.unread]
-        keys = self._keys.seen(readable, self._now(), write=start) if self._keys else None
+        keys = self._keys.seen(readable, self._now(), write=start and not seen.world.skewed) if self._keys else None
         if self._guides and start:
             self._guides.keep(readable, self._now())
         running = self.running_count()

@@ -226,9 +226,9 @@ def test_record_that_lies_elsewhere_or_names_no_key_counts_for_nothing(desk: Des
     assert len(desk.keys("eu")) == 2
 
 
-def test_pass_tells_the_alarm_and_the_metrics(tmp_path: Path) -> None:
+def watched(tmp_path: Path) -> Installation:
     world = Installation(tmp_path, ORDERS)
-    watch = KeyWatch(
+    world.reconciler._keys = KeyWatch(
         site=SITE,
         recipients=(world.recipient,),
         every=timedelta(days=90),
@@ -237,7 +237,22 @@ def test_pass_tells_the_alarm_and_the_metrics(tmp_path: Path) -> None:
         store_of=world.stores.__getitem__,
         marked=lambda _store: True,
     )
-    world.reconciler._keys = watch
+    return world
+
+
+def test_no_token_is_dated_while_clocks_differ(tmp_path: Path) -> None:
+    world = watched(tmp_path)
+    world.stores["gcs-eu"].clock = timedelta(days=365)
+    assert world.once().world.skewed
+    assert not any(read_keys(store, world.trusted) for store in world.stores.values())
+    world.stores["gcs-eu"].clock = timedelta()
+    world.clock.turn(hours=2)
+    assert not world.once().world.skewed
+    assert all(read_keys(store, world.trusted) for store in world.stores.values())
+
+
+def test_pass_tells_the_alarm_and_the_metrics(tmp_path: Path) -> None:
+    world = watched(tmp_path)
     began = world.clock.now()
     seen = world.once()
     assert ("key-unproved", world.recipient) not in alarms_of(seen)
