@@ -153,6 +153,13 @@ class ListsThousand(MemoryStore):
         return iter(list(super().list(prefix))[:15])
 
 
+class EndsWithItsFirstPage(MemoryStore):
+    """Never asks for the second page."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        return iter(list(super().list(prefix))[: self.limits.page])
+
+
 class DecodesNames(MemoryStore):
     """Unquotes the names it lists, as some S3-compatible stores do."""
 
@@ -454,6 +461,7 @@ BAD = {
     AnyPart: {"wrong-parts", "most-parts"},
     AbortLeavesParts: {"abort"},
     ListsOnce: {"given-up"},
+    EndsWithItsFirstPage: {"pages"},
     RemembersFailures: {"next-upload"},
     NoTimeZone: {"round-trip"},
     DropsAWholeLastPart: {"whole-parts"},

@@ -410,18 +410,16 @@ def test_version_that_swift_never_told_is_not_found(store: swift.SwiftStore) -> 
 # --- listing -------------------------------------------------------------------------------------------------------
 
 
-def test_listing_goes_past_its_first_page(store: swift.SwiftStore, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(swift, "PAGE", 3)
+def test_listing_goes_past_its_first_page(store: swift.SwiftStore, line: Line) -> None:
+    store.limits = StoreLimits(page=3)
     for number in range(7):
         store.put(f"a/{number}", b"x", overwrite=True)
     assert [found.path for found in store.list("a/")] == [f"a/{number}" for number in range(7)]
     assert line.calls["GET"] == 4, "the last page is the empty one"
 
 
-def test_listing_that_fails_half_way_raises(
-    store: swift.SwiftStore, line: Line, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(swift, "PAGE", 3)
+def test_listing_that_fails_half_way_raises(store: swift.SwiftStore, line: Line) -> None:
+    store.limits = StoreLimits(page=3)
     for number in range(4):
         store.put(f"a/{number}", b"x", overwrite=True)
     listing = store.list("a/")
@@ -431,11 +429,10 @@ def test_listing_that_fails_half_way_raises(
         next(listing)
 
 
-def test_listing_of_a_whole_container_shows_no_segment(container: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(swift, "PAGE", 2)
+def test_listing_of_a_whole_container_shows_no_segment(container: str) -> None:
     options = swift.Options(container=container, provider="rackspace", region="DFW")
     store = swift.open_store("whole", options, patience=0, settle=0)
-    store.limits = StoreLimits(part_bytes=1000)
+    store.limits = StoreLimits(part_bytes=1000, page=2)
     upload = store.upload("a")
     for _ in range(5):
         upload.write(b"x" * 1000)
