@@ -33,7 +33,7 @@ class Wire:
 
     def always(self, operation: str, action: Action) -> None:
         """From now on, whoever asks again."""
-        self.proxy.order(operation, action, times=100)
+        self.proxy.order(operation, action, times=1000)
 
     def idle(self, operation: str) -> None:
         """From now on the store says that it was done, and does nothing."""

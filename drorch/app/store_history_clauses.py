@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
-from drorch.app.store_clauses import ContractBroken, pattern, raises, read, require, send
+from drorch.app.store_clauses import NO_ABORT, ContractBroken, give_up, pattern, raises, read, require, send
 from drorch.domain.errors import NotFound, Refused
 from drorch.ports import ObjectStore
 
@@ -76,11 +76,14 @@ def abandoned(store: ObjectStore, prefix: str) -> str | None:
         for pending in found:
             require(pending.path == path, f"an unfinished upload is shown as one of {pending.path}")
             require(pending.begun.tzinfo is not None, "the time of an unfinished upload has no time zone")
-            store.abort_upload(pending)
-            store.abort_upload(pending)
+            try:
+                store.abort_upload(pending)
+                store.abort_upload(pending)
+            except Refused:
+                return NO_ABORT
         require(not list(store.uploads(prefix)), "an unfinished upload is shown after it was dropped")
     finally:
-        upload.abort()
+        give_up(upload)
     send(store, prefix + "whole", [pattern(store.limits.part_bytes, 9), b"part"])
     require(not list(store.uploads(prefix)), "an upload is shown as unfinished after its end")
     return None if found else NOT_SHOWN

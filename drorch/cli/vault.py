@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from drorch.app.store_contract import ClauseResult
 
 
 @click.group()
@@ -59,15 +64,25 @@ def check(config: str | None, name: str, as_json: bool) -> int:
         return 3 if broken else 0
     rows = [
         (
-            click.style("ok", fg="green") if r.ok else click.style("BROKEN", fg="red"),
+            _word(r),
             r.name,
             r.promise + (f": {r.detail}" if r.detail else ""),
         )
         for r in results
     ]
     table(("", "CLAUSE", "PROMISE"), rows)
-    say(f"{len(results) - len(broken)} of {len(results)} clauses hold", color="red" if broken else "green")
+    said = f"{len(results) - len(broken)} of {len(results)} clauses hold"
+    limited = sum(1 for result in results if result.ok and result.detail)
+    if limited:
+        said += f", {limited} of them with a limit that is told beside"
+    say(said, color="red" if broken else "green")
     return 3 if broken else 0
+
+
+def _word(result: ClauseResult) -> str:
+    if not result.ok:
+        return click.style("BROKEN", fg="red")
+    return click.style("limit", fg="yellow") if result.detail else click.style("ok", fg="green")
 
 
 @vault.command(short_help="Compare what lies in a vault with what was signed.")
