@@ -31,11 +31,24 @@ def sweep(action: Sweep, store_of: Callable[[str], ObjectStore]) -> str:
 
 
 def _uploads(action: Sweep, store: ObjectStore) -> int:
+    """What this role may drop goes, whatever it may not drop."""
     now, count = store.now(), 0
+    denied: list[Refused] = []
     for upload in list(store.uploads(layout.DATA)):
         if upload.path in action.paths and upload.begun + SHORTEST_WAIT < now:
-            store.abort_upload(upload)
-            count += 1
+            try:
+                store.abort_upload(upload)
+                count += 1
+            except Refused as error:
+                denied.append(error)
+    if denied:
+        raise Refused(
+            f"{len(denied)} unfinished uploads could not be dropped: they stay, invisible and billed",
+            operation="sweep",
+            vault=store.vault,
+            cause=str(denied[0]),
+            hint="let the role abort uploads, or give the bucket a lifecycle rule that does; see drorch vault check",
+        ) from denied[0]
     return count
 
 
