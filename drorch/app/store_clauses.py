@@ -59,7 +59,7 @@ ILLEGAL_PATHS = (
 
 NO_ABORT = (
     "this role may not drop what an upload had sent that is given up: it stays, invisible and billed, until somebody "
-    "drops it (on S3 the right is s3:AbortMultipartUpload, or a lifecycle rule does it; elsewhere it is that to delete)"
+    "drops it (on S3 the right is that to abort uploads, or a lifecycle rule does it; elsewhere it is that to delete)"
 )
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from drorch.app.store_clauses import NO_ABORT, ContractBroken, give_up, pattern, raises, read, require, send
 from drorch.domain.errors import NotFound, Refused
+from drorch.domain.instant import to_text
 from drorch.ports import ObjectStore
 
 NEAR = timedelta(minutes=1)
@@ -28,7 +29,7 @@ def clock(store: ObjectStore, prefix: str) -> None:
     require(modified.tzinfo is not None, "the time of writing has no time zone")
     require(
         before - NEAR <= modified <= after + NEAR,
-        f"an object written between {before} and {after} by the store's clock has the time {modified}",
+        f"its clock says {to_text(after)}, and dates what was written in that moment {to_text(modified)}",
     )
     pause = threading.Event()
     for _ in range(TICKS):

@@ -42,8 +42,11 @@ def _place(kind: str, options: Any) -> _Place:
     if path is not None:
         return _Place((kind,), _folders(os.path.realpath(path)))
     container = getattr(options, "container", None)
+    account = getattr(options, "account_name", None)
     root: tuple[str, ...]
-    if container is not None:  # each region of a Swift has containers of its own
+    if account is not None:
+        root = (kind, str(account), str(container))
+    elif container is not None:  # each region of a Swift has containers of its own
         root = (kind, str(options.provider), str(options.region), str(container))
     else:
         root = (kind, str(getattr(options, "endpoint", "")).rstrip("/").lower(), str(getattr(options, "bucket", "")))

@@ -17,7 +17,7 @@ from drorch.crypto.minisign import SecretKey
 from drorch.domain.errors import InvalidInput, NotFound
 from drorch.domain.model import FailureDomain, LockMode
 from drorch.domain.policy import BrakeRule, DrillRule, Keep, LockRule
-from drorch.stores import swift
+from drorch.stores import azure, swift
 
 RECIPIENT = new_identity()[1]
 PUBLIC = SecretKey.generate().public.text()
@@ -385,6 +385,30 @@ def test_two_swift_vaults_have_two_places(tmp_path: Path, first: str, second: st
             load_config(path, vault_options={"swift": swift.Options})
     else:
         assert set(load_config(path, vault_options={"swift": swift.Options}).vaults) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("acme, container: dr1", "acme, container: dr1", "the same place"),
+        ("acme, container: dr1, prefix: x", "acme, container: dr1", "one inside the other"),
+        ("acme, container: dr1", "acme2, container: dr1", ""),
+        ("acme, container: dr1", "acme, container: dr2", ""),
+    ],
+)
+def test_two_azure_vaults_have_two_places(tmp_path: Path, first: str, second: str, message: str) -> None:
+    """A container belongs to its storage account."""
+    text = f"{SHORT}vaults:\n" + "".join(
+        f"  {name}: {{type: azure, region: westeurope, account_name: {place}}}\n"
+        for name, place in (("a", first), ("b", second))
+    )
+    path = tmp_path / "drorch.yaml"
+    path.write_text(text)
+    if message:
+        with pytest.raises(InvalidInput, match=message):
+            load_config(path, vault_options={"azure": azure.Options})
+    else:
+        assert set(load_config(path, vault_options={"azure": azure.Options}).vaults) == {"a", "b"}
 
 
 def test_a_link_to_a_vaults_folder_is_that_folder(tmp_path: Path) -> None:
