@@ -115,7 +115,12 @@ def check_vault(store: ObjectStore, *, site: str, trusted: Sequence[TrustedKey])
         _own_marker(store, site, trusted)
         marker = ClauseResult("marker", f"the vault is marked as one of site {site}", True, "")
     except NotFound:
-        marker = ClauseResult("marker", f"the vault is marked as one of site {site}", False, "drorch vault init")
+        marker = ClauseResult(
+            "marker",
+            f"the vault is marked as one of site {site}",
+            False,
+            f"nobody has marked it: drorch vault init {store.vault}",
+        )
     except Refused as error:
         marker = ClauseResult("marker", f"the vault is marked as one of site {site}", False, str(error))
     remove_left(store, CHECKS)
