@@ -66,10 +66,13 @@ class PendingUpload:
 
 @dataclass(frozen=True, slots=True)
 class StoreLimits:
-    """A store's limits as data: bytes of every part but the last, and how many parts one object may have."""
+    """A store's limits as data: bytes of every part but the last, how many parts one object may have, and how many
+    entries of a listing are asked for at once.
+    """
 
     part_bytes: int = 8 * 1024 * 1024
     max_parts: int = 10_000
+    page: int = 1000
 
 
 class Upload(Protocol):

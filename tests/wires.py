@@ -1,87 +1,132 @@
-"""A TCP proxy that lets so many bytes of a connection through and then spoils it."""
+"""The stores behind a network, each with a proxy on the way that lies and cuts on order."""
 
 from __future__ import annotations
 
-import socket
-import struct
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Literal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-Fault = Literal["reset", "truncate", "stall"]
-"""Both ends get an RST, an orderly end in the middle, or nothing more."""
+import azurite
+import clouds
+import pytest
+import swift_server
+from azure_stub import AzureStub
+from dialects import AZURE, GCS, S3, SWIFT, Dialect
+from live_stores import BUCKET, LOCK, REGION, azure_store, gcs_bucket, gcs_store, s3_bucket, s3_store, swift_store
+from store_proxy import Action, Instead, StoreProxy
 
-_PART = 65536
+from drorch.ports import LockRule, ObjectStore, StoreLimits
+from drorch.stores import s3
+
+SMALL = 256 * 1024
+"""Bytes of a part, where the service takes parts so small."""
 
 
+@dataclass
 class Wire:
-    """Listens on `port` of the loopback address. While `fault` is set, a connection is spoilt after `after` bytes of
-    one direction; `spoilt` counts them.
-    """
+    """A store and what lies between."""
 
-    def __init__(self, target: tuple[str, int]) -> None:
-        self.fault: Fault | None = None
-        self.after = 0
-        self.spoilt = 0
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._ends: list[socket.socket] = []
-        self._closing = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+    store: ObjectStore
+    proxy: StoreProxy
+    dialect: Dialect
 
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self._listener.getsockname()[1])
+    def always(self, operation: str, action: Action) -> None:
+        """From now on, whoever asks again."""
+        self.proxy.order(operation, action, times=1000)
 
-    def close(self) -> None:
-        """Cut everything."""
-        self._closing.set()
-        for end in (self._listener, *self._ends):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                far = socket.create_connection(self._target)
-                self._ends += [near, far]
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=pair, daemon=True).start()
-
-    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
-        carried = 0
-        with suppress(OSError):
-            while part := source.recv(_PART):
-                carried += len(part)
-                if self.fault is not None and carried > self.after:
-                    self.spoilt += 1
-                    self._spoil(self.fault, source, sink)
-                    return
-                sink.sendall(part)
-            sink.shutdown(socket.SHUT_WR)
-
-    def _spoil(self, fault: Fault, *ends: socket.socket) -> None:
-        if fault == "stall":
-            self._closing.wait()
-            return
-        for end in ends:
-            if fault == "reset":
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            # Whoever reads from it in another thread holds it open until it is shut.
-            end.shutdown(socket.SHUT_RD if fault == "reset" else socket.SHUT_RDWR)
-        for end in ends:
-            end.close()
+    def idle(self, operation: str) -> None:
+        """From now on the store says that it was done, and does nothing."""
+        self.always(operation, Instead(self.dialect.idle[operation]))
 
 
 @contextmanager
-def wire(port: int) -> Iterator[Wire]:
-    """A proxy before a port of the loopback address."""
-    found = Wire(("127.0.0.1", port))
-    try:
-        yield found
-    finally:
-        found.close()
+def _proxied(url_or_port: str | int, dialect: Dialect) -> Iterator[StoreProxy]:
+    port = url_or_port if isinstance(url_or_port, int) else urlsplit(url_or_port).port
+    assert port
+    with StoreProxy(port, dialect.name) as proxy:
+        yield proxy
+
+
+@contextmanager
+def _s3(lock: LockRule | None) -> Iterator[Wire]:
+    with (
+        s3_bucket(locks=lock is not None) as aws,
+        _proxied(aws.endpoint_url, S3) as proxy,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        for name, value in clouds.aws_environment(f"http://127.0.0.1:{proxy.port}", REGION).items():
+            environment.setenv(name, value)
+        yield Wire(s3_store(lock=lock), proxy, S3)
+
+
+@contextmanager
+def _s3_of_swift() -> Iterator[Wire]:
+    server = swift_server.running()
+    with _proxied(server.url, S3) as proxy, pytest.MonkeyPatch.context() as environment:
+        for name, value in server.s3_environment.items():
+            environment.setenv(name, value)
+        endpoint = f"http://127.0.0.1:{proxy.port}"
+        store = s3_store(options=s3.from_url(f"s3://{server.container()}/team/dr?region=us-east-1&endpoint={endpoint}"))
+        store.settle = 0
+        yield Wire(store, proxy, S3)
+
+
+@contextmanager
+def _gcs(lock: LockRule | None) -> Iterator[Wire]:
+    with (
+        gcs_bucket(locks=lock is not None) as google,
+        _proxied(google.url, GCS) as proxy,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        environment.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{proxy.port}")
+        store = gcs_store(lock=lock)
+        store.limits = StoreLimits(part_bytes=SMALL)
+        yield Wire(store, proxy, GCS)
+        store.close()
+
+
+@contextmanager
+def _azure() -> Iterator[Wire]:
+    with _proxied(azurite.port(), AZURE) as proxy:
+        store = azure_store(proxy.port, azurite.container())
+        store.limits = StoreLimits(part_bytes=SMALL)
+        yield Wire(store, proxy, AZURE)
+        store.close()
+
+
+@contextmanager
+def _azure_locked() -> Iterator[Wire]:
+    with AzureStub() as stub, _proxied(stub.port, AZURE) as proxy:
+        store = azure_store(proxy.port, BUCKET, lock=LOCK)
+        store.limits = StoreLimits(part_bytes=SMALL)
+        yield Wire(store, proxy, AZURE)
+        store.close()
+
+
+@contextmanager
+def _swift() -> Iterator[Wire]:
+    server = swift_server.running()
+    with _proxied(server.url, SWIFT) as proxy, pytest.MonkeyPatch.context() as environment:
+        for name, value in server.environment.items():
+            environment.setenv(name, value.replace(server.url, f"http://127.0.0.1:{proxy.port}"))
+        store = swift_store(server.container(), settle=0)
+        store.limits = StoreLimits(part_bytes=SMALL)
+        yield Wire(store, proxy, SWIFT)
+        store.close()
+
+
+WIRES: dict[str, Callable[[], AbstractContextManager[Wire]]] = {
+    "s3": lambda: _s3(None),
+    "s3:swift": _s3_of_swift,
+    "gcs": lambda: _gcs(None),
+    "azure": _azure,
+    "swift": _swift,
+}
+"""By the names of `live_stores.STORES`."""
+LOCKED: dict[str, Callable[[], AbstractContextManager[Wire]]] = {
+    "s3": lambda: _s3(LOCK),
+    "gcs": lambda: _gcs(LOCK),
+    "azure": _azure_locked,
+}
+"""Those that have locks, with one."""

@@ -19,6 +19,7 @@ from drorch.app.dump_streams import Streams
 from drorch.app.failpoint import reach
 from drorch.app.pipeline import StreamProgress, StreamResult, cutting, stream_artefact
 from drorch.app.vault_writers import STALL, VaultWriters
+from drorch.app.written import require_written
 from drorch.crypto.age import check_recipient
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
@@ -310,6 +311,9 @@ def _write_records(
     objects.append((sums_path + layout.SIGNATURE, key.sign(sums, layout.trusted_comment("sums", sums_path))))
     objects.append((path + layout.SIGNATURE, key.sign(manifest.data, manifest.comment)))
     writers.put(objects)
+    sizes = [(path, len(body)) for path, body in objects]
+    sizes += [(folder + volume.object, volume.bytes) for one in streams for volume in one.artefact.volumes]
+    writers.look(lambda store: require_written(store, sizes))
     reach("dump.before-manifest")
     writers.put([(path, manifest.data)], last=True)
     reach("dump.manifest-written")

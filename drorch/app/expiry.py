@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from drorch.app.failpoint import reach
 from drorch.app.signing import write_somewhere
+from drorch.app.written import require_gone
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
 from drorch.domain.action import Action, Expire, Mark
@@ -83,9 +84,10 @@ class ExpiryHands:
         manifest = layout.manifest_path(*names, cut_at, point)
         folder = layout.data_folder(*names, cut_at, point)
         count = 0
-        for path in (manifest, manifest + layout.SIGNATURE):
+        for path in (manifest, manifest + layout.SIGNATURE):  # as long as that is there, the manifest is known as ours
             store.delete(path)
             reach("expire.manifest-deleted")
+            require_gone(store, path, "expire")
             count += 1
         for found in sorted({info.path for info in store.history(folder)}):
             store.delete(found)

@@ -21,6 +21,7 @@ from drorch.app.progress import Meter, ProgressSink, ignore
 from drorch.app.reading import TrustedKey, check_sums, read_pair, read_signed
 from drorch.app.signing import replicate
 from drorch.app.vault_writers import put_once
+from drorch.app.written import require_written
 from drorch.domain import layout
 from drorch.domain.errors import (
     AlreadyExists,
@@ -123,14 +124,17 @@ def ship(
     for artefact in artefacts:
         carrier.carry(artefact)
     reach("ship.data-written")
-    for artefact in artefacts:
-        put_new(target, folder + artefact.name + layout.LEAVES, leaf_digests(source, folder, artefact))
     sums_path = folder + layout.SUMS
     sums, sums_signature = read_pair(source, sums_path, layout.trusted_comment("sums", sums_path), keys)
-    put_new(target, sums_path, sums)
-    put_new(target, sums_path + layout.SIGNATURE, sums_signature)
+    objects = [(folder + one.name + layout.LEAVES, leaf_digests(source, folder, one)) for one in artefacts]
+    objects += [(sums_path, sums), (sums_path + layout.SIGNATURE, sums_signature)]
+    for written, body in objects:
+        put_new(target, written, body)
     left_out = _carry_records(order, source, target, keys)
     put_new(target, path + layout.SIGNATURE, manifest_signature)
+    sizes = [(written, len(body)) for written, body in (*objects, (path + layout.SIGNATURE, manifest_signature))]
+    sizes += [(folder + volume.object, volume.bytes) for one in artefacts for volume in one.volumes]
+    require_written(target, sizes)
     carrier.check()
     reach("ship.before-manifest")
     put_new(target, path, manifest_data)

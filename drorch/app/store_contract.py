@@ -25,16 +25,19 @@ _LEFT_AFTER = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One promise. `run(store, prefix)` raises ContractBroken, or the store's own error where it must not fail."""
+    """One promise. `run(store, prefix)` raises ContractBroken, or the store's own error where it must not fail.
+
+    What it returns is a limit of the store's own, in words: the promise holds, and says less there than elsewhere.
+    """
 
     name: str
     promise: str
-    run: Callable[[ObjectStore, str], None]
+    run: Callable[[ObjectStore, str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class ClauseResult:
-    """What came of one clause; `detail` says what the store lacks, or what could not be removed afterwards."""
+    """What came of one clause; `detail` says what the store lacks, or where it has a limit of its own (`ok` then)."""
 
     name: str
     promise: str
@@ -61,12 +64,12 @@ def check_store(store: ObjectStore, prefix: str) -> tuple[ClauseResult, ...]:
 
 def run_clause(clause: Clause, store: ObjectStore, prefix: str) -> ClauseResult:
     """One clause, below a folder of its own in `prefix`."""
-    detail = ""
     try:
-        clause.run(store, f"{prefix}{clause.name}/")
+        limit = clause.run(store, f"{prefix}{clause.name}/")
     except DrorchError as error:
         detail = error.message if isinstance(error, ContractBroken) else str(error)
-    return ClauseResult(clause.name, clause.promise, not detail, detail)
+        return ClauseResult(clause.name, clause.promise, False, detail)
+    return ClauseResult(clause.name, clause.promise, True, limit or "")
 
 
 def clean(store: ObjectStore, prefix: str) -> None:
@@ -135,6 +138,9 @@ CLAUSES: tuple[Clause, ...] = (
     Clause("illegal-paths", "a path outside the contract is refused by every call", clauses.illegal),
     Clause("wrong-parts", "parts of wrong size or order are refused", clauses.wrong_parts),
     Clause("most-parts", "no part is taken beyond the limit of parts", limit_clauses.most_parts),
+    Clause(
+        "pages", "a listing of several pages is complete, and none is spoilt by one left half-way", limit_clauses.pages
+    ),
     Clause("given-up", "a listing that is given up, or one beside another, spoils none", limit_clauses.given_up),
     Clause("next-upload", "a failed upload does not spoil the next", clauses.next_upload),
     Clause("clock", "the store tells the time by which it dates its objects", history_clauses.clock),

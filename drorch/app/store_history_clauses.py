@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
-from drorch.app.store_clauses import ContractBroken, pattern, raises, read, require, send
+from drorch.app.store_clauses import NO_ABORT, ContractBroken, give_up, pattern, raises, read, require, send
 from drorch.domain.errors import NotFound, Refused
+from drorch.domain.instant import to_text
 from drorch.ports import ObjectStore
 
 NEAR = timedelta(minutes=1)
 """How far a store's clock may be from the times that it gives its objects."""
 TICK_SECONDS, TICKS = 0.1, 50
 """How often, and how many times, a clock of whole seconds is asked until it has moved."""
+ONE_VERSION = "one version of an object is kept: what is written over or deleted by others cannot be read again"
+NOT_SHOWN = "unfinished uploads are not shown: nobody but the store itself can drop them"
+NO_DELETION = "this role may not delete: what retention lets go of stays"
 
 
 def clock(store: ObjectStore, prefix: str) -> None:
@@ -25,7 +29,7 @@ def clock(store: ObjectStore, prefix: str) -> None:
     require(modified.tzinfo is not None, "the time of writing has no time zone")
     require(
         before - NEAR <= modified <= after + NEAR,
-        f"an object written between {before} and {after} by the store's clock has the time {modified}",
+        f"its clock says {to_text(after)}, and dates what was written in that moment {to_text(modified)}",
     )
     pause = threading.Event()
     for _ in range(TICKS):
@@ -35,7 +39,7 @@ def clock(store: ObjectStore, prefix: str) -> None:
     raise ContractBroken("the store's clock stands still")
 
 
-def history(store: ObjectStore, prefix: str) -> None:
+def history(store: ObjectStore, prefix: str) -> str | None:
     """What is listed, and where there are versions each of them, the oldest first, readable by its name."""
     bodies: dict[str, list[bytes]] = {}
     for name in ("a", "a/b", "b"):
@@ -59,9 +63,10 @@ def history(store: ObjectStore, prefix: str) -> None:
         found = [b"".join(store.read(path, version=version.version)) for version in versions]
         require(found == known[-len(versions) :], f"the versions of {path} are not what was written, oldest first")
     require(list(store.history(prefix + "absent/")) == [], "there is a history below an absent path")
+    return None if paths.count(changed) > 1 else ONE_VERSION
 
 
-def abandoned(store: ObjectStore, prefix: str) -> None:
+def abandoned(store: ObjectStore, prefix: str) -> str | None:
     """Where the store lists unfinished uploads: ours is there until it is dropped. Elsewhere there is none."""
     path = prefix + "left"
     upload = store.upload(path)
@@ -72,16 +77,20 @@ def abandoned(store: ObjectStore, prefix: str) -> None:
         for pending in found:
             require(pending.path == path, f"an unfinished upload is shown as one of {pending.path}")
             require(pending.begun.tzinfo is not None, "the time of an unfinished upload has no time zone")
-            store.abort_upload(pending)
-            store.abort_upload(pending)
+            try:
+                store.abort_upload(pending)
+                store.abort_upload(pending)
+            except Refused:
+                return NO_ABORT
         require(not list(store.uploads(prefix)), "an unfinished upload is shown after it was dropped")
     finally:
-        upload.abort()
+        give_up(upload)
     send(store, prefix + "whole", [pattern(store.limits.part_bytes, 9), b"part"])
     require(not list(store.uploads(prefix)), "an upload is shown as unfinished after its end")
+    return None if found else NOT_SHOWN
 
 
-def gone(store: ObjectStore, prefix: str) -> None:
+def gone(store: ObjectStore, prefix: str) -> str | None:
     """No version and no marker is left, and the path is free again; of a role that may not delete nothing is asked."""
     path = prefix + "object"
     store.put(path, b"first")
@@ -90,7 +99,7 @@ def gone(store: ObjectStore, prefix: str) -> None:
     try:
         store.delete(path)
     except Refused:
-        return
+        return NO_DELETION
     left = [version for version in store.history(path) if version.path == path]
     require(not left, f"after deletion {len(left)} versions or markers are left")
     with raises(NotFound, "a deleted object has facts"):
@@ -98,3 +107,4 @@ def gone(store: ObjectStore, prefix: str) -> None:
     require(read(store, path + "-and-more") == b"stays", "deleting an object took another")
     store.put(path, b"third")
     require(read(store, path) == b"third", "a deleted object cannot be written again")
+    return None

@@ -11,6 +11,7 @@ from drorch.ports import LockRule, ObjectLock, ObjectStore
 
 CHECK_LOCK = timedelta(minutes=2)
 """How long what a check writes is locked: a large upload over a slow line must end before."""
+NO_LOCK = "no lock was asked for: whoever may delete here can take every copy"
 _SLACK = timedelta(seconds=2)
 """Clocks of whole seconds, cut off."""
 
@@ -23,10 +24,10 @@ class Lockable(Protocol):
         """The same store, which locks by `rule` what is written once below the prefix `below`, and nothing else."""
 
 
-def overwritten(store: ObjectStore, prefix: str) -> None:
+def overwritten(store: ObjectStore, prefix: str) -> str | None:
     """An object that may be written over is not locked. The first clause: what else is written would be, too."""
     if store.lock is None:
-        return
+        return NO_LOCK
     path = prefix + "object"
     store.put(path, b"first", overwrite=True)
     found = store.lock_of(path)
@@ -35,12 +36,13 @@ def overwritten(store: ObjectStore, prefix: str) -> None:
         f"the bucket locks by itself ({found.mode if found else ''}): RESTORE.md and heads could not be removed; take "
         "the default retention from the bucket, `lock:` locks what is to be locked",
     )
+    return None
 
 
-def locked(store: ObjectStore, prefix: str) -> None:
+def locked(store: ObjectStore, prefix: str) -> str | None:
     """A put is locked as read back, is not deleted, and its lock is never shortened."""
     if store.lock is None:
-        return
+        return NO_LOCK
     briefly = _briefly(store, prefix)
     path = prefix + "object"
     begun = store.now()
@@ -54,12 +56,13 @@ def locked(store: ObjectStore, prefix: str) -> None:
     briefly.extend_lock(path, found.until + CHECK_LOCK / 4)
     _require_locked(briefly, path, found.until + CHECK_LOCK / 4)
     require(read(store, path) == b"locked", "a lock that was extended changed the object")
+    return None
 
 
-def locked_parts(store: ObjectStore, prefix: str) -> None:
+def locked_parts(store: ObjectStore, prefix: str) -> str | None:
     """An upload in parts is locked as read back, and not deleted."""
     if store.lock is None:
-        return
+        return NO_LOCK
     briefly = _briefly(store, prefix)
     path = prefix + "object"
     begun = store.now()
@@ -68,6 +71,7 @@ def locked_parts(store: ObjectStore, prefix: str) -> None:
     with raises(Refused, "a locked object that was sent in parts can be deleted"):
         briefly.delete(path)
     require(store.stat(path).size == store.limits.part_bytes + 3, "a refused deletion took a locked object away")
+    return None
 
 
 def _briefly(store: ObjectStore, prefix: str) -> ObjectStore:

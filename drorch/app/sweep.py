@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from drorch.app.failpoint import reach
+from drorch.app.written import require_gone
 from drorch.domain import layout
 from drorch.domain.action import Sweep
 from drorch.domain.errors import NotFound, Refused
@@ -24,17 +25,30 @@ def sweep(action: Sweep, store_of: Callable[[str], ObjectStore]) -> str:
     elif action.what == "records":
         count = _records(action, store)
     else:
-        count = _delete(store, [name for path in action.paths for name in (path, path + layout.SIGNATURE)])
+        count = _delete_signed(store, action.paths)
     reach("sweep.called")
     return f"{count} {action.what} removed from {action.vault}: {action.reason}"
 
 
 def _uploads(action: Sweep, store: ObjectStore) -> int:
+    """What this role may drop goes, whatever it may not drop."""
     now, count = store.now(), 0
+    denied: list[Refused] = []
     for upload in list(store.uploads(layout.DATA)):
         if upload.path in action.paths and upload.begun + SHORTEST_WAIT < now:
-            store.abort_upload(upload)
-            count += 1
+            try:
+                store.abort_upload(upload)
+                count += 1
+            except Refused as error:
+                denied.append(error)
+    if denied:
+        raise Refused(
+            f"{len(denied)} unfinished uploads could not be dropped: they stay, invisible and billed",
+            operation="sweep",
+            vault=store.vault,
+            cause=str(denied[0]),
+            hint="let the role abort uploads, or give the bucket a lifecycle rule that does; see drorch vault check",
+        ) from denied[0]
     return count
 
 
@@ -55,7 +69,7 @@ def _records(action: Sweep, store: ObjectStore) -> int:
         _require_no_manifest(action, store, folder)
         if any(True for _ in store.list(folder)):
             raise _changed(action, store, f"there are data in {folder}")
-    return _delete(store, [name for path in action.paths for name in (path, path + layout.SIGNATURE)])
+    return _delete_signed(store, action.paths)
 
 
 def _require_no_manifest(action: Sweep, store: ObjectStore, folder: str) -> None:
@@ -79,6 +93,15 @@ def _delete(store: ObjectStore, paths: list[str]) -> int:
         store.delete(path)
         reach("sweep.deleted")
     return len(paths)
+
+
+def _delete_signed(store: ObjectStore, paths: Sequence[str]) -> int:
+    """Each record, and once it is gone its signature: a record that stays without one would be nobody's."""
+    for path in paths:
+        _delete(store, [path])
+        require_gone(store, path, "sweep")
+        _delete(store, [path + layout.SIGNATURE])
+    return 2 * len(paths)
 
 
 def _changed(action: Sweep, store: ObjectStore, cause: str) -> Refused:

@@ -126,6 +126,10 @@ class VaultWriters:
         """Write small objects, in this order, in every vault; `last`: what was begun is not cancelled any more."""
         self._everywhere(lambda writer: writer.put(objects), cancellable=not last)
 
+    def look(self, check: Callable[[ObjectStore], None]) -> None:
+        """`check` every vault: one that fails it is dropped as one that fails a write."""
+        self._everywhere(lambda writer: writer.look(check))
+
     def _everywhere(self, task: Callable[[_Writer], None], *, cancellable: bool = True) -> None:
         with self.changed:
             self.check()
@@ -297,6 +301,9 @@ class _Writer:
         for path, body in objects:
             put_once(self._store, path, body)
             self._progressed()
+
+    def look(self, check: Callable[[ObjectStore], None]) -> None:
+        check(self._store)
 
 
 def put_once(store: ObjectStore, path: str, body: bytes) -> None:

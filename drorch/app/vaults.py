@@ -111,13 +111,14 @@ def _marker_to_sign(store: ObjectStore, site: str, now: datetime) -> Record | No
 
 def check_vault(store: ObjectStore, *, site: str, trusted: Sequence[TrustedKey]) -> tuple[ClauseResult, ...]:
     """The marker, and every clause of the store contract. Raises what the store raises when it cannot be reached."""
+    detail = ""
     try:
         _own_marker(store, site, trusted)
-        marker = ClauseResult("marker", f"the vault is marked as one of site {site}", True, "")
     except NotFound:
-        marker = ClauseResult("marker", f"the vault is marked as one of site {site}", False, "drorch vault init")
+        detail = f"nobody has marked it: drorch vault init {store.vault}"
     except Refused as error:
-        marker = ClauseResult("marker", f"the vault is marked as one of site {site}", False, str(error))
+        detail = str(error)
+    marker = ClauseResult("marker", f"the vault is marked as one of site {site}", not detail, detail)
     remove_left(store, CHECKS)
     return (marker, *check_store(store, f"{CHECKS}{secrets.token_hex(8)}/"))
 

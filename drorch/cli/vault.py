@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from drorch.app.store_contract import ClauseResult
 
 
 @click.group()
@@ -48,7 +54,7 @@ def check(config: str | None, name: str, as_json: bool) -> int:
     """
     from drorch.app.vaults import check_vault
     from drorch.cli.opening import the_host
-    from drorch.cli.screen import emit_json, say, table
+    from drorch.cli.screen import emit_json, say, say_prose, table
 
     host = the_host(config)
     store = host.store(name)
@@ -58,17 +64,32 @@ def check(config: str | None, name: str, as_json: bool) -> int:
         clauses = [{"clause": r.name, "promise": r.promise, "ok": r.ok, "detail": r.detail or None} for r in results]
         emit_json({"vault": name, "ok": not broken, "clauses": clauses})
         return 3 if broken else 0
-    rows = [
-        (
-            click.style("ok", fg="green") if r.ok else click.style("BROKEN", fg="red"),
-            r.name,
-            r.promise + (f": {r.detail}" if r.detail else ""),
-        )
-        for r in results
-    ]
-    table(("", "CLAUSE", "PROMISE"), rows)
-    say(f"{len(results) - len(broken)} of {len(results)} clauses hold", color="red" if broken else "green")
+    table(("", "CLAUSE", "PROMISE"), [(_word(r), r.name, r.promise) for r in results])
+    for line in _told(results):
+        say_prose(line)
+    said = f"{len(results) - len(broken)} of {len(results)} clauses hold"
+    limited = sum(1 for result in results if result.ok and result.detail)
+    if limited:
+        said += f", {limited} of them with a limit"
+    say(said, color="red" if broken else "green")
     return 3 if broken else 0
+
+
+def _told(results: Sequence[ClauseResult]) -> Iterator[str]:
+    """What is broken, then where there are limits: one line for each reason, with the clauses that it stands for."""
+    for ok in (False, True):
+        reasons: dict[str, list[ClauseResult]] = {}
+        for result in results:
+            if result.detail and result.ok is ok:
+                reasons.setdefault(result.detail, []).append(result)
+        for detail, told in reasons.items():
+            yield f"{_word(told[0])}  {', '.join(result.name for result in told)}: {detail}"
+
+
+def _word(result: ClauseResult) -> str:
+    if not result.ok:
+        return click.style("BROKEN", fg="red")
+    return click.style("limit", fg="yellow") if result.detail else click.style("ok", fg="green")
 
 
 @vault.command(short_help="Compare what lies in a vault with what was signed.")

@@ -130,6 +130,7 @@ class EmbeddedGcs:
             return fault
         with self.lock:
             self._storage.conditions = request.query
+            self._storage.announced = request.get_header("x-goog-hash", "")
             try:
                 self._handle(handler, request, response)
             except PreconditionFailed:
@@ -141,7 +142,7 @@ class EmbeddedGcs:
             except BadRequest as error:
                 _refuse(response, HTTPStatus.BAD_REQUEST, str(error))
             finally:
-                self._storage.conditions = {}
+                self._storage.conditions, self._storage.announced = {}, ""
         return fault
 
     def _handle(self, handler: Any, request: Any, response: Any) -> None:

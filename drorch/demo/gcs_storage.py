@@ -1,8 +1,8 @@
 """What the GCS emulator forgets: write-once preconditions, holds, retention, versions; and uploads in linear time.
 
 gcp-storage-emulator 2026.7.19 ignores ``ifGenerationMatch`` (8 of 8 racing creates "won"), drops holds and retention of
-objects, stores that of buckets without enforcing it, and keeps no noncurrent generations. Every write of it ends in one
-of four methods, which are repaired here.
+objects, stores that of buckets without enforcing it, keeps no noncurrent generations, and takes no notice of the digest
+that comes with the last chunk of an upload. Every write of it ends in one of four methods, which are repaired here.
 https://cloud.google.com/storage/docs/request-preconditions, https://cloud.google.com/storage/docs/object-holds,
 https://cloud.google.com/storage/docs/object-lock, https://cloud.google.com/storage/docs/object-versioning
 """
@@ -33,11 +33,14 @@ class HeldObject(Exception):
 
 
 class RepairedStorage(Storage):  # type: ignore[misc]  # the emulator has no types
-    """In memory. `conditions` are the query parameters of the request being served; the caller holds the lock."""
+    """In memory. `conditions` are the query parameters of the request being served, `announced` the digest in its
+    X-Goog-Hash header; the caller holds the lock.
+    """
 
     def __init__(self) -> None:
         super().__init__(use_memory_fs=True, data_dir="/")
         self.conditions: Mapping[str, list[str]] = {}
+        self.announced = ""
         self._sessions: dict[str, bytearray] = {}
         self._noncurrent: dict[tuple[str, str], list[tuple[dict[str, Any], bytes]]] = {}
 
@@ -52,10 +55,11 @@ class RepairedStorage(Storage):  # type: ignore[misc]  # the emulator has no typ
     def create_file(self, bucket: str, name: str, content: bytes, resource: Any, session: str | None = None) -> None:
         """Make an object, if its preconditions hold now (for a resumable upload: at its end)."""
         try:
+            self._require_digest(content)
             self.require_generation(bucket, name)
             self._require_retainable(bucket, resource)
             self._make_way(bucket, name)
-        except (PreconditionFailed, HeldObject):
+        except (BadRequest, PreconditionFailed, HeldObject):
             if session:
                 self.forget_session(session)
             raise
@@ -162,6 +166,12 @@ class RepairedStorage(Storage):  # type: ignore[misc]  # the emulator has no typ
         if session not in self.resumable:
             raise NotFound
         return self.resumable[session]
+
+    def _require_digest(self, content: bytes) -> None:
+        """https://cloud.google.com/storage/docs/data-validation"""
+        announced = self.announced.partition("crc32c=")[2].partition(",")[0]
+        if announced and announced != (found := objects._crc32c(content)):
+            raise BadRequest(objects.CRC32C_CHECKSUM_ERROR.format(announced, found))
 
     def _make_way(self, bucket: str, name: str) -> None:
         """The live object becomes noncurrent where there are versions, which nothing prevents; else it must be free."""

@@ -265,6 +265,7 @@ HOUR, DAY, YEAR = timedelta(hours=1), timedelta(days=1), timedelta(days=365)
 FAULTS: dict[str, Callable[[Installation, Row], None]] = {
     "fails before": _ordered("before"),
     "lost reply": _ordered("after"),
+    "does nothing": _ordered("lose"),
     "stale listing": _stale,
     "half listing": _half,
     "short stream": _short,
@@ -286,13 +287,16 @@ IMPOSSIBLE = {
     2: "it reads no object's bytes",
     3: "it writes no bytes: it reads, removes or locks",
     4: "a read has no reply beside its bytes: that is the short stream",
+    5: "a snapshot that was begun has an id of the provider's, which is looked for from then on",
 }
 
 
 def impossible(row: Row, fault: str) -> int:
     """The number of the reason why the fault cannot meet the action; 0 when it can."""
-    if fault == "lost reply" and row.call == "read":
+    if fault in ("lost reply", "does nothing") and row.call == "read":
         return 4
+    if fault == "does nothing" and row.call in ("cut", "copy"):
+        return 5
     if fault == "short stream" and row.reads is None:
         return 1 if row.native else 2
     if fault == "disk full" and row.writes is None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from lives import DUMPS, catalogue, lived, memory, paths
+from lives import DUMPS, catalogue, lived, memory, paths, usable
 from worlds import EU, WEST, Installation, outcomes
 
 from drorch.app.sweep import sweep
@@ -128,3 +128,27 @@ def test_nothing_is_swept_while_clocks_differ(tmp_path: Path) -> None:
     world.clock.turn(minutes=20)
     world.run(4, minutes=20)
     assert paths(world, EU, "aaaaaaaa") == [LEFT]
+
+
+def test_uploads_that_the_role_may_not_drop_are_told_now_and_then_and_nothing_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bucket without the right to abort uploads: also those of dumps that fail stay where they are."""
+
+    def denied() -> None:
+        raise Refused("access denied", operation="s3 AbortMultipartUpload")
+
+    world = lived(tmp_path)
+    store = memory(world, EU)
+    store.upload(LEFT).write(b"x")
+    for method in ("abort", "abort_upload"):
+        world.stores[EU].faults.order(method, denied, times=10_000)
+    world.stores[EU].faults.order("write", "before")
+    passing(world, 4)
+    assert len(list(store.uploads(layout.DATA))) >= 1
+    assert usable(world, EU) == usable(world, WEST)
+    assert len(usable(world, EU)) >= 2
+    assert set(outcomes(world, "sweep")) == {"refused"}
+    told = [line for line in capsys.readouterr().out.splitlines() if "could not be dropped" in line]
+    assert 1 <= len(told) <= 4, "no more than once a day"
+    assert "AbortMultipartUpload" in told[0]

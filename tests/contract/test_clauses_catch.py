@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -151,6 +152,13 @@ class ListsThousand(MemoryStore):
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return iter(list(super().list(prefix))[:15])
+
+
+class EndsWithItsFirstPage(MemoryStore):
+    """Never asks for the second page."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        return iter(list(super().list(prefix))[: self.limits.page])
 
 
 class DecodesNames(MemoryStore):
@@ -454,6 +462,7 @@ BAD = {
     AnyPart: {"wrong-parts", "most-parts"},
     AbortLeavesParts: {"abort"},
     ListsOnce: {"given-up"},
+    EndsWithItsFirstPage: {"pages"},
     RemembersFailures: {"next-upload"},
     NoTimeZone: {"round-trip"},
     DropsAWholeLastPart: {"whole-parts"},
@@ -496,3 +505,8 @@ def test_a_store_that_locks_by_itself_is_written_to_no_further() -> None:
     results = check_store(store, "drorch/v1/check/a/")
     assert [result.name for result in results] == ["lock-overwritten", "clean"]
     assert len(store.objects) == 1
+
+
+def test_a_clock_that_is_off_is_told_with_both_times() -> None:
+    (found,) = [result for result in check_store(WrongClock(), "drorch/v1/check/a/") if result.name == "clock"]
+    assert re.fullmatch(r"its clock says \S+Z, and dates what was written in that moment \S+Z", found.detail)

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from faults import FaultyStore
 from live_stores import LOCK, STORES
+from store_limits import LIMITS
 
 from drorch.app.store_contract import CLAUSES, Clause, check_store, clean
 from drorch.domain.errors import Refused, Unavailable
@@ -16,16 +17,17 @@ from drorch.stores.memory import MemoryStore
 
 
 @pytest.fixture(scope="module", params=list(STORES))
-def store(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
-    with STORES[request.param]() as opened:
-        yield opened
+def opened(request: pytest.FixtureRequest) -> Iterator[tuple[str, ObjectStore]]:
+    with STORES[request.param]() as store:
+        yield request.param, store
 
 
 @pytest.mark.parametrize("clause", CLAUSES, ids=lambda clause: clause.name)
-def test_store_keeps_clause(store: ObjectStore, clause: Clause) -> None:
-    """Each clause holds, and what it wrote can be removed, unless it is locked."""
+def test_store_keeps_clause(opened: tuple[str, ObjectStore], clause: Clause) -> None:
+    """Each clause holds, with the store's own limits and no others; what it wrote goes again, unless it is locked."""
+    name, store = opened
     prefix = f"drorch/v1/contract/{clause.name}/"
-    clause.run(store, prefix)
+    assert clause.run(store, prefix) == LIMITS.get((name, clause.name))
     if store.lock is not None and clause.name in ("lock", "lock-parts"):
         with pytest.raises(Refused):
             clean(store, prefix)
@@ -39,7 +41,9 @@ def test_live_check_of_a_good_store_names_every_clause_and_leaves_nothing() -> N
     store.put("drorch/v1/vault.json", b"{}")
     results = check_store(store, "drorch/v1/check/a/")
     assert [result.name for result in results] == [*(clause.name for clause in CLAUSES), "clean"]
-    assert all(result.ok and not result.detail for result in results)
+    assert all(result.ok for result in results)
+    limits = {result.name: result.detail for result in results if result.detail}
+    assert limits == {clause: limit for (name, clause), limit in LIMITS.items() if name == "memory"}
     assert list(store.objects) == ["drorch/v1/vault.json"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from dumped import APPLICATION, RESOURCE, SITE, World
 from mariadbservers import PASSWORD, RunningMariadb
 from mariawares import Dump, dump
-from wires import Fault, Wire, wire
+from spoilt_wires import Fault, Wire, wire
 
 from drorch.app.dump import DumpLimits, DumpOrder
 from drorch.app.dump import dump as dump_into_vaults

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import azurite
 import pytest
-from azure_proxy import AzureProxy, Reply, refusal
 from live_stores import LOCK, azure_store
+from store_proxy import Reply, StoreProxy, refusal
 
 from drorch.domain.errors import (
     AlreadyExists,
@@ -29,11 +29,11 @@ SPAN = 100_000
 
 
 @pytest.fixture
-def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureProxy]:
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreProxy]:
     """Before the Azurite of this process; what the SDK waits before it asks again takes no time."""
     port = azurite.port()
     monkeypatch.setattr("time.sleep", lambda _: None)
-    with AzureProxy(port) as opened:
+    with StoreProxy(port) as opened:
         yield opened
 
 
@@ -43,7 +43,7 @@ def container() -> str:
 
 
 @pytest.fixture
-def store(proxy: AzureProxy, container: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[azure.AzureStore]:
+def store(proxy: StoreProxy, container: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[azure.AzureStore]:
     """Of small parts and spans, which asks once."""
     monkeypatch.setattr(azure, "SPAN", SPAN)
     opened = azure_store(proxy.port, container)
@@ -71,14 +71,14 @@ def paths(store: azure.AzureStore) -> list[str]:
 # --- lost replies --------------------------------------------------------------------------------------------------
 
 
-def test_put_whose_reply_is_lost_is_done_when_the_object_is_ours(store: azure.AzureStore, proxy: AzureProxy) -> None:
+def test_put_whose_reply_is_lost_is_done_when_the_object_is_ours(store: azure.AzureStore, proxy: StoreProxy) -> None:
     proxy.order("PUT", "after")
     store.put("a", b"body")
     assert read(store, "a") == b"body"
 
 
 def test_put_repeated_by_the_sdk_after_a_lost_reply_is_no_conflict_with_itself(
-    proxy: AzureProxy, container: str
+    proxy: StoreProxy, container: str
 ) -> None:
     store = azure_store(proxy.port, container, attempts=2)
     proxy.order("PUT", "after")
@@ -87,7 +87,7 @@ def test_put_repeated_by_the_sdk_after_a_lost_reply_is_no_conflict_with_itself(
 
 
 def test_put_whose_reply_is_lost_is_a_conflict_when_the_object_is_anothers(
-    store: azure.AzureStore, proxy: AzureProxy
+    store: azure.AzureStore, proxy: StoreProxy
 ) -> None:
     store.put("a", b"first")
     proxy.order("PUT", "before")
@@ -98,7 +98,7 @@ def test_put_whose_reply_is_lost_is_a_conflict_when_the_object_is_anothers(
 
 @pytest.mark.parametrize("look", ["absent", "unanswered"])
 def test_put_whose_outcome_cannot_be_looked_up_stays_unknown(
-    store: azure.AzureStore, proxy: AzureProxy, look: str
+    store: azure.AzureStore, proxy: StoreProxy, look: str
 ) -> None:
     proxy.order("PUT", "before" if look == "absent" else "after")
     if look == "unanswered":
@@ -107,7 +107,7 @@ def test_put_whose_outcome_cannot_be_looked_up_stays_unknown(
         store.put("a", b"body")
 
 
-def test_commit_whose_reply_is_lost_is_done(store: azure.AzureStore, proxy: AzureProxy) -> None:
+def test_commit_whose_reply_is_lost_is_done(store: azure.AzureStore, proxy: StoreProxy) -> None:
     upload = send_large(store, "a")
     proxy.order("PUT blocklist", "after")
     upload.commit()
@@ -115,7 +115,7 @@ def test_commit_whose_reply_is_lost_is_done(store: azure.AzureStore, proxy: Azur
 
 
 def test_commit_repeated_by_the_sdk_after_a_lost_reply_is_no_conflict_with_itself(
-    proxy: AzureProxy, container: str
+    proxy: StoreProxy, container: str
 ) -> None:
     store = azure_store(proxy.port, container, attempts=2)
     store.limits = StoreLimits(part_bytes=PART)
@@ -126,7 +126,7 @@ def test_commit_repeated_by_the_sdk_after_a_lost_reply_is_no_conflict_with_itsel
 
 
 def test_commit_that_never_arrived_stays_unknown_and_can_be_given_up(
-    store: azure.AzureStore, proxy: AzureProxy
+    store: azure.AzureStore, proxy: StoreProxy
 ) -> None:
     upload = send_large(store, "a")
     proxy.order("PUT blocklist", "before")
@@ -137,7 +137,7 @@ def test_commit_that_never_arrived_stays_unknown_and_can_be_given_up(
     assert list(store.uploads("")) == []
 
 
-def test_part_that_could_not_be_sent_ends_the_upload(store: azure.AzureStore, proxy: AzureProxy) -> None:
+def test_part_that_could_not_be_sent_ends_the_upload(store: azure.AzureStore, proxy: StoreProxy) -> None:
     upload = store.upload("a")
     upload.write(b"a" * PART)
     proxy.order("PUT block", "before")
@@ -150,7 +150,7 @@ def test_part_that_could_not_be_sent_ends_the_upload(store: azure.AzureStore, pr
 # --- blocks --------------------------------------------------------------------------------------------------------
 
 
-def test_small_upload_is_one_request(store: azure.AzureStore, proxy: AzureProxy) -> None:
+def test_small_upload_is_one_request(store: azure.AzureStore, proxy: StoreProxy) -> None:
     upload = store.upload("a")
     upload.write(b"small")
     upload.commit()
@@ -189,7 +189,7 @@ def test_blocks_of_another_program_are_not_ours_to_show_or_to_drop(store: azure.
     assert len(store.blob("b").get_block_list("uncommitted")[1]) == 3
 
 
-def test_a_caller_who_may_not_delete_leaves_blocks_where_they_are(store: azure.AzureStore, proxy: AzureProxy) -> None:
+def test_a_caller_who_may_not_delete_leaves_blocks_where_they_are(store: azure.AzureStore, proxy: StoreProxy) -> None:
     upload = send_large(store, "a")
     (pending,) = store.uploads("")
     proxy.order("DELETE", refusal(403, "AuthorizationPermissionMismatch"), times=2)
@@ -202,7 +202,7 @@ def test_a_caller_who_may_not_delete_leaves_blocks_where_they_are(store: azure.A
 
 @pytest.mark.parametrize("large", [False, True])
 def test_what_a_killed_process_left_over_its_blocks_stands_in_nobodys_way_for_long(
-    store: azure.AzureStore, proxy: AzureProxy, large: bool
+    store: azure.AzureStore, proxy: StoreProxy, large: bool
 ) -> None:
     send_large(store, "a")
     (pending,) = store.uploads("")
@@ -225,7 +225,7 @@ def test_upload_whose_blocks_were_discarded_is_unavailable_not_absent(store: azu
         upload.commit()
 
 
-def test_commit_refused_as_taken_asks_for_nothing_more(store: azure.AzureStore, proxy: AzureProxy) -> None:
+def test_commit_refused_as_taken_asks_for_nothing_more(store: azure.AzureStore, proxy: StoreProxy) -> None:
     upload = send_large(store, "a")
     store.put("a", b"first")
     with pytest.raises(AlreadyExists):
@@ -246,7 +246,7 @@ def test_ids_of_blocks_are_as_long_as_each_other(store: azure.AzureStore) -> Non
 
 @pytest.mark.parametrize("operation", ["PUT", "PUT block"])
 def test_bytes_that_change_on_the_way_are_refused_by_azure(
-    store: azure.AzureStore, proxy: AzureProxy, operation: str
+    store: azure.AzureStore, proxy: StoreProxy, operation: str
 ) -> None:
     proxy.order(operation, "spoil")
     with pytest.raises(Damaged):
@@ -254,7 +254,7 @@ def test_bytes_that_change_on_the_way_are_refused_by_azure(
     assert paths(store) == []
 
 
-def test_object_that_azure_holds_with_another_size_is_damaged(store: azure.AzureStore, proxy: AzureProxy) -> None:
+def test_object_that_azure_holds_with_another_size_is_damaged(store: azure.AzureStore, proxy: StoreProxy) -> None:
     def shorter(reply: Reply) -> None:
         reply.headers = {name: "7" if name.lower() == "content-length" else v for name, v in reply.headers.items()}
 
@@ -263,7 +263,7 @@ def test_object_that_azure_holds_with_another_size_is_damaged(store: azure.Azure
         send_large(store, "a").commit()
 
 
-def test_a_vault_whose_store_takes_no_lock_is_found_out(proxy: AzureProxy, container: str) -> None:
+def test_a_vault_whose_store_takes_no_lock_is_found_out(proxy: StoreProxy, container: str) -> None:
     store = azure_store(proxy.port, container, lock=LOCK)
     with pytest.raises(Refused):
         store.put("drorch/v1/data/a", b"body")
@@ -272,7 +272,7 @@ def test_a_vault_whose_store_takes_no_lock_is_found_out(proxy: AzureProxy, conta
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def test_body_cut_in_the_middle_is_taken_up_again(store: azure.AzureStore, proxy: AzureProxy) -> None:
+def test_body_cut_in_the_middle_is_taken_up_again(store: azure.AzureStore, proxy: StoreProxy) -> None:
     body = bytes(range(256)) * 1000
     store.put("a", body)
     proxy.order("GET", "short")
@@ -282,7 +282,7 @@ def test_body_cut_in_the_middle_is_taken_up_again(store: azure.AzureStore, proxy
     assert b"".join(store.read("a", 1000, 50_000)) == body[1000:51_000]
 
 
-def test_body_cut_again_and_again_is_unavailable_never_short(store: azure.AzureStore, proxy: AzureProxy) -> None:
+def test_body_cut_again_and_again_is_unavailable_never_short(store: azure.AzureStore, proxy: StoreProxy) -> None:
     store.put("a", b"x" * 1000)
     proxy.order("GET", "short", times=9)
     with pytest.raises(Unavailable):
@@ -307,20 +307,16 @@ def test_what_is_read_is_held_a_span_at_a_time(store: azure.AzureStore) -> None:
 # --- listing -------------------------------------------------------------------------------------------------------
 
 
-def test_listing_goes_past_its_first_page(
-    store: azure.AzureStore, proxy: AzureProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(azure, "PAGE", 3)
+def test_listing_goes_past_its_first_page(store: azure.AzureStore, proxy: StoreProxy) -> None:
+    store.limits = StoreLimits(page=3)
     for number in range(8):
         store.put(f"a/{number}", b"x")
     assert paths(store) == [f"a/{number}" for number in range(8)]
     assert proxy.calls["GET list"] == 3
 
 
-def test_listing_that_fails_half_way_raises(
-    store: azure.AzureStore, proxy: AzureProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(azure, "PAGE", 3)
+def test_listing_that_fails_half_way_raises(store: azure.AzureStore, proxy: StoreProxy) -> None:
+    store.limits = StoreLimits(page=3)
     for number in range(8):
         store.put(f"a/{number}", b"x")
     listing = store.list("a/")
@@ -331,12 +327,12 @@ def test_listing_that_fails_half_way_raises(
 
 
 def test_listing_that_goes_on_with_another_prefix_is_unavailable_never_mixed(
-    store: azure.AzureStore, proxy: AzureProxy, monkeypatch: pytest.MonkeyPatch
+    store: azure.AzureStore, proxy: StoreProxy
 ) -> None:
     def silent(reply: Reply) -> None:
         reply.body = re.sub(b"<Prefix>.*?</Prefix>", b"", reply.body)
 
-    monkeypatch.setattr(azure, "PAGE", 2)
+    store.limits = StoreLimits(page=2)
     for path in ("a", "b/1", "b/2", "b/3", "c"):
         store.put(path, b"x")
     proxy.order("GET list", silent)
@@ -346,7 +342,7 @@ def test_listing_that_goes_on_with_another_prefix_is_unavailable_never_mixed(
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"<EnumerationResults><Blobs><Blob><Name>team/dr/a</Name></Blob>"])
 def test_listing_that_is_none_is_unavailable_never_empty(
-    store: azure.AzureStore, proxy: AzureProxy, body: bytes
+    store: azure.AzureStore, proxy: StoreProxy, body: bytes
 ) -> None:
     def other(reply: Reply) -> None:
         reply.body = body
@@ -371,7 +367,7 @@ def attempts(store: azure.AzureStore) -> list[Callable[[], object]]:
     ]
 
 
-def test_missing_container_is_a_wrong_configuration_not_an_empty_vault(proxy: AzureProxy) -> None:
+def test_missing_container_is_a_wrong_configuration_not_an_empty_vault(proxy: StoreProxy) -> None:
     store = azure_store(proxy.port, "acme-nowhere")
     store.limits = StoreLimits(part_bytes=PART)
     for attempt in attempts(store):
@@ -389,7 +385,7 @@ def test_a_store_that_cannot_be_reached_is_unavailable_and_nothing_is_unknown() 
         assert raised.value.vault == "azure-eu"
 
 
-def test_throttling_is_busy(store: azure.AzureStore, proxy: AzureProxy) -> None:
+def test_throttling_is_busy(store: azure.AzureStore, proxy: StoreProxy) -> None:
     proxy.order("HEAD", refusal(503, "ServerBusy"))
     with pytest.raises(Busy):
         store.stat("a")
@@ -404,7 +400,7 @@ def test_throttling_is_busy(store: azure.AzureStore, proxy: AzureProxy) -> None:
     ],
 )
 def test_a_refusal_says_what_to_do_about_it(
-    store: azure.AzureStore, proxy: AzureProxy, status: int, code: str, kind: type[DrorchError], hint: str
+    store: azure.AzureStore, proxy: StoreProxy, status: int, code: str, kind: type[DrorchError], hint: str
 ) -> None:
     for operation, attempt in (("GET list", lambda: paths(store)), ("HEAD", lambda: store.stat("a"))):
         proxy.order(operation, refusal(status, code))
@@ -413,7 +409,7 @@ def test_a_refusal_says_what_to_do_about_it(
         assert hint in raised.value.hint
 
 
-def test_a_clock_that_tells_nothing_is_unavailable(store: azure.AzureStore, proxy: AzureProxy) -> None:
+def test_a_clock_that_tells_nothing_is_unavailable(store: azure.AzureStore, proxy: StoreProxy) -> None:
     def silent(reply: Reply) -> None:
         reply.headers = {name: value for name, value in reply.headers.items() if name.lower() != "date"}
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import azurite
 import pytest
 from azure.storage.blob import ContainerClient
-from azure_proxy import AzureProxy, refusal
 from azure_stub import AzureStub
 from live_stores import BUCKET, LOCK, azure_store
+from store_proxy import StoreProxy, refusal
 
 from drorch.domain.errors import NotInThisVersion, Refused, Unavailable
 from drorch.domain.model import LockMode
@@ -30,7 +30,7 @@ def stub() -> Iterator[AzureStub]:
         yield opened
 
 
-def opened(stub: AzureStub | AzureProxy, lock: LockRule | None = LOCK) -> azure.AzureStore:
+def opened(stub: AzureStub | StoreProxy, lock: LockRule | None = LOCK) -> azure.AzureStore:
     store = azure_store(stub.port, lock=lock)
     store.limits = StoreLimits(part_bytes=PART)
     return store
@@ -88,7 +88,7 @@ def test_a_store_that_takes_the_words_and_does_not_lock_is_found_out(stub: Azure
 
 
 def test_a_store_that_refuses_a_lock_says_what_to_do(stub: AzureStub) -> None:
-    with AzureProxy(stub.port) as proxy:
+    with StoreProxy(stub.port) as proxy:
         proxy.order("PUT", refusal(409, "BlobImmutableDueToPolicy"))
         with pytest.raises(Refused) as raised:
             opened(proxy).put(DATA, b"body")
@@ -136,7 +136,7 @@ def test_a_deletion_takes_every_version_of_that_path_alone(stub: AzureStub) -> N
 
 
 def test_a_refusal_that_comes_from_no_lock_stays_what_it_is(stub: AzureStub) -> None:
-    with AzureProxy(stub.port) as proxy:
+    with StoreProxy(stub.port) as proxy:
         store = opened(proxy, None)
         store.put(DATA, b"body")
         proxy.order("DELETE", refusal(403, "AuthorizationPermissionMismatch"))

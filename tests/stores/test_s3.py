@@ -22,6 +22,7 @@ from drorch.domain.errors import (
     Refused,
     Unavailable,
 )
+from drorch.ports import StoreLimits
 from drorch.stores import s3
 
 PART = 8 * 1024 * 1024
@@ -286,23 +287,18 @@ def test_object_replaced_between_two_reads_of_its_halves_is_unavailable(aws: Emb
 # --- listing -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "PAGE", 3)
-
-
-@pytest.mark.usefixtures("small_pages")
 def test_listing_goes_past_its_first_page(aws: EmbeddedAws) -> None:
     store = s3_store()
+    store.limits = StoreLimits(page=3)
     for number in range(8):
         store.put(f"a/{number}", b"x")
     assert sorted(found.path for found in store.list("a/")) == [f"a/{number}" for number in range(8)]
     assert aws.calls["s3", "ListObjectsV2", REGION] == 3
 
 
-@pytest.mark.usefixtures("small_pages")
 def test_listing_that_fails_half_way_raises(aws: EmbeddedAws) -> None:
     store = s3_store()
+    store.limits = StoreLimits(page=3)
     for number in range(8):
         store.put(f"a/{number}", b"x")
     aws.half("ListObjectsV2")

@@ -13,9 +13,8 @@ from live_stores import BUCKET, LOCK, REGION, s3_bucket, s3_store
 from drorch.demo.aws import EmbeddedAws
 from drorch.domain.errors import NotInThisVersion, Refused
 from drorch.domain.model import LockMode
-from drorch.ports import LockRule
+from drorch.ports import LockRule, StoreLimits
 from drorch.stores import StoreClock, s3
-from drorch.stores.s3 import versions
 
 PART = 8 * 1024 * 1024
 DATA = "drorch/v1/data/shop/orders/p/data"
@@ -229,11 +228,9 @@ def test_an_extension_that_did_not_happen_is_found_out(locking: EmbeddedAws, mon
 
 
 @pytest.mark.parametrize("page", [1, 2, 3])
-def test_a_history_of_many_pages_is_whole_and_in_order(
-    locking: EmbeddedAws, monkeypatch: pytest.MonkeyPatch, page: int
-) -> None:
-    monkeypatch.setattr(versions, "PAGE", page)
+def test_a_history_of_many_pages_is_whole_and_in_order(locking: EmbeddedAws, page: int) -> None:
     store = s3_store()
+    store.limits = StoreLimits(page=page)
     for body in (b"1", b"2", b"3"):
         for path in ("a", "b", "c"):
             store.put(path, body + path.encode(), overwrite=True)
@@ -275,11 +272,9 @@ def test_a_compatible_store_without_versions_is_listed_and_deleted_from(
 
 
 @pytest.mark.parametrize("page", [1, 2])
-def test_unfinished_uploads_of_many_pages_are_shown_and_dropped(
-    aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch, page: int
-) -> None:
-    monkeypatch.setattr(versions, "PAGE", page)
+def test_unfinished_uploads_of_many_pages_are_shown_and_dropped(aws: EmbeddedAws, page: int) -> None:
     store = s3_store()
+    store.limits = StoreLimits(page=page)
     for path in ("x/a", "x/b", "x/b", "y"):
         client(aws).create_multipart_upload(**key(path))
     found = list(store.uploads("x/"))

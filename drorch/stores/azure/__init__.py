@@ -35,7 +35,6 @@ from drorch.stores.azure.credentials import container_client
 from drorch.stores.azure.errors import mapped, status_of
 from drorch.stores.azure.upload import AzureUpload
 
-PAGE = 1000
 SPAN = 4 * 1024 * 1024
 """Bytes of one request for a part of an object: held in memory as a whole."""
 ATTEMPTS = 5
@@ -256,9 +255,10 @@ class AzureStore:
         """List Blobs, page by page: by name. The SDK asks for the next page by what the last one said of itself."""
         beginning = self.name(prefix)
         with self.mapped("azure List Blobs", prefix):
-            found = iter(
-                self._client.list_blobs(name_starts_with=beginning, include=list(include), results_per_page=PAGE)
+            blobs = self._client.list_blobs(
+                name_starts_with=beginning, include=list(include), results_per_page=self.limits.page
             )
+            found = iter(blobs)
         while True:
             with self.legible("azure List Blobs", prefix), self.mapped("azure List Blobs", prefix):
                 blob = next(found, None)

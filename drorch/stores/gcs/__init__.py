@@ -40,7 +40,6 @@ from drorch.stores.gcs.session import Session
 from drorch.stores.gcs.upload import GcsUpload, crc32c
 
 CHUNK = 1024 * 1024
-PAGE = 1000
 RESUMES = 3
 """How often one read is taken up again where its connection broke."""
 TIMEOUT = (10, 60)
@@ -353,7 +352,7 @@ class GcsStore:
             found = self._client.list_blobs(
                 self._bucket,
                 prefix=self._prefix + prefix,
-                page_size=PAGE,
+                page_size=self.limits.page,
                 versions=versions or None,
                 fields=f"items({fields}),nextPageToken",
                 **self._asked,

@@ -99,6 +99,8 @@ def _status(code: int, text: str, mutates: bool) -> tuple[type[DrorchError], str
     """https://cloud.google.com/storage/docs/json_api/v1/status-codes"""
     if code == 403 and ("rateLimitExceeded" in text or "userRateLimitExceeded" in text):
         return Busy, ""
+    if code == 400 and "match calculated" in text:  # the CRC-32C that came with the bytes
+        return Damaged, ""
     known: dict[int, tuple[type[DrorchError], str]] = {
         401: (Unavailable, _HINT_EXPIRED),
         403: (Refused, _HINT_DENIED),

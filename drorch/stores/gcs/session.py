@@ -1,7 +1,8 @@
 """One resumable upload session, pushed chunk by chunk.
 
 https://cloud.google.com/storage/docs/performing-resumable-uploads: a chunk is a PUT with its place in `Content-Range`,
-answered 308 with the range that is safe; after a lost reply an empty PUT asks how much that is.
+answered 308 with the range that is safe; after a lost reply an empty PUT asks how much that is. The last one bears
+the whole object's CRC-32C: GCS makes no object of other bytes (https://cloud.google.com/storage/docs/data-validation).
 """
 
 from __future__ import annotations
@@ -31,16 +32,19 @@ class Session:
         self._path = path
         self._timeout = timeout
         self._sent = 0
+        self._digest = ""
 
     def send(self, part: bytes | bytearray | memoryview) -> None:
         """Push the next whole part; its end is a multiple of 256 KiB."""
         self._push(memoryview(part), total="*")
 
-    def finish(self, last: bytes) -> None:
+    def finish(self, last: bytes, digest: str) -> None:
         """Push what is left, with the total size: the object becomes visible. AlreadyExists when the path is taken.
 
-        OutcomeUnknown when no reply came; NotFound when the session has ended.
+        `digest`: of all bytes, CRC-32C in base64. Damaged when others arrived; OutcomeUnknown when no reply came;
+        NotFound when the session has ended.
         """
+        self._digest = digest
         self._push(memoryview(last), total=str(self._sent + len(last)))
 
     def cancel(self) -> None:
@@ -79,11 +83,14 @@ class Session:
         """(finished, bytes that are safe) after one PUT of `rest`, or of nothing when it only asks."""
         empty = ask_only or not rest
         span = f"*/{total}" if empty else f"{self._sent}-{self._sent + len(rest) - 1}/{total}"
+        headers = {"Content-Range": f"bytes {span}"}
+        if self._digest:
+            headers["X-Goog-Hash"] = f"crc32c={self._digest}"
         with mapped("gcs objects.insert", resource=self._path, vault=self._vault, mutates=total != "*"):
             reply = self._http.put(
                 self._url,
                 data=b"" if empty else rest,
-                headers={"Content-Range": f"bytes {span}"},
+                headers=headers,
                 timeout=self._timeout,
                 allow_redirects=False,
             )

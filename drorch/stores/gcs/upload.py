@@ -60,17 +60,18 @@ class GcsUpload:
         """Send the last part with the total size, then objects.get: size, CRC-32C and lock must be as asked for."""
         self._parts.commit()
         in_session = self._session is not None
+        digest = base64.b64encode(self._checksum.digest()).decode()
         if self._session is None:
             self._store.put(self._path, self._waiting)
         else:
             try:
-                self._session.finish(self._waiting)
+                self._session.finish(self._waiting, digest)
             except (AlreadyExists, NotFound, OutcomeUnknown) as error:
                 self._settle(error)
             self._session = None
         self._waiting = b""
         blob = self._store.facts(self._path)
-        sent = (self._parts.bytes, base64.b64encode(self._checksum.digest()).decode())
+        sent = (self._parts.bytes, digest)
         if (blob.size, blob.crc32c) != sent:
             raise Damaged(
                 f"the store holds {blob.size} bytes, CRC-32C {blob.crc32c}, of {sent[0]}, {sent[1]}",

@@ -40,7 +40,6 @@ from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, Sto
 from drorch.stores import SETTLE, Prefix, StoreClock, let_settle, lock_from
 from drorch.stores.s3 import locks, replies, stock, versions
 from drorch.stores.s3.upload import TOKEN, S3Upload
-from drorch.stores.s3.versions import PAGE
 
 CHUNK = 1024 * 1024
 RESUMES = 3
@@ -164,7 +163,7 @@ class S3Store:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """ListObjectsV2, page by page."""
         check_path(prefix + "x", vault=self.vault)
-        asked: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self._prefix + prefix, "MaxKeys": PAGE}
+        asked: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self._prefix + prefix, "MaxKeys": self.limits.page}
         while True:
             with self.mapped("s3 ListObjectsV2", prefix):
                 page = self.client.list_objects_v2(**asked)
@@ -199,7 +198,8 @@ class S3Store:
     def read(self, path: str, start: int = 0, length: int | None = None, *, version: str = "") -> Iterator[bytes]:
         """Ranged GetObject; a broken connection is taken up again where it broke, on the same object only.
 
-        The first reply says where it ends: one that comes after it does not change that.
+        The first reply says where it ends: one that comes after it does not change that. Also what is read whole is
+        asked for as a range, because such a reply tells the object's size, too.
         """
         if length == 0:
             self._check_start(path, start, version)
@@ -390,10 +390,10 @@ class S3Store:
     def _get(self, path: str, start: int, end: int | None, condition: dict[str, Any]) -> Any:
         """A GetObject reply; None when there is nothing at and after `start`."""
         check_path(path, vault=self.vault)
-        span = {} if start == 0 and end is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
+        span = f"bytes={start}-{'' if end is None else end - 1}"
         try:
             with self.mapped("s3 GetObject", path):
-                reply = self.client.get_object(**self.key(path), **span, **condition)
+                reply = self.client.get_object(**self.key(path), Range=span, **condition)
         except AlreadyExists as error:  # 412: If-Match
             raise Unavailable(
                 "it was replaced while it was read", operation="s3 GetObject", vault=self.vault, resource=path
@@ -410,12 +410,9 @@ class S3Store:
             self._check_start(path, start, condition.get("VersionId", ""))
             return None
         replies.require(self, reply, replies.HEAD, "s3 GetObject", path)
-        found = str(reply.get("ContentRange", ""))
-        if (start or found) and not found.startswith(f"bytes {start}-"):
+        if wrong := replies.wrong_span(reply, start, end):
             reply["Body"].close()
-            raise Unavailable(
-                "the reply begins at another byte", operation="s3 GetObject", vault=self.vault, resource=path
-            )
+            raise Unavailable(wrong, operation="s3 GetObject", vault=self.vault, resource=path)
         return reply
 
     def _check_start(self, path: str, start: int, version: str) -> None:

@@ -18,7 +18,6 @@ from drorch.stores.s3 import replies
 if TYPE_CHECKING:
     from drorch.stores.s3 import S3Store
 
-PAGE = 1000
 NULL = "null"
 """The version of what was written without versioning."""
 
@@ -78,7 +77,7 @@ def uploads(store: S3Store, prefix: str) -> Iterator[PendingUpload]:
 
 
 def _pages(store: S3Store, operation: str, call: str, prefix: str, second_marker: str, size: str) -> Iterator[Any]:
-    asked: dict[str, Any] = {"Bucket": store.bucket, "Prefix": store.key(prefix)["Key"], size: PAGE}
+    asked: dict[str, Any] = {"Bucket": store.bucket, "Prefix": store.key(prefix)["Key"], size: store.limits.page}
     while True:
         with store.mapped(f"s3 {operation}", prefix):
             page = getattr(store.client, call)(**asked)

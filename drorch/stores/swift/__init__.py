@@ -43,7 +43,6 @@ from drorch.stores.swift.session import PATIENCE, Session
 from drorch.stores.swift.upload import SwiftUpload
 
 CHUNK = 1024 * 1024
-PAGE = 1000
 RESUMES = 3
 """How often one read is taken up again where its connection broke."""
 UNKNOWN = "unknown"
@@ -301,7 +300,7 @@ class SwiftStore:
         hidden = start.startswith(segments.HIDDEN)
         marker = ""
         while True:
-            query = {"format": "json", "prefix": start, "marker": marker, "limit": str(PAGE)}
+            query = {"format": "json", "prefix": start, "marker": marker, "limit": str(self.limits.page)}
             try:
                 reply = self.session.ask("swift GET container", path, "GET", query=query)
             except NotFound as error:
