@@ -17,27 +17,24 @@ if TYPE_CHECKING:
 
 
 class AzureUpload:
-    """An upload in equal parts. The first part waits for the second: an object of one part needs no blocks."""
+    """An upload in equal parts. What is shorter than one part is put: it needs no blocks."""
 
     def __init__(self, store: AzureStore, path: str) -> None:
         self._store = store
         self._path = path
         self._parts = Parts(store.limits, vault=store.vault, resource=path)
         self._token = secrets.token_hex(16)
-        self._waiting: bytes | None = None
+        self._waiting = b""
         self._begun: datetime | None = None
         self._sent: list[str] = []
 
     def write(self, part: bytes | bytearray | memoryview) -> None:
-        """Put Block, once there are two."""
+        """Put Block; a first part that is shorter than a whole one is all there is, and waits for the commit."""
         self._parts.add(len(part))
-        if self._parts.count == 1:
+        if not self._sent and len(part) < self._store.limits.part_bytes:
             self._waiting = bytes(part)
             return
         try:
-            if self._waiting is not None:
-                self._stage(self._waiting)
-                self._waiting = None
             if len(part):
                 self._stage(bytes(part))
         except DrorchError:
@@ -48,8 +45,8 @@ class AzureUpload:
         """Put Block List (or Put Blob), then Get Blob Properties: size and lock must be what was asked for."""
         self._parts.commit()
         if not self._sent:
-            self._store.put(self._path, self._waiting or b"")
-            self._waiting = None
+            self._store.put(self._path, self._waiting)
+            self._waiting = b""
         lock = self._store.lock_for(self._path) if self._sent else None
         if self._sent:
             self._complete(lock)
@@ -66,7 +63,7 @@ class AzureUpload:
     def abort(self) -> None:
         """Discard the blocks. Those that cannot be discarded go by themselves within a week, and cost until then."""
         self._parts.end("it was given up")
-        self._waiting = None
+        self._waiting = b""
         if self._begun is not None:
             self._begun = None
             with suppress(DrorchError):

@@ -24,7 +24,7 @@ def crc32c() -> Any:
 
 
 class GcsUpload:
-    """An upload in equal parts. The first part waits for the second: an object of one part needs no session."""
+    """An upload in equal parts. What is shorter than one part is put: it needs no session."""
 
     def __init__(self, store: GcsStore, path: str) -> None:
         self._store = store
@@ -37,21 +37,16 @@ class GcsUpload:
         self._session: Session | None = None
 
     def write(self, part: bytes | bytearray | memoryview) -> None:
-        """Send a whole part once there are two; keep a shorter one for the commit, as it ends the object."""
+        """Send a whole part; keep a shorter one for the commit, as it ends the object."""
         self._parts.add(len(part))
         self._checksum.update(bytes(part))
-        if self._parts.count == 1:
+        if len(part) < self._store.limits.part_bytes:
             self._waiting = bytes(part)
             return
         try:
             if self._session is None:
                 self._session = self._store.begin(self._blob, self._path)
-                self._session.send(self._waiting)
-                self._waiting = b""
-            if len(part) == self._store.limits.part_bytes:
-                self._session.send(part)
-            else:
-                self._waiting = bytes(part)
+            self._session.send(part)
         except DrorchError:
             self._parts.end("a part could not be sent")
             raise

@@ -19,29 +19,27 @@ TOKEN = "drorch-write"  # noqa: S105  (the name of a metadata field)
 
 
 class S3Upload:
-    """An upload in equal parts. The first part waits for the second: an object of one part needs no multipart."""
+    """An upload in equal parts. What is shorter than one part is put: it needs no multipart."""
 
     def __init__(self, store: S3Store, path: str) -> None:
         self._store = store
         self._path = path
         self._parts = Parts(store.limits, vault=store.vault, resource=path)
         self._token = secrets.token_hex(16)
-        self._waiting: bytes | None = None
+        self._waiting = b""
         self._upload_id = ""
         self._sent: list[dict[str, Any]] = []
         self._lock: ObjectLock | None = None
 
     def write(self, part: bytes | bytearray | memoryview) -> None:
-        """UploadPart, once there are two."""
+        """UploadPart; a first part that is shorter than a whole one is all there is, and waits for the commit."""
         self._parts.add(len(part))
-        if self._parts.count == 1:
+        if not self._upload_id and len(part) < self._store.limits.part_bytes:
             self._waiting = bytes(part)
             return
         try:
-            if self._waiting is not None:
+            if not self._upload_id:
                 self._begin()
-                self._send(self._waiting)
-                self._waiting = None
             if len(part):
                 self._send(part)
         except DrorchError:
@@ -52,8 +50,8 @@ class S3Upload:
         """CompleteMultipartUpload (or PutObject), then HeadObject: size and lock must be what was asked for."""
         self._parts.commit()
         if not self._upload_id:
-            self._store.put(self._path, self._waiting or b"")
-            self._waiting = None
+            self._store.put(self._path, self._waiting)
+            self._waiting = b""
         else:
             self._complete()
         head = self._store.head(self._path)
@@ -70,7 +68,7 @@ class S3Upload:
     def abort(self) -> None:
         """AbortMultipartUpload. Raises when the parts could not be dropped: they would stay, invisible and billed."""
         self._parts.end("it was given up")
-        self._waiting = None
+        self._waiting = b""
         if not self._upload_id:
             return
         with suppress(NotFound), self._store.mapped("s3 AbortMultipartUpload", self._path, mutates=True):

@@ -16,30 +16,28 @@ if TYPE_CHECKING:
 
 
 class SwiftUpload:
-    """An upload in equal parts. The first part waits for the second: an object of one part needs no segments."""
+    """An upload in equal parts. What is shorter than one part is put: it needs no segments."""
 
     def __init__(self, store: SwiftStore, path: str) -> None:
         self._store = store
         self._path = path
         self._parts = Parts(store.limits, vault=store.vault, resource=path)
         self._token = secrets.token_hex(16)
-        self._waiting: bytes | None = None
+        self._waiting = b""
         self._marked = False
         self._unsure = False
         self._sent: list[segments.Segment] = []
 
     def write(self, part: bytes | bytearray | memoryview) -> None:
-        """Send a segment, once there are two."""
+        """Send a segment; a first part that is shorter than a whole one is all there is, and waits for the commit."""
         self._parts.add(len(part))
-        if self._parts.count == 1:
+        if not self._marked and len(part) < self._store.limits.part_bytes:
             self._waiting = bytes(part)
             return
         try:
-            if self._waiting is not None:
+            if not self._marked:
                 segments.mark(self._store, self._path, self._token)
                 self._marked = True
-                self._send(self._waiting)
-                self._waiting = None
             if len(part):
                 self._send(bytes(part))
         except DrorchError:
@@ -50,8 +48,8 @@ class SwiftUpload:
         """Write the manifest (or the object), then HEAD: size and ETag must be those of what was sent."""
         self._parts.commit()
         if not self._marked:
-            self._store.put(self._path, self._waiting or b"")
-            self._waiting = None
+            self._store.put(self._path, self._waiting)
+            self._waiting = b""
             return
         named = segments.gathered(self._store, self._path, self._token, self._sent)
         try:
@@ -82,7 +80,7 @@ class SwiftUpload:
         `uploads` shows them, `abort_upload` drops them unless it has arrived.
         """
         self._parts.end("it was given up")
-        self._waiting = None
+        self._waiting = b""
         if not self._marked:
             return
         if self._unsure:

@@ -119,7 +119,7 @@ def test_bytes_that_change_on_the_way_are_refused_by_swift(store: swift.SwiftSto
         store.put("a", b"body")
     upload = store.upload("b")
     upload.write(b"b" * PART)
-    line.fail("PUT", "garbled", "00000001")
+    line.fail("PUT", "garbled", "00000002")
     with pytest.raises(Damaged, match="422"):
         upload.write(b"b")
     with pytest.raises(Refused, match="part could not be sent"):
