@@ -79,7 +79,7 @@ def _peaks(made: Desk, mib: int) -> Iterator[tuple[str, float]]:
         gcs.create_bucket("acme-dr")
         swift = swift_server.running()
         made.env.update(swift.environment)
-        made.env.update(keys, AWS_ENDPOINT_URL=aws.endpoint_url)
+        made.env.update(keys, AWS_ENDPOINT_URL=aws.endpoint_url, PYTHONPATH=_hidden(made.folder))
         made.env.update(STORAGE_EMULATOR_HOST=gcs.url)
         made.env.update(AZURE_STORAGE_CONNECTION_STRING=azurite.connection_string(azurite.port()))
         vaults = {name: made.directory(name) for name in ("a", "b", "c")} | {
@@ -96,6 +96,14 @@ def _peaks(made: Desk, mib: int) -> Iterator[tuple[str, float]]:
             if not done.mib:
                 raise Wrong("no worker was seen")
             yield case.name, done.mib
+
+
+def _hidden(folder: Path) -> str:
+    """A path for Python on which awscrt cannot be imported: the embedded AWS needs it here, drorch itself does not."""
+    hidden = folder / "hidden"
+    hidden.mkdir()
+    (hidden / "awscrt.py").write_text("raise ImportError\n")
+    return str(hidden)
 
 
 def _s3_bucket(endpoint: str, keys: Mapping[str, str]) -> None:

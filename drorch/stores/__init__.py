@@ -39,6 +39,14 @@ Prefix = Annotated[str, AfterValidator(plain_prefix)]
 """The folder of a bucket or container below which a vault lies; "" for all of it."""
 
 
+def uncopied(part: bytes | bytearray | memoryview) -> bytes | bytearray:
+    """A part for an SDK that takes no views: of a whole buffer that buffer, without a copy."""
+    if not isinstance(part, memoryview):
+        return part
+    whole = part.obj
+    return whole if isinstance(whole, bytes | bytearray) and len(whole) == part.nbytes else bytes(part)
+
+
 class Parts:
     """What every upload must know about its parts: how many, how many bytes, and whether one more may follow."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from drorch.domain.errors import AlreadyExists, Damaged, DrorchError, NotFound, OutcomeUnknown, Unavailable
 from drorch.domain.model import ObjectLock
-from drorch.stores import Parts
+from drorch.stores import Parts, uncopied
 from drorch.stores.s3 import locks, replies
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class S3Upload:
 
     def _send(self, part: bytes | bytearray | memoryview) -> None:
         number = len(self._sent) + 1
-        body = _body(part)
+        body = uncopied(part)
         checksum = self._store.checksum(body)
         with self._store.mapped("s3 UploadPart", self._path):  # repeating the same part changes nothing
             reply = self._store.client.upload_part(
@@ -130,11 +130,3 @@ class S3Upload:
                 vault=self._store.vault,
                 resource=self._path,
             ) from error
-
-
-def _body(part: bytes | bytearray | memoryview) -> bytes | bytearray:
-    """The SDK takes no views. A view of a whole buffer is that buffer, without a copy."""
-    if not isinstance(part, memoryview):
-        return part
-    whole = part.obj
-    return whole if isinstance(whole, bytes | bytearray) and len(whole) == part.nbytes else bytes(part)

@@ -61,7 +61,7 @@ def unmark(store: SwiftStore, path: str, token: str) -> None:
     _delete(store, path, _mark(store, path, token))
 
 
-def put(store: SwiftStore, path: str, name: str, body: bytes) -> Segment:
+def put(store: SwiftStore, path: str, name: str, body: bytes | bytearray) -> Segment:
     """Write one segment. Repeating it changes nothing."""
     digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
     store.session.ask("swift PUT", path, "PUT", name, headers={**store.kind, "ETag": digest}, body=body)

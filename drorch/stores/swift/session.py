@@ -45,7 +45,7 @@ class Session:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | bytearray | None = None,
         expected: tuple[int, ...] = (),
         stream: bool = False,
         mutates: bool = False,

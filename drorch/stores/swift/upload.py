@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from drorch.domain.errors import AlreadyExists, Damaged, DrorchError, NotFound, OutcomeUnknown
-from drorch.stores import Parts
+from drorch.stores import Parts, uncopied
 from drorch.stores.swift import segments
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class SwiftUpload:
                 segments.mark(self._store, self._path, self._token)
                 self._marked = True
             if len(part):
-                self._send(bytes(part))
+                self._send(uncopied(part))
         except DrorchError:
             self._parts.end("a part could not be sent")
             raise
@@ -91,7 +91,7 @@ class SwiftUpload:
             return
         self._drop()
 
-    def _send(self, body: bytes) -> None:
+    def _send(self, body: bytes | bytearray) -> None:
         name = f"{segments.folder(self._store, self._path, self._token)}{len(self._sent) + 1:08d}"
         self._sent.append(segments.put(self._store, self._path, name, body))
 
