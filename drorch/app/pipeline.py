@@ -34,8 +34,8 @@ FRAME_BYTES = 2 * 1024 * 1024
 """Plain bytes of a zstd frame. Level 3 looks back 2 MiB at most (its window): a frame no longer than that needs no copy
 of what came before, which makes it a fifth faster and hardly larger (docs/decisions/0030)."""
 _COMPRESSORS = 2
-_WAITING = _COMPRESSORS + 2
-"""Frames, compressed or not yet, that may wait to be encrypted."""
+_WAITING = 6
+"""Frames, compressed or not yet, between the producer and encryption: with fewer the stages wait for each other."""
 _PIPE_BYTES = 1024 * 1024
 
 
@@ -142,7 +142,7 @@ class _Reader:
         self._source = cast("io.RawIOBase", producer.stdout)
         self._writers = writers
         self._changed = writers.changed
-        self._free = deque(memoryview(bytearray(FRAME_BYTES)) for _ in range(_COMPRESSORS + 2))
+        self._free = deque(memoryview(bytearray(FRAME_BYTES)) for _ in range(_WAITING))
         self._raw: deque[_Piece] = deque()
         self._pieces: deque[_Piece] = deque()
         """In the order of the stream, compressed or not yet."""

@@ -20,7 +20,7 @@ from typing import Self
 from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
 from drorch.ports import ObjectStore, Upload
 
-DEPTH = 2
+DEPTH = 1
 """Parts that may wait for a vault besides the one it is writing."""
 STALL = timedelta(minutes=5)
 _ABORT_WAIT = timedelta(seconds=30)
