@@ -279,7 +279,7 @@ def test_the_slowest_vault_sets_the_pace_and_memory_stays_bounded() -> None:
     thread, errors = in_background(lambda: send(Given(noise(30 * MIB)), stores, ticker=ticker, progress=note))
     assert stores["slow"].faults.stalled.wait(30)
     thread.join(0.5)
-    assert 0 < seen[0] <= 17 * MIB  # three parts and seven frames
+    assert 0 < seen[0] <= 19 * MIB  # three parts and eight frames
     stores["slow"].faults.release()
     ended(thread)
     assert not errors
