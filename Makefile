@@ -32,7 +32,8 @@ year:
 
 bench:
 	@PYTHON="$(PYTHON)" sh .ci/venv test
-	@for name in startup plan restore backup; do echo "== $$name"; .venv/bin/python -m bench.$$name || exit 1; done
+	@sh .ci/azurite
+	@for name in startup calls observe plan idle memory restore backup; do echo "== $$name"; .venv/bin/python -m bench.$$name || exit 1; done
 
 format:
 	.venv/bin/ruff check --fix .

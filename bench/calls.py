@@ -1,0 +1,115 @@
+"""Calls to the provider in one pass, with few and with many applications: they must be the same ones.
+
+A daemon that asks once per application is throttled on the day on which it is needed. `drorch plan` looks at an
+embedded AWS: volumes and snapshots in a home region, copies in another, dumps in a bucket; every call is counted there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import boto3
+
+from bench.measure import Wrong, tell, write_json
+from drorch.crypto import age, minisign
+from drorch.demo.aws import ACCOUNT, EmbeddedAws
+
+HOME, AWAY = "us-east-1", "us-west-2"
+_CONFIG = """\
+version: 1
+site: bench
+policies: policies/
+state: state
+vaults: {{s3: {{type: s3, bucket: acme-dr, account: prod, region: {away}}}}}
+aws: {{accounts: {{prod: {{id: "{account}"}}}}}}
+encryption: {{recipients: [{recipient}]}}
+signing: {{key: {{file: minisign.key}}}}
+"""
+_POLICY = """\
+version: 1
+application: {name}
+home: {{account: prod, region: {home}}}
+objectives: {{zone: {{rpo: 2d, rto: 1d}}}}
+resources:
+  - {{name: data, kind: ebs, select: {{tags: {{app: {name}}}}}, schedule: {{every: 1d}}, keep: {{daily: 7}},
+     copies: [{{region: {away}}}]}}
+  - {{name: ledger, kind: rds-instance, identifier: {name}, schedule: {{every: 1d}}, keep: {{daily: 7}},
+     copies: [{{region: {away}}}]}}
+  - {{name: orders, kind: postgres, connection: {{host: 127.0.0.1, database: d, user: u}}, schedule: {{every: 1d}},
+     vaults: [s3], keep: {{daily: 7}}}}
+"""
+
+Calls = Counter[tuple[str, str, str]]
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """0; 1 when more applications take more calls."""
+    parser = argparse.ArgumentParser(prog="bench.calls", description="calls of a pass, by number of applications")
+    parser.add_argument("--applications", type=int, nargs="+", default=[10, 200])
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(given)
+    found: dict[int, Calls] = {}
+    try:
+        for number in options.applications:
+            tell(f"{number} applications")
+            found[number] = _calls(number)
+    except Wrong as error:
+        sys.stderr.write(f"\n{error}\n")
+        return 1
+    names = sorted({call for calls in found.values() for call in calls})
+    sys.stdout.write(f"\n{'calls of one pass':48}" + "".join(f"{n:>8,} apps" for n in found) + "\n")
+    for name in names:
+        line = " ".join(part for part in name if part)
+        sys.stdout.write(f"{line:48}" + "".join(f"{calls[name]:>13}" for calls in found.values()) + "\n")
+    totals = [calls.total() for calls in found.values()]
+    same = len(set(totals)) == 1
+    verdict = "no more" if same else "MORE with more applications"
+    sys.stdout.write(f"{'altogether':48}" + "".join(f"{total:>13}" for total in totals) + f"   {verdict}\n")
+    write_json(options.json, {str(n): {" ".join(k): v for k, v in calls.items()} for n, calls in found.items()})
+    return 0 if same else 1
+
+
+def _calls(applications: int) -> Calls:
+    with tempfile.TemporaryDirectory(prefix="drorch-bench-") as name, EmbeddedAws() as aws:
+        folder, keys = Path(name), {"aws_access_key_id": "bench", "aws_secret_access_key": "bench"}
+        words = {"region_name": AWAY, "endpoint_url": aws.endpoint_url, **keys}
+        boto3.client("s3", **words).create_bucket(
+            Bucket="acme-dr", CreateBucketConfiguration={"LocationConstraint": AWAY}
+        )
+        env = {**os.environ, "AWS_ENDPOINT_URL": aws.endpoint_url, "AWS_EC2_METADATA_DISABLED": "true"}
+        env |= {name.upper(): value for name, value in keys.items()}
+        _furnish(folder, applications)
+        _drorch(folder, env, "vault", "init", "s3")
+        before = Counter(aws.calls)
+        _drorch(folder, env, "plan")
+        return Counter(aws.calls) - before
+
+
+def _furnish(folder: Path, applications: int) -> None:
+    key = minisign.SecretKey.generate()
+    (folder / "minisign.key").write_text(key.text())
+    (folder / "minisign.key").chmod(0o600)
+    recipient = age.new_identity()[1]
+    (folder / "drorch.yaml").write_text(_CONFIG.format(account=ACCOUNT, away=AWAY, recipient=recipient))
+    (folder / "policies").mkdir()
+    for number in range(applications):
+        name = f"app-{number:04}"
+        (folder / "policies" / f"{name}.yaml").write_text(_POLICY.format(name=name, home=HOME, away=AWAY))
+
+
+def _drorch(folder: Path, env: dict[str, str], *words: str) -> None:
+    command = [sys.executable, "-m", "drorch", "--config", str(folder / "drorch.yaml"), *words]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Wrong(f"{' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
