@@ -17,6 +17,7 @@ from drorch.app.runner import Handle as WorkerHandle
 from drorch.app.runner import LocalRunner
 from drorch.domain.action import Action
 from drorch.domain.errors import Damaged
+from drorch.domain.record import noted_files
 
 log = structlog.get_logger()
 
@@ -84,7 +85,8 @@ def _words(action: Action, result: Mapping[str, Any]) -> str:
     if action.name == "cut":
         lost = result.get("lost") or {}
         missed = f", not in {', '.join(sorted(lost))}" if lost else ""
-        return f"dumped as of {result['cut_at']} into {', '.join(result['vaults'])}{missed}"
+        noted = "".join(f", {count} files {what}" for what, count in noted_files(result.get("manifest") or {}).items())
+        return f"dumped as of {result['cut_at']} into {', '.join(result['vaults'])}{missed}{noted}"
     if action.name == "ship":
         return f"shipped {result['sent']} bytes into {result['vault']}"
     if action.name == "verify":

@@ -383,3 +383,16 @@ def _time(value: object, key: str) -> datetime:
 
 def _no_time(key: str) -> datetime:
     raise Damaged(f"a record's {key} is not a time")
+
+
+def noted_files(manifest: Mapping[str, object]) -> dict[str, int]:
+    """How many files a dump of files did not store (``skipped``), missed (``vanished``), or read while they changed
+    (``changed``), from its manifest; without those of which there were none.
+    """
+    counted = manifest.get("counted")
+    counts = counted if isinstance(counted, Mapping) else {}
+    return {
+        what: count
+        for what in ("skipped", "vanished", "changed")
+        if isinstance(count := counts.get(what), int) and count > 0
+    }

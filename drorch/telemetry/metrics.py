@@ -18,6 +18,7 @@ from drorch.domain.model import CopyState, FailureLevel, RecoveryPoint
 from drorch.domain.objective import ApplicationStatus, Standing
 from drorch.domain.plan_care import coverage
 from drorch.domain.policy import Policy, ResourcePolicy
+from drorch.domain.record import noted_files
 from drorch.telemetry.exposition import Family, exposition
 
 WAITING = "waiting"
@@ -133,6 +134,7 @@ _HELP = {
     "policy_valid": "0 while an application's policy file is invalid or gone; its last valid text is cut under.",
     "points": "Recovery points with a copy in the vault, by the copy's state.",
     "point_bytes": "Bytes of the newest usable point in the vault; for native snapshots the size of their sources.",
+    "dump_noted_files": "Files that the newest dump did not store, or that vanished or changed while it read them.",
     "newest_cut_timestamp_seconds": "cut_at of the newest usable point in the vault.",
     "next_due_timestamp_seconds": "The start of the next slot to be filled, or of its window; in the past while late.",
     "last_attempt_timestamp_seconds": "When an action at the resource last ended so, since the start.",
@@ -222,6 +224,9 @@ def _resource(
             page["vault_missing"].add(_lacks(facts, resource.name, vault), **where)
     if targets and not never_read.issuperset(targets):
         page["suspect_points"].add(sum(bool(point.suspect) and point.usable for point in points), **name)
+    newest = next((point for point in points if point.usable), None)
+    for what, count in noted_files(newest.facts).items() if newest is not None else ():
+        page["dump_noted_files"].add(count, **name, what=what)
     for drill in facts.catalogue.drills:  # newest first
         where = {**name, "vault": drill.vault}
         if drill.resource != resource.name or not drill.passed or tuple(where.items()) in _drilled(page):

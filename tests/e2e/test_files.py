@@ -89,6 +89,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
     assert office.drorch("vault", "init", "nas").code == 0
     done = office.drorch("run", "--once")
     assert done.code == 0, done.err
+    assert "into nas, 2 files skipped" in done.err
     return office
 
 

@@ -233,6 +233,16 @@ def test_the_age_of_the_last_reading_is_that_of_the_oldest_turn_and_absent_befor
         assert where not in page(dump(), turns=some)
 
 
+def test_files_that_the_newest_dump_could_not_take_as_they_were_are_counted() -> None:
+    before = replace(dump("p1", 2), facts={"counted": {"skipped": 9}})
+    newest = replace(dump("p2", 1), facts={"counted": {"files": 7, "skipped": 2, "vanished": 0, "changed": 1}})
+    where = 'dump_noted_files{application="shop",resource="orders",what="%s"}'
+    found = page(newest, before)
+    assert (found[where % "skipped"], found[where % "changed"]) == (2, 1)
+    assert where % "vanished" not in found
+    assert where % "skipped" not in page(dump("p3", 0.5), before)
+
+
 def test_the_lock_is_that_of_the_newest_usable_copy() -> None:
     until = {"locked_until": NOW + hours(48), "lock_mode": LockMode.COMPLIANCE}
     where = 'locked_until_timestamp_seconds{application="shop",resource="orders",vault="gcs-eu"}'
@@ -290,9 +300,10 @@ def test_before_the_first_pass_only_the_version_is_known() -> None:
 
 
 def test_every_metric_of_the_contract_is_there_and_promtool_finds_nothing() -> None:
+    noted = replace(dump(locked_until=NOW), facts={"counted": {"changed": 1}})
     plan = planned(
         policy(resources=[resource("data", "ebs"), resource("orders", "postgres")]),
-        Catalogue("shop", (native(), dump(locked_until=NOW)), (drilled(NOW),)),
+        Catalogue("shop", (native(), noted), (drilled(NOW),)),
         (Hold("shop", "data", HOME, "", "gone", "member-gone"), copy()),
     )
     turns = {("orders", OFF): dict.fromkeys(range(TURNS), NOW)}
@@ -321,7 +332,7 @@ def test_every_metric_of_the_contract_is_there_and_promtool_finds_nothing() -> N
         *("actions_total", "holds", "pass_duration_seconds", "pass_last_end_timestamp_seconds"),
         *("copy_queue_depth", "build_info", "removed_copies", "tampered_objects", "suspect_points"),
         *("coverage_age_seconds", "locked_until_timestamp_seconds", "deletions_held"),
-        *("key_proved_timestamp_seconds", "key_proof_due_timestamp_seconds"),
+        *("key_proved_timestamp_seconds", "key_proof_due_timestamp_seconds", "dump_noted_files"),
     }
     checked = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=30, check=False
