@@ -171,7 +171,7 @@ class RdsWorld(_AwsWorld):
             rds.modify_option_group(OptionGroupName="shop", OptionsToInclude=included)
         return "shop"
 
-    def source_with(self, *, key: str = "", tags: Mapping[str, str] = USER_TAGS, **more: str) -> str:
+    def source_with(self, *, key: str = "", tags: Mapping[str, str] = USER_TAGS, **more: Any) -> str:
         self._made += 1
         name = f"shop-ledger{self._made}"
         self.client("rds").create_db_instance(

@@ -121,7 +121,11 @@ def site(tmp_path: Path, aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> S
 
 def test_a_cluster_is_planned_cut_copied_recorded_and_judged(site: Site) -> None:
     assert site.drorch("policy", "check").code == 0
-    assert [a["action"] for a in site.drorch("plan", "--json").json["actions"]] == ["cut"]
+    planned = site.drorch("plan", "--json").json
+    assert [action["action"] for action in planned["actions"]] == ["cut"]
+    assert {(q["vault"], q["kind"], q["total"]) for q in planned["snapshot_quotas"]} == {
+        (f"prod.{region}", "rds-cluster", 1 + 1 + 1) for region in (HOME, AWAY)
+    }
     said = site.drorch("run", "--once", "--json")
     assert said.code == 0, said.err
     assert {f["outcome"] for f in said.json["finished"]} == {"done"}
@@ -169,6 +173,14 @@ def test_what_no_rule_keeps_is_marked_and_after_the_grace_deleted_in_both_region
     for region in (HOME, AWAY):
         (left,) = site.snapshots(region)
         assert left["DBClusterSnapshotIdentifier"] != first[region]
+
+
+def test_plan_says_when_the_policies_come_to_more_snapshots_than_a_region_takes(site: Site) -> None:
+    policy = site.config.parent / "policies" / "shop.yaml"
+    policy.write_text(policy.read_text().replace("keep: {last: 1}", "keep: {last: 99}"))
+    said = site.drorch("plan")
+    assert said.code == 0
+    assert f"prod.{AWAY}: 1 of kind rds-cluster come to hold 99 kept + 2 in the grace of 3d = 101" in said.err
 
 
 def test_a_restore_of_a_cluster_says_that_it_is_not_in_this_version(site: Site) -> None:

@@ -109,6 +109,31 @@ def test_an_instance_says_what_its_restore_needs(rds_world: RdsWorld) -> None:
     assert b'"engine":"postgres"' in canonical_bytes(first.settings)
 
 
+def test_what_a_restore_would_set_to_a_default_is_written_down(rds_world: RdsWorld) -> None:
+    rds_world.source_with(
+        EnableIAMDatabaseAuthentication=True,
+        EnableCloudwatchLogsExports=["postgresql", "upgrade"],
+        DeletionProtection=True,
+        CopyTagsToSnapshot=True,
+        AutoMinorVersionUpgrade=False,
+        PreferredMaintenanceWindow="sun:03:00-sun:04:00",
+        MultiAZ=True,
+        StorageType="io1",
+        Iops=3000,
+        MaxAllocatedStorage=200,
+        BackupRetentionPeriod=7,
+    )
+    (source,) = selected(rds_world)
+    said = source.settings
+    assert (said["iam_authentication"], said["deletion_protection"], said["copies_tags"]) == (True, True, True)
+    assert said["log_exports"] == ["postgresql", "upgrade"]
+    assert (said["minor_upgrades"], said["multi_az"]) == (False, True)
+    assert said["maintenance_window"] == "sun:03:00-sun:04:00"
+    assert (said["storage_type"], said["iops"], said["storage_gib_max"]) == ("io1", 3000, 200)
+    assert (said["backup_days"], said["user"]) == (7, "owner")
+    assert "not-a-secret" not in str(said)
+
+
 def test_an_instance_of_a_cluster_is_refused_and_the_kind_of_clusters_named(rds_world: RdsWorld) -> None:
     member = Source("aurora-1", settings={"cluster": "aurora"})
     with pytest.raises(Refused, match="cluster") as refused:
