@@ -26,7 +26,7 @@ _MOST = 1000
 _SECOND = timedelta(seconds=1)
 _FROM = datetime(2026, 12, 25, 23, 59, 59, tzinfo=UTC)
 _DAYS = 14
-"""Across the ends of weeks, a month and a year: how far the rules overlap depends on the day."""
+"""Every weekday, before and after the end of a month and a year: how far the rules overlap depends on the day."""
 
 _MIDNIGHT = {"hour": 0, "minute": 0, "second": 0, "microsecond": 0}
 _STARTS: dict[str, Callable[[datetime], datetime]] = {
@@ -147,14 +147,18 @@ def _backwards(
     zone = schedule.zone
     with suppress(OverflowError, ValueError):  # the calendar begins
         while True:
-            instant = _newest(schedule, every, now)
+            instant = _newest(schedule, every, now)  # type: ignore[arg-type]
             yield instant
             before = instant if start_of is None else start_of(instant.astimezone(zone)).astimezone(UTC)
             now = min(before, instant) - _SECOND
 
 
+@lru_cache(maxsize=4096)
 def _newest(schedule: Schedule, every: timedelta | None, now: datetime) -> datetime:
-    """The newest instant of the grid that is not after `now`, and the first in its slot of `every`."""
+    """The newest instant of the grid that is not after `now`, and the first in its slot of `every`.
+
+    Remembered: the days that are counted from look back at mostly the same points.
+    """
     if every is None:
         return schedule.slot_at(now)
     slots = Every(every)

@@ -63,6 +63,7 @@ def left_by_retention(rules: Keep, floor: int, schedule: Schedule, days: int) ->
         (Keep(daily=7, weekly=8), NIGHTLY, 110),
         (Keep(last=2, daily=14, weekly=8, within=3 * DAY), Cron("0 2,14 * * *", "America/New_York"), 110),
         (Keep(last=1, weekly=4, monthly=3), Every(DAY), 130),
+        (Keep(last=3, daily=14, weekly=8, monthly=4), NIGHTLY, 220),
         (Keep(last=5), Every(7 * DAY), 100),
     ],
     ids=str,
