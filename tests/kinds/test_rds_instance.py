@@ -239,6 +239,26 @@ def test_a_copy_that_cannot_do_without_its_options_names_the_group_to_make(
     assert rds_world.aws.calls[("rds", "CopyDBSnapshot", AWAY)] == 0
 
 
+def test_where_nobody_may_look_at_option_groups_the_copy_is_made_as_rds_allows(rds_world: RdsWorld) -> None:
+    first = oracle(rds_world, "S3_INTEGRATION")
+    rds_world.option_group(AWAY, "S3_INTEGRATION")
+    client = rds_world.kind._accounts.client("rds", ACCOUNT, AWAY)
+
+    def denied(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+        message = "not authorized to perform: rds:DescribeOptionGroups"
+        return AWSResponse("", 403, {}, None), {
+            "Error": {"Code": "AccessDenied", "Message": message},
+            "ResponseMetadata": {"HTTPStatusCode": 403},
+        }
+
+    client.meta.events.register("before-call.rds.DescribeOptionGroups", denied)
+    try:
+        rds_world.kind.copy(copy_order(first))
+    finally:
+        client.meta.events.unregister("before-call.rds.DescribeOptionGroups", denied)
+    assert group_of_the_copy(rds_world).startswith("default:oracle-ee")
+
+
 def test_nobody_asks_for_the_groups_of_an_instance_under_the_default_one(rds_world: RdsWorld) -> None:
     rds_world.source_with()
     cut(rds_world)

@@ -27,12 +27,16 @@ def option_group_for(accounts: AwsAccounts, order: CopyOrder, name: str) -> str:
 
     `name` is the source snapshot's own group. Refused, with what to make, when the source's group has options that a
     copy cannot do without (persistent or permanent ones) and the destination has no group of that name with them, for
-    the same engine and major version. Without such options a copy under the default group is better than none.
+    the same engine and major version. Without such options a copy under the default group is better than none, and so
+    it is where nobody may look at option groups: then RDS itself decides.
     """
     if not name or name.startswith("default:"):
         return ""
-    there = _group(accounts, order.account, order.region, name)
-    here = _group(accounts, order.from_account, order.from_region, name)
+    try:
+        there = _group(accounts, order.account, order.region, name)
+        here = _group(accounts, order.from_account, order.from_region, name)
+    except Refused:
+        return ""
     wanted = _bound(here)
     lacking = _lacking(here, there, wanted)
     if lacking and wanted:
