@@ -18,7 +18,7 @@ from faults import FaultySnapshots
 from drorch.aws import AwsAccount, AwsAccounts
 from drorch.demo.aws import EmbeddedAws
 from drorch.domain.native import NativeSnapshot, Source
-from drorch.kinds import ebs, rds_instance
+from drorch.kinds import ebs, rds_cluster, rds_instance
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
 from drorch.ports import CopyOrder, CutOrder, SnapshotKind
 
@@ -161,20 +161,67 @@ class RdsWorld(_AwsWorld):
     def options(self, source: str = "shop-ledger1") -> object:
         return rds_instance.Options(identifier=source)
 
-    def source_with(self, *, key: str = "", tags: Mapping[str, str] = USER_TAGS) -> str:
+    def option_group(self, region: str, *options: str, engine: str = "oracle-ee", major: str = "19") -> str:
+        """Option group `shop` there, with these options; its name."""
+        rds = self.client("rds", region)
+        said = {"OptionGroupName": "shop", "OptionGroupDescription": "the shop's"}
+        rds.create_option_group(**said, EngineName=engine, MajorEngineVersion=major)
+        if options:
+            included = [{"OptionName": option} for option in options]
+            rds.modify_option_group(OptionGroupName="shop", OptionsToInclude=included)
+        return "shop"
+
+    def source_with(self, *, key: str = "", tags: Mapping[str, str] = USER_TAGS, **more: Any) -> str:
         self._made += 1
         name = f"shop-ledger{self._made}"
         self.client("rds").create_db_instance(
             DBInstanceIdentifier=name,
             DBInstanceClass="db.t3.micro",
-            Engine="postgres",
             MasterUsername="owner",
             MasterUserPassword="not-a-secret",
             AllocatedStorage=20,
             Tags=[{"Key": tag, "Value": value} for tag, value in tags.items()],
+            **{"Engine": "postgres", **more},
             **({"StorageEncrypted": True, "KmsKeyId": key} if key else {}),
         )
         return name
+
+
+class RdsClusterWorld(_AwsWorld):
+    """Aurora clusters on the embedded cloud."""
+
+    deletion = "DeleteDBClusterSnapshot"
+
+    def __init__(self, cloud: Cloud) -> None:
+        super().__init__(cloud)
+        self.kind = rds_cluster.RdsClusterSnapshots(cloud.accounts)
+        self._made = 0
+
+    def options(self, source: str = "shop-orders1") -> object:
+        return rds_cluster.Options(identifier=source)
+
+    def source_with(self, *, key: str = "", tags: Mapping[str, str] = USER_TAGS, **more: Any) -> str:
+        self._made += 1
+        name = f"shop-orders{self._made}"
+        self.client("rds").create_db_cluster(
+            DBClusterIdentifier=name,
+            MasterUsername="owner",
+            MasterUserPassword="not-a-secret",
+            Tags=[{"Key": tag, "Value": value} for tag, value in tags.items()],
+            **{"Engine": "aurora-postgresql", "EngineVersion": "16.4", **more},
+            **({"StorageEncrypted": True, "KmsKeyId": key} if key else {}),
+        )
+        return name
+
+    def member_of(self, cluster: str, name: str, tier: int) -> None:
+        """One more instance of a cluster."""
+        self.client("rds").create_db_instance(
+            DBInstanceIdentifier=name,
+            DBInstanceClass="db.r6g.large",
+            Engine="aurora-postgresql",
+            DBClusterIdentifier=cluster,
+            PromotionTier=tier,
+        )
 
 
 class MemoryWorld:
@@ -232,7 +279,9 @@ class MemoryWorld:
         self.cloud.protect(self._used[image], "")
 
 
-WORLDS = ("ebs", "rds-instance", "memory", "memory-named")
+WORLDS = ("ebs", "rds-instance", "rds-cluster", "memory", "memory-named")
+ENCRYPTING_WORLDS = ("ebs", "rds-instance", "memory", "memory-named")
+"""Those in which the copy of a plain snapshot can be encrypted: RDS refuses it of clusters."""
 USED_WORLDS = ("ebs", "memory", "memory-named")
 """Those in which something may use a snapshot: no RDS snapshot is part of an image."""
 
@@ -258,7 +307,8 @@ def world_of(name: str, open_cloud: Callable[[], Cloud]) -> World:
     """The world of that name, empty."""
     if name.startswith("memory"):
         return MemoryWorld(named=name == "memory-named")
-    return EbsWorld(open_cloud()) if name == "ebs" else RdsWorld(open_cloud())
+    worlds = {"ebs": EbsWorld, "rds-instance": RdsWorld, "rds-cluster": RdsClusterWorld}
+    return worlds[name](open_cloud())
 
 
 def own_tags(point: str = POINT, site: str = SITE) -> dict[str, str]:

@@ -19,7 +19,7 @@ from typing import Any
 from dumped import DATA, table_rows
 from faults import Faults, FaultySnapshots, FaultyStore
 from manual_clock import ManualClock
-from policy_words import KINDS, VAULTS, policy_of, words
+from policy_words import KINDS, VAULTS, Instance, policy_of, words
 
 from drorch.app import drill, ship
 from drorch.app.cache import Cache
@@ -59,7 +59,15 @@ SITE = "acme"
 HOME, AWAY = "prod.us-east-1", "prod.us-west-2"
 WEST, EU = "s3-west", "gcs-eu"
 CLOUD = "cloud"
-WORDS = words(kinds={**KINDS, "memory": KindWords(Options, native=False)})
+CLUSTERS = "rds clusters"
+"""Where the fake keeps those: their listings are not those of instances."""
+WORDS = words(
+    kinds={
+        **KINDS,
+        "rds-cluster": KindWords(Instance, native=True, service="rds"),
+        "memory": KindWords(Options, native=False),
+    }
+)
 
 VOLUMES = """
     version: 1
@@ -87,6 +95,7 @@ LEDGER = """
         copies: [{region: us-west-2}]
         keep: {last: 3}
 """
+SEATS = LEDGER.replace("bank", "booking").replace("ledger", "seats").replace("rds-instance", "rds-cluster")
 ORDERS = """
     version: 1
     application: desk
@@ -256,6 +265,7 @@ class Installation:
         self.cloud = MemoryCloud(self.drifts[CLOUD].now, pending_for=pending_for)
         self.cloud.put_sources("ec2", "prod", "us-east-1", [self.volume("vol-1")])
         self.cloud.put_sources("rds", "prod", "us-east-1", [Source("shop-ledger", bytes=8 << 30)])
+        self.cloud.put_sources(CLUSTERS, "prod", "us-east-1", [Source("shop-seats", bytes=8 << 30)])
         self.serial = False
         """Whether light actions are done one after the other, in the same order always; from the next `restart` on."""
         self.guards = guards or Guards()
@@ -272,6 +282,9 @@ class Installation:
         self.kinds: dict[str, FaultySnapshots] = {
             "ebs": FaultySnapshots(MemorySnapshots(self.cloud)),
             "rds-instance": FaultySnapshots(MemorySnapshots(self.cloud, "rds-instance", "rds", named=True)),
+            "rds-cluster": FaultySnapshots(
+                MemorySnapshots(self.cloud, "rds-cluster", CLUSTERS, named=True, dated=False)
+            ),
         }
         self.stores = {name: FaultyStore(store) for name, store in stores.items()}
         self.hands = FakeHands(self)

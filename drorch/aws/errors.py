@@ -65,6 +65,7 @@ _CODES: dict[str, tuple[type[DrorchError], str]] = {
         Unavailable,
         "it is busy with something else; it is asked again later",
         """InvalidDBInstanceState InvalidDBInstanceStateFault InvalidDBSnapshotState InvalidDBSnapshotStateFault
+        InvalidDBClusterStateFault InvalidDBClusterSnapshotStateFault
         IncorrectState IncorrectInstanceState IncorrectStateException OperationAborted KMSInternalException
         DependencyTimeoutException PendingVerification""",
     ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from drorch.cli import plan_words as words
-from drorch.cli.screen import RED, YELLOW, prose, say, say_prose, table
+from drorch.cli.screen import RED, YELLOW, prose, say, say_prose, table, tell
 
 if TYPE_CHECKING:
     from drorch.app.passing import ApplicationPlan, Pass
@@ -26,16 +26,23 @@ def plan(config: str | None, applications: tuple[str, ...], everything: bool, as
     from drorch.cli.opening import the_host
     from drorch.cli.screen import emit_json
     from drorch.cli.selection import chosen, tell_about_policies, tell_unread
+    from drorch.domain.snapshot_quota import holdings
 
-    seen = the_host(config, asks_servers=True).reconciler.look()
+    host = the_host(config, asks_servers=True)
+    seen = host.reconciler.look()
     plans = chosen(seen, applications)
+    held = holdings((loaded.policy for loaded in seen.policies.valid), host.config.grace)
     told: Collection[str] = ()
     if as_json:
-        emit_json(plan_json(seen.at, {p.policy.application: p for p in plans}))
+        document = plan_json(seen.at, {p.policy.application: p for p in plans})
+        emit_json(document | {"snapshot_quotas": [holding.to_json() for holding in held]})
     else:
         together = len(plans) in (1, len(seen.plans))
         told = print_plan(plans, seen.at, everything=everything, causes=_causes(seen), together=together)
     tell_about_policies(seen)
+    for holding in held:
+        if not holding.fits:
+            tell(str(holding), color=YELLOW)
     tell_unread(seen, without=told)
     return 3 if seen.policies.invalid else 0
 

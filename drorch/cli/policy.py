@@ -33,6 +33,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
     from drorch.cli.screen import emit_json, say, tell
     from drorch.domain.errors import Usage
     from drorch.domain.feasibility import feasibility, unjudged
+    from drorch.domain.snapshot_quota import holdings
     from drorch.domain.template import meanings
 
     loaded_config = _configuration(config)
@@ -50,6 +51,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
     judged = ((p, feasibility(p, vocabulary.vaults, locks=vocabulary.locks)) for p in policies)
     lines = [(p.application, str(line)) for p, found in judged for line in found]
     stand_for = [(p.application, meaning) for p in policies for meaning in meanings(p)]
+    held = holdings(policies, vocabulary.grace)
     if as_json:
         emit_json(
             {
@@ -61,6 +63,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
                 ],
                 "feasibility": [{"application": name, "arithmetic": line} for name, line in lines],
                 "templates": [{"application": name, "meaning": meaning} for name, meaning in stand_for],
+                "snapshot_quotas": [holding.to_json() for holding in held],
             }
         )
         return 3 if findings else 0
@@ -70,6 +73,9 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
         say(f"{name}: {line}")
     for name, meaning in stand_for:
         say(f"{name}: {meaning}")
+    for holding in held:
+        if not holding.fits:
+            tell(str(holding), color="yellow")
     summary = f"{len(policies)} valid"
     if findings:
         summary += f", {_counted(len(findings), 'error')} in {_counted(len({f.file for f in findings}), 'file')}"

@@ -33,13 +33,13 @@ from moto.moto_server.werkzeug_app import (  # noqa: E402
 from moto.rds.models import rds_backends  # noqa: E402
 from moto.s3.models import s3_backends  # noqa: E402
 
-from drorch.demo.repairs import paging, rds, states  # noqa: E402
+from drorch.demo.repairs import paging, rds, rds_clusters, states  # noqa: E402
 from drorch.demo.repairs.ec2 import SNAPSHOT  # noqa: E402
 
 ACCOUNT = "123456789012"
 """The account of every credential that moto did not hand out itself."""
-_SNAPSHOTS = (SNAPSHOT, rds.DB_SNAPSHOT, rds.DB_CLUSTER_SNAPSHOT)
-_INSTANCES = (rds.DB_INSTANCE,)
+_SNAPSHOTS = (SNAPSHOT, rds.DB_SNAPSHOT, rds_clusters.DB_CLUSTER_SNAPSHOT)
+_INSTANCES = (rds.DB_INSTANCE, rds_clusters.DB_CLUSTER)
 _log = logging.getLogger("drorch.demo.aws")
 _moto = DomainDispatcherApplication(create_backend_app)
 _running = threading.Lock()
@@ -145,7 +145,7 @@ class EmbeddedAws:
         seconds: float | None = None,
         describes: int | None = None,
     ) -> None:
-        """The same for DB instances and each of their two steps (creating, backing-up, available)."""
+        """The same for DB clusters, and for each step of a DB instance (creating, backing-up, available)."""
         states.set_transition(_INSTANCES, seconds=seconds, describes=describes, held=how == "held")
 
     def finish_snapshots(self) -> None:
@@ -153,13 +153,14 @@ class EmbeddedAws:
         states.finish(_SNAPSHOTS)
 
     def finish_db_instances(self) -> None:
-        """Every DB instance is available now."""
+        """Every DB instance and DB cluster is available now."""
         states.finish(_INSTANCES)
 
     def fail_snapshot(self, region: str, native_id: str, message: str = "An internal error has occurred") -> None:
-        """An EBS snapshot goes to ``error``, a DB snapshot to ``failed``. NotFound when there is none."""
+        """An EBS snapshot goes to ``error``, one of a DB instance or cluster to ``failed``. NotFound without one."""
+        rds_there = rds_backends[ACCOUNT][region]
         snapshot: Any = ec2_backends[ACCOUNT][region].snapshots.get(native_id)
-        snapshot = snapshot or rds_backends[ACCOUNT][region].database_snapshots.get(native_id)
+        snapshot = snapshot or rds_there.database_snapshots.get(native_id) or rds_there.cluster_snapshots.get(native_id)
         if snapshot is None:
             raise NotFound(f"no snapshot {native_id} in {region}", operation="fail a snapshot", resource=native_id)
         states.fail(snapshot, message)

@@ -4,6 +4,7 @@
     cloud.put_sources("ec2", "prod", "us-east-1", [Source("vol-1", tags={"app": "shop"})])
     kind = MemorySnapshots(cloud)                                              # as ebs: no identifier, several members
     kind = MemorySnapshots(cloud, "rds-instance", "rds", named=True)           # as RDS: the identifier is the key
+    kind = MemorySnapshots(cloud, "rds-cluster", "rds", named=True, dated=False)
 
 It selects by the options of the kind it stands for: `options.identifier`, else `options.select.tags`.
 """
@@ -173,10 +174,17 @@ class MemoryCloud:
 
 
 class MemorySnapshots:
-    """Snapshots in a MemoryCloud (SnapshotKind). `named`: the caller's identifier is the key, as in RDS."""
+    """Snapshots in a MemoryCloud (SnapshotKind).
 
-    def __init__(self, cloud: MemoryCloud, kind: str = "ebs", service: str = "ec2", *, named: bool = False) -> None:
+    `named`: the caller's identifier is the key, as in RDS. `dated`: a copy of such a one tells when its source was cut,
+    as that of an instance does and that of a cluster does not.
+    """
+
+    def __init__(
+        self, cloud: MemoryCloud, kind: str = "ebs", service: str = "ec2", *, named: bool = False, dated: bool = True
+    ) -> None:
         self.cloud = cloud
+        self._dated = named and dated
         self.kind = kind
         self.service = service
         self.repeatable_cut = named
@@ -243,7 +251,7 @@ class MemorySnapshots:
                 started=floor_second(self.cloud.now()),
                 encrypted=bool(order.kms_key),
                 kms_key=order.kms_key,
-                origin=source.started if self.repeatable_cut else None,
+                origin=source.started if self._dated else None,
             )
             return self.cloud.add(place, copied, "" if keyed else "Given key ID is not accessible", held)
 

@@ -34,7 +34,7 @@ from drorch.domain.errors import Unavailable
 from drorch.domain.model import CopyState
 
 HOME, AWAY = REGIONS[0], REGIONS[1]
-AWS_KINDS = ("ebs", "rds-instance")
+AWS_KINDS = ("ebs", "rds-instance", "rds-cluster")
 STEPS = ("before", "called", "recorded")
 TOP = """
 version: 1
@@ -50,6 +50,7 @@ resources:
 KINDS = {
     "ebs": f"    kind: ebs\n    select: {{tags: {{app: shop}}}}\n    copies: [{{region: {AWAY}}}]\n",
     "rds-instance": f"    kind: rds-instance\n    identifier: shop-data\n    copies: [{{region: {AWAY}}}]\n",
+    "rds-cluster": f"    kind: rds-cluster\n    identifier: shop-data\n    copies: [{{region: {AWAY}}}]\n",
     "memory": "    kind: memory\n    vaults: [disk, nas]\n    drill: {every: 7d, from: [disk]}\n",
     "undrilled": "    kind: memory\n    vaults: [disk, nas]\n",
 }
@@ -78,6 +79,9 @@ ROWS = [
     Row("copy.called:2", "ebs"),
     Row("cut.called", "rds-instance"),
     Row("copy.called", "rds-instance"),
+    Row("cut.called", "rds-cluster"),
+    Row("copy.called", "rds-cluster"),
+    Row("expire.member-deleted", "rds-cluster", after="marked"),
     *(Row(f"{action}.{step}", "memory") for action in ("cut", "drill") for step in STEPS),
     *(Row(f"ship.{step}", "memory", late=True) for step in STEPS),
     *(Row(f"dump.{at}", "memory", in_worker=True) for at in ("data-written", "before-manifest", "manifest-written")),
@@ -270,7 +274,7 @@ class Site:
 
 
 def sources(aws: EmbeddedAws, kind: str) -> None:
-    """An empty cloud with two volumes, which are two creating calls, or with one database instance."""
+    """An empty cloud with two volumes, which are two creating calls, or with one database instance or cluster."""
     aws.reset()
     if kind == "ebs":
         for _ in range(2):
@@ -284,6 +288,13 @@ def sources(aws: EmbeddedAws, kind: str) -> None:
             MasterUserPassword="not-a-secret",
             AllocatedStorage=20,
         )
+    elif kind == "rds-cluster":
+        client(aws, "rds", HOME).create_db_cluster(
+            DBClusterIdentifier="shop-data",
+            Engine="aurora-mysql",
+            MasterUsername="owner",
+            MasterUserPassword="not-a-secret",
+        )
 
 
 def made(aws: EmbeddedAws, kind: str) -> list[int]:
@@ -294,6 +305,9 @@ def made(aws: EmbeddedAws, kind: str) -> list[int]:
             listed: Any = client(aws, "ec2", region).describe_snapshots(
                 Filters=[{"Name": "tag:drorch:site", "Values": ["acme"]}]
             )["Snapshots"]
+        elif kind == "rds-cluster":
+            rds = client(aws, "rds", region)
+            listed = rds.describe_db_cluster_snapshots(SnapshotType="manual")["DBClusterSnapshots"]
         else:
             listed = client(aws, "rds", region).describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
         found.append(len(listed))

@@ -55,6 +55,28 @@ def test_json_has_valid_applications_and_findings(desk: Desk) -> None:
     assert document["feasibility"][0]["application"] == "shop"
 
 
+def test_snapshots_of_all_policies_that_will_not_fit_into_a_region_are_counted_and_told(desk: Desk) -> None:
+    for number in range(6):
+        (desk.policies / f"bank-{number}.yaml").write_text(
+            f"version: 1\napplication: bank-{number}\nowner: dba@example.com\n"
+            "home: {account: prod, region: eu-west-1}\nresources:\n"
+            f"  - {{name: ledger, kind: rds-instance, identifier: bank-{number}, schedule: {{every: 1d}}, "
+            "copies: [{region: eu-central-1}], keep: {daily: 14}}\n"
+        )
+    said = desk.drorch("policy", "check")
+    assert said.code == 0, said.err
+    assert said.err.splitlines() == [
+        f"prod.{region}: 6 of kind rds-instance come to hold 84 kept + 24 in the grace of 3d = 108 manual snapshots > "
+        "100, AWS's default quota there"
+        for region in ("eu-central-1", "eu-west-1")
+    ]
+    found = desk.drorch("policy", "check", "--json").json["snapshot_quotas"]
+    assert {(each["vault"], each["total"], each["fits"]) for each in found} == {
+        ("prod.eu-central-1", 108, False),
+        ("prod.eu-west-1", 108, False),
+    }
+
+
 def test_without_a_host_configuration_names_are_not_checked_and_that_is_said(desk: Desk, tmp_path: Path) -> None:
     path = desk.write_policy(vaults="[any-name-at-all]", connection="{host: h, database: d, user: u}")
     empty = tmp_path / "empty"

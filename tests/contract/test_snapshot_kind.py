@@ -10,6 +10,7 @@ import pytest
 from native_clouds import (
     ACCOUNT,
     AWAY,
+    ENCRYPTING_WORLDS,
     HOME,
     OTHER_POINT,
     POINT,
@@ -317,6 +318,7 @@ def test_an_encrypted_snapshot_without_a_key_for_its_copy_is_refused_before_the_
     assert listed(world, AWAY) == []
 
 
+@pytest.mark.parametrize("world", ENCRYPTING_WORLDS, indirect=True)
 def test_a_plain_snapshot_is_encrypted_by_its_copy_when_a_key_is_given(world: World) -> None:
     world.source_with()
     cut(world)

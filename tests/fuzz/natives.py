@@ -10,27 +10,37 @@ from fuzz.engine import Parser
 from fuzz.replies import REGION, SCRIPT, WHEN, accounts, asked, client, reply, script
 
 from drorch.aws import AMBIENT
+from drorch.domain.canonical import canonical_bytes
 from drorch.kinds.ebs import EbsSnapshots
 from drorch.kinds.ebs import Options as EbsOptions
+from drorch.kinds.rds_cluster import Options as ClusterOptions
+from drorch.kinds.rds_cluster import RdsClusterSnapshots
 from drorch.kinds.rds_instance import Options as RdsOptions
 from drorch.kinds.rds_instance import RdsInstanceSnapshots
 
+KINDS: Mapping[str, tuple[Any, str, Any]] = {
+    "ec2": (EbsSnapshots, "ec2", EbsOptions.model_validate({"select": {"tags": {"app": "shop"}}})),
+    "rds": (RdsInstanceSnapshots, "rds", RdsOptions(identifier="shop")),
+    "rds-cluster": (RdsClusterSnapshots, "rds", ClusterOptions(identifier="shop")),
+}
+
 
 @functools.cache
-def _kind(service: str) -> Any:
+def _kind(name: str) -> Any:
+    kind, service, _ = KINDS[name]
     client(service)
-    return EbsSnapshots(accounts()) if service == "ec2" else RdsInstanceSnapshots(accounts())
+    return kind(accounts())
 
 
-def _native_check(service: str) -> Callable[[bytes], None]:
+def _native_check(name: str) -> Callable[[bytes], None]:
     def check(data: bytes) -> None:
         SCRIPT.load(data)
-        kind = _kind(service)
+        kind, options = _kind(name), KINDS[name][2]
         if SCRIPT.call[:1] == b"v":
-            options: Any = RdsOptions(identifier="shop") if service == "rds" else None
-            options = options or EbsOptions.model_validate({"select": {"tags": {"app": "shop"}}})
             found = asked(lambda: list(kind.sources(AMBIENT, REGION, [options])))
-            assert all(source.source_id and isinstance(source.bytes, int) for source in found or ())
+            for source in found or ():
+                assert source.source_id and isinstance(source.bytes, int)
+                canonical_bytes(source.settings)
         else:
             found = asked(lambda: list(kind.snapshots(AMBIENT, REGION, "acme")))
             for snapshot in found or ():
@@ -103,7 +113,41 @@ def _planted_rds() -> Mapping[str, bytes]:
     }
 
 
+def _planted_clusters() -> Mapping[str, bytes]:
+    snapshot = (
+        "<DBClusterSnapshot><DBClusterSnapshotIdentifier>drorch-1</DBClusterSnapshotIdentifier>"
+        "<DBClusterIdentifier>shop</DBClusterIdentifier><Status>copying</Status>"
+        f"<SnapshotCreateTime>{WHEN}</SnapshotCreateTime><StorageEncrypted>true</StorageEncrypted>"
+        f"<PercentProgress>45</PercentProgress>{_tags('TagList', 'Tag')}</DBClusterSnapshot>"
+    )
+    listed = (
+        "<DescribeDBClusterSnapshotsResponse><DescribeDBClusterSnapshotsResult><DBClusterSnapshots>"
+        f"{snapshot}</DBClusterSnapshots></DescribeDBClusterSnapshotsResult></DescribeDBClusterSnapshotsResponse>"
+    )
+    member = "<DBInstanceIdentifier>shop-a</DBInstanceIdentifier>"
+    cluster = (
+        "<DBCluster><DBClusterIdentifier>shop</DBClusterIdentifier><Engine>aurora-postgresql</Engine>"
+        f"<DBClusterMembers><DBClusterMember>{member}<IsClusterWriter>true</IsClusterWriter>"
+        "<PromotionTier>1</PromotionTier></DBClusterMember></DBClusterMembers><ServerlessV2ScalingConfiguration>"
+        f"<MinCapacity>0.5</MinCapacity></ServerlessV2ScalingConfiguration>{_tags('TagList', 'Tag')}</DBCluster>"
+    )
+    clusters = (
+        f"<DescribeDBClustersResponse><DescribeDBClustersResult><DBClusters>{cluster}</DBClusters>"
+        "</DescribeDBClustersResult></DescribeDBClustersResponse>"
+    )
+    instances = (
+        f"<DescribeDBInstancesResponse><DescribeDBInstancesResult><DBInstances><DBInstance>{member}"
+        "<DBClusterIdentifier>shop</DBClusterIdentifier><DBInstanceClass>db.r6g.large</DBInstanceClass></DBInstance>"
+        "</DBInstances></DescribeDBInstancesResult></DescribeDBInstancesResponse>"
+    )
+    return {
+        "snapshots": script("snapshots", reply(listed.encode())),
+        "volumes": script("v clusters", reply(clusters.encode()), reply(instances.encode())),
+    }
+
+
 PARSERS = (
+    Parser("rds-cluster", _native_check("rds-cluster"), _planted_clusters, 200),
     Parser("ec2", _native_check("ec2"), _planted_ec2, 200),
     Parser("rds", _native_check("rds"), _planted_rds, 200),
 )

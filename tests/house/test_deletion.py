@@ -31,6 +31,7 @@ ASK_A_KIND = {("app/expiry.py", "kind"), ("app/carry.py", "self._expiry")}
 AT_THE_PROVIDER = {
     "kinds/ebs.py": {"delete_snapshot", "DeleteSnapshot"},
     "kinds/rds_instance.py": {"delete_db_snapshot", "DeleteDBSnapshot"},
+    "kinds/rds_cluster.py": {"delete_db_cluster_snapshot", "DeleteDBClusterSnapshot"},
     "stores/s3/": {"delete_object", "DeleteObject", "abort_multipart_upload", "AbortMultipartUpload"},
 }
 """The operations of AWS that end something, by the module or package that may name them."""
@@ -121,6 +122,7 @@ def test_only_the_adapters_name_an_operation_of_aws_that_ends_something_and_only
 def test_each_adapter_names_the_operation_that_deletes_what_it_makes() -> None:
     assert {"delete_snapshot", "DeleteSnapshot"} <= words(TREES["kinds/ebs.py"])
     assert {"delete_db_snapshot", "DeleteDBSnapshot"} <= words(TREES["kinds/rds_instance.py"])
+    assert {"delete_db_cluster_snapshot", "DeleteDBClusterSnapshot"} <= words(TREES["kinds/rds_cluster.py"])
 
 
 def test_the_ending_operations_are_known() -> None:

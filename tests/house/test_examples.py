@@ -45,6 +45,7 @@ def test_the_examples_are_one_folder_of_policies(vocabulary: Vocabulary) -> None
     found = load_policies(ROOT / "policies", vocabulary, {})
     assert found.findings == ()
     assert [loaded.file for loaded in found.valid] == [
+        "rds-cluster.yaml",
         "cluster.yaml",
         "rds-instance.yaml",
         "retired.yaml",

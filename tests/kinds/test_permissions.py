@@ -12,6 +12,7 @@ from native_clouds import (
     POINT,
     USER_TAGS,
     EbsWorld,
+    RdsClusterWorld,
     RdsWorld,
     copy_order,
     cut_order,
@@ -19,14 +20,14 @@ from native_clouds import (
     selected,
 )
 
-from drorch.kinds import ebs, rds_instance
+from drorch.kinds import ebs, rds_cluster, rds_instance
 
 
-def seen(world: EbsWorld | RdsWorld) -> set[str]:
+def seen(world: EbsWorld | RdsWorld | RdsClusterWorld) -> set[str]:
     return {f"{service}:{operation}" for service, operation, _ in world.aws.calls} - {"sts:GetCallerIdentity"}
 
 
-def whole_life(world: EbsWorld | RdsWorld) -> None:
+def whole_life(world: EbsWorld | RdsWorld | RdsClusterWorld) -> None:
     """Everything that the port offers, once; STS tells anybody the time and needs no permission."""
     order = cut_order(selected(world))
     for call in range(len(world.kind.creating_calls(order.sources))):
@@ -55,7 +56,7 @@ def test_ebs_calls_what_it_declares(ebs_world: EbsWorld) -> None:
 
 def test_rds_calls_what_it_declares(rds_world: RdsWorld) -> None:
     key = rds_world.new_key(AWAY)
-    rds_world.source_with()
+    rds_world.source_with(Engine="oracle-ee", EngineVersion="19", OptionGroupName=rds_world.option_group(HOME))
     rds_world.aws.calls.clear()
     rds_world.kind.check_key(ACCOUNT, AWAY, key)
     whole_life(rds_world)
@@ -63,9 +64,19 @@ def test_rds_calls_what_it_declares(rds_world: RdsWorld) -> None:
     assert rds_world.aws.calls[("rds", "DescribeDBInstances", HOME)] == 1
 
 
+def test_clusters_call_what_they_declare(cluster_world: RdsClusterWorld) -> None:
+    key = cluster_world.new_key(AWAY)
+    cluster_world.member_of(cluster_world.source_with(), "one", 1)
+    cluster_world.aws.calls.clear()
+    cluster_world.kind.check_key(ACCOUNT, AWAY, key)
+    whole_life(cluster_world)
+    assert seen(cluster_world) | {"rds:AddTagsToResource"} == set(rds_cluster.PERMISSIONS)
+    assert cluster_world.aws.calls[("rds", "DescribeDBClusters", HOME)] == 1
+
+
 def test_options_are_read_without_loading_an_sdk() -> None:
     code = (
-        "import sys; import drorch.kinds.ebs, drorch.kinds.rds_instance, drorch.kinds.memory;"
+        "import sys; import drorch.kinds.ebs, drorch.kinds.rds_instance, drorch.kinds.rds_cluster, drorch.kinds.memory;"
         "sys.exit(any(name.partition('.')[0] in ('boto3', 'botocore', 'moto') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

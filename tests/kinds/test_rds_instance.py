@@ -27,12 +27,11 @@ from drorch.domain.errors import (
     Busy,
     DrorchError,
     NotFound,
-    NotInThisVersion,
     OutcomeUnknown,
     Refused,
     Unavailable,
 )
-from drorch.domain.native import Source
+from drorch.domain.native import NativeSnapshot, Source
 from drorch.kinds.rds_instance import Options
 
 
@@ -110,10 +109,36 @@ def test_an_instance_says_what_its_restore_needs(rds_world: RdsWorld) -> None:
     assert b'"engine":"postgres"' in canonical_bytes(first.settings)
 
 
-def test_an_instance_of_a_cluster_is_not_in_this_version(rds_world: RdsWorld) -> None:
+def test_what_a_restore_would_set_to_a_default_is_written_down(rds_world: RdsWorld) -> None:
+    rds_world.source_with(
+        EnableIAMDatabaseAuthentication=True,
+        EnableCloudwatchLogsExports=["postgresql", "upgrade"],
+        DeletionProtection=True,
+        CopyTagsToSnapshot=True,
+        AutoMinorVersionUpgrade=False,
+        PreferredMaintenanceWindow="sun:03:00-sun:04:00",
+        MultiAZ=True,
+        StorageType="io1",
+        Iops=3000,
+        MaxAllocatedStorage=200,
+        BackupRetentionPeriod=7,
+    )
+    (source,) = selected(rds_world)
+    said = source.settings
+    assert (said["iam_authentication"], said["deletion_protection"], said["copies_tags"]) == (True, True, True)
+    assert said["log_exports"] == ["postgresql", "upgrade"]
+    assert (said["minor_upgrades"], said["multi_az"]) == (False, True)
+    assert said["maintenance_window"] == "sun:03:00-sun:04:00"
+    assert (said["storage_type"], said["iops"], said["storage_gib_max"]) == ("io1", 3000, 200)
+    assert (said["backup_days"], said["user"]) == (7, "owner")
+    assert "not-a-secret" not in str(said)
+
+
+def test_an_instance_of_a_cluster_is_refused_and_the_kind_of_clusters_named(rds_world: RdsWorld) -> None:
     member = Source("aurora-1", settings={"cluster": "aurora"})
-    with pytest.raises(NotInThisVersion, match="cluster"):
+    with pytest.raises(Refused, match="cluster") as refused:
         rds_world.kind.cut(cut_order([member]), 0)
+    assert refused.value.hint == "kind: rds-cluster, identifier: aurora"
     assert rds_world.aws.calls[("rds", "CreateDBSnapshot", HOME)] == 0
 
 
@@ -152,6 +177,94 @@ def test_a_key_that_the_destination_does_not_know_is_refused_at_once(rds_world: 
     with pytest.raises(Refused):
         rds_world.kind.copy(copy_order(listed(rds_world)[0], key="0f0f0f0f-1111-2222-3333-444444444444"))
     assert listed(rds_world, AWAY) == []
+
+
+# --- option groups
+
+
+def oracle(world: RdsWorld, *options: str) -> NativeSnapshot:
+    """A usable snapshot of an instance under an option group of its own with these options."""
+    world.source_with(Engine="oracle-ee", EngineVersion="19", OptionGroupName=world.option_group(HOME, *options))
+    cut(world)
+    world.finish()
+    (first,) = listed(world)
+    return first
+
+
+def group_of_the_copy(world: RdsWorld) -> str:
+    (copied,) = world.client("rds", AWAY).describe_db_snapshots()["DBSnapshots"]
+    return str(copied["OptionGroupName"])
+
+
+def test_a_copy_gets_the_option_group_of_the_same_name_in_its_region(rds_world: RdsWorld) -> None:
+    first = oracle(rds_world, "Timezone")
+    rds_world.option_group(AWAY, "Timezone", "S3_INTEGRATION")
+    rds_world.kind.copy(copy_order(first))
+    assert group_of_the_copy(rds_world) == "shop"
+
+
+def test_without_options_that_bind_a_copy_is_made_under_the_default_group(rds_world: RdsWorld) -> None:
+    first = oracle(rds_world, "S3_INTEGRATION")
+    rds_world.kind.copy(copy_order(first))
+    assert group_of_the_copy(rds_world).startswith("default:oracle-ee")
+
+
+def test_a_group_of_another_engine_is_not_taken_for_the_snapshots(rds_world: RdsWorld) -> None:
+    first = oracle(rds_world)
+    rds_world.option_group(AWAY, engine="mysql", major="8.0")
+    rds_world.kind.copy(copy_order(first))
+    assert group_of_the_copy(rds_world).startswith("default:oracle-ee")
+
+
+@pytest.mark.parametrize(
+    ("there", "cause"),
+    [
+        (None, "no such group"),
+        ({"options": ("S3_INTEGRATION",)}, "it lacks Timezone"),
+        ({"options": ("Timezone",), "major": "21", "engine": "oracle-ee-cdb"}, "oracle-ee-cdb, not oracle-ee"),
+    ],
+)
+def test_a_copy_that_cannot_do_without_its_options_names_the_group_to_make(
+    rds_world: RdsWorld, there: dict[str, Any] | None, cause: str
+) -> None:
+    first = oracle(rds_world, "Timezone", "S3_INTEGRATION")
+    if there is not None:
+        rds_world.option_group(AWAY, *there.pop("options"), **there)
+    with pytest.raises(Refused, match="option group shop") as refused:
+        rds_world.kind.copy(copy_order(first))
+    assert cause in refused.value.cause
+    assert f"make option group shop in {AWAY}" in refused.value.hint
+    assert "oracle-ee 19 with Timezone" in refused.value.hint
+    assert refused.value.vault == f"{ACCOUNT}.{AWAY}"
+    assert rds_world.aws.calls[("rds", "CopyDBSnapshot", AWAY)] == 0
+
+
+def test_where_nobody_may_look_at_option_groups_the_copy_is_made_as_rds_allows(rds_world: RdsWorld) -> None:
+    first = oracle(rds_world, "S3_INTEGRATION")
+    rds_world.option_group(AWAY, "S3_INTEGRATION")
+    client = rds_world.kind._accounts.client("rds", ACCOUNT, AWAY)
+
+    def denied(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+        message = "not authorized to perform: rds:DescribeOptionGroups"
+        return AWSResponse("", 403, {}, None), {
+            "Error": {"Code": "AccessDenied", "Message": message},
+            "ResponseMetadata": {"HTTPStatusCode": 403},
+        }
+
+    client.meta.events.register("before-call.rds.DescribeOptionGroups", denied)
+    try:
+        rds_world.kind.copy(copy_order(first))
+    finally:
+        client.meta.events.unregister("before-call.rds.DescribeOptionGroups", denied)
+    assert group_of_the_copy(rds_world).startswith("default:oracle-ee")
+
+
+def test_nobody_asks_for_the_groups_of_an_instance_under_the_default_one(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    cut(rds_world)
+    rds_world.finish()
+    rds_world.kind.copy(copy_order(listed(rds_world)[0]))
+    assert not [name for _, name, _ in rds_world.aws.calls if name == "DescribeOptionGroups"]
 
 
 def test_a_refusal_about_the_option_group_says_what_is_missing(rds_world: RdsWorld) -> None:

@@ -18,7 +18,7 @@ from moto.rds.exceptions import (
     KMSKeyNotAccessibleFault,
     RDSClientError,
 )
-from moto.rds.models import DBClusterSnapshot, DBInstance, DBSnapshot, RDSBackend, rds_backends
+from moto.rds.models import DBInstance, DBSnapshot, RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
 
 from drorch.demo.repairs import states
@@ -26,7 +26,6 @@ from drorch.demo.repairs.paging import BadToken, page
 from drorch.demo.repairs.replacing import around, instead_of
 
 DB_SNAPSHOT = "rds::dbsnapshot"
-DB_CLUSTER_SNAPSHOT = "rds::dbclustersnapshot"
 DB_INSTANCE = "rds::dbinstance"
 _PER_PAGE = range(20, 101)
 
@@ -56,10 +55,8 @@ databases: Databases | None = None
 
 _instance: Any = DBInstance
 _db_snapshot: Any = DBSnapshot
-_cluster_snapshot: Any = DBClusterSnapshot
 states.manage(_instance, DB_INSTANCE, [("creating", "backing-up"), ("backing-up", "available")], failed="failed")
 states.manage(_db_snapshot, DB_SNAPSHOT, [("creating", "available")], failed="failed")
-states.manage(_cluster_snapshot, DB_CLUSTER_SNAPSHOT, [("creating", "available")], failed="failed")
 _db_snapshot.percent_progress = property(lambda self: 100 if self.status == "available" else 45)
 _db_snapshot.source_region = None
 _db_snapshot.source_db_snapshot_identifier = None
@@ -193,17 +190,18 @@ def _describe_db_snapshots(self: Any) -> ActionResult:
     asked = self.params.get
     filters = {item["Name"]: item["Values"] for item in asked("Filters", [])}
     names = asked("DBInstanceIdentifier"), asked("DBSnapshotIdentifier"), asked("SnapshotType")
-    return _in_pages(self, "DBSnapshots", self.backend.describe_db_snapshots(*names, filters))
+    return in_pages(self, "DBSnapshots", self.backend.describe_db_snapshots(*names, filters))
 
 
 @instead_of(RDSResponse, "describe_db_instances")
 def _describe_db_instances(self: Any) -> ActionResult:
     filters = {item["Name"]: item["Values"] for item in self.params.get("Filters", [])}
     found = self.backend.describe_db_instances(self.params.get("DBInstanceIdentifier"), filters=filters)
-    return _in_pages(self, "DBInstances", found)
+    return in_pages(self, "DBInstances", found)
 
 
-def _in_pages(response: Any, name: str, found: list[Any]) -> ActionResult:
+def in_pages(response: Any, name: str, found: list[Any]) -> ActionResult:
+    """One page of a listing, called `name` in the reply; each resource in it is described once more."""
     size = int(response.params.get("MaxRecords") or _PER_PAGE[-1])
     if size not in _PER_PAGE:
         raise InvalidParameterValue(f"Invalid value {size} for MaxRecords. Must be between 20 and 100")
