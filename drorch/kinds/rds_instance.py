@@ -49,6 +49,8 @@ PERMISSIONS = (
     "rds:DeleteDBSnapshot",
     *KEY_PERMISSIONS,
 )
+RESTORE_PERMISSIONS = ("rds:RestoreDBInstanceFromDBSnapshot",)
+"""What a person needs who makes instances of snapshots."""
 
 RECORDS_PER_PAGE = 100
 RESERVED_PREFIXES = ("rds:",)
