@@ -1,4 +1,4 @@
-"""Which rights a role of an account gets: what adapters declare, narrowed to what a site uses and to what bears its tag.
+"""Which rights a role of an account gets: what adapters declare, narrowed to what a site uses and what bears its tag.
 
 Actions are told apart by their verbs, so that a kind that declares more gets it in the right form: listings, what makes
 something, what ends something, and what changes what is drorch's own. Resources and condition keys:
@@ -129,7 +129,7 @@ def partition(region: str) -> str:
 def _working(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Statement]:
     if not native:
         return
-    yield _looking(use, native, (*_declared(native), *use.asking))
+    yield _looking(native, (*_declared(native), *use.asking))
     for service, of in (("ec2", _of_ec2), ("rds", _of_rds)):
         mine = [one for one in native if one.service == service]
         if mine:
@@ -137,7 +137,7 @@ def _working(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Statement
     yield from _of_keys(use, native)
 
 
-def _looking(use: AccountUse, native: Sequence[NativeUse], actions: Iterable[str]) -> Statement:
+def _looking(native: Sequence[NativeUse], actions: Iterable[str]) -> Statement:
     """Listings know no resources: they are bounded by the regions alone."""
     regions = sorted({region for one in native for region in one.regions} | {region for _, region in _sources(native)})
     kept = tuple(action for action in actions if _verb(action) in _READING and not action.startswith("kms:"))
@@ -177,7 +177,7 @@ def _of_rds(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Statement]
     regions = sorted({region for one in native for region in one.regions})
     kinds = [kind for word, kind in _RDS_KINDS if any(word in action for action in actions.making)]
     own = tuple(f"{_rds(region, use.id)}:{kind}:drorch-*" for region in regions for kind in kinds)
-    sources = tuple(_databases(use, native, kinds))
+    sources = tuple(_databases(use, native))
     cutting = tuple(action for action in actions.making if _verb(action) != _COPYING)
     copying = tuple(action for action in actions.making if _verb(action) == _COPYING)
     if sources:
@@ -197,7 +197,7 @@ _RDS_KINDS = (("DBSnapshot", "snapshot"), ("DBClusterSnapshot", "cluster-snapsho
 _RDS_SOURCES = {"snapshot": "db", "cluster-snapshot": "cluster"}
 
 
-def _databases(use: AccountUse, native: Sequence[NativeUse], kinds: Sequence[str]) -> Iterator[str]:
+def _databases(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[str]:
     for one in native:
         of = [_RDS_SOURCES[kind] for word, kind in _RDS_KINDS if any(word in a for a in one.declared.permissions)]
         for region, names in sorted(one.homes.items()):
@@ -226,7 +226,7 @@ def _of_keys(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Statement
 
 
 def _keys(use: AccountUse, named: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str, ...], Conditions]]:
-    """Keys by their ids as resources; those by an alias as all that bear it (an alias is no resource of these calls)."""
+    """Keys by their ids as resources; those by an alias as all that bear it: an alias is no resource of these calls."""
     ids, aliases, regions = set(), set(), set()
     for region, key in named:
         text = key.rpartition(":")[2]
@@ -256,7 +256,7 @@ def _restoring(use: AccountUse) -> Iterator[Statement]:
     if not use.native:
         return
     wanted = dict.fromkeys(action for one in use.native for action in one.declared.restore)
-    yield _looking(use, use.native, dict.fromkeys([*_declared(use.native), *wanted, *use.asking]))
+    yield _looking(use.native, dict.fromkeys([*_declared(use.native), *wanted, *use.asking]))
     for service, of in (("ec2", _volumes), ("rds", _restored_databases)):
         regions = sorted({region for one in use.native if one.service == service for region in one.regions})
         actions = [action for action in wanted if action.startswith(f"{service}:") and _verb(action) not in _READING]
@@ -299,6 +299,20 @@ def _of_buckets(use: AccountUse, *, writes: bool) -> Iterator[Statement]:
 
 def _assuming(use: AccountUse) -> Iterator[Statement]:
     yield from _if_any("Assume", ("sts:AssumeRole",) if use.assumed else (), use.assumed)
+
+
+def purposes(actions: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """(what for, actions) of what a kind declares, for people; purposes without actions are left out."""
+    given = tuple(dict.fromkeys(actions))
+    sorted_out = _sorted_out(action for action in given if not action.startswith("kms:"))
+    found = (
+        ("looking", tuple(action for action in given if _verb(action) in _READING)),
+        ("points and copies", sorted_out.making),
+        ("tags in the creating call", sorted_out.tagging),
+        ("changing its own copies", sorted_out.changing),
+        ("*lets go*", sorted_out.ending),
+    )
+    return tuple((purpose, names) for purpose, names in found if names)
 
 
 # --- actions -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a configuration and its policies do in each AWS account: whence `drorch iam` and `drorch doctor` know the rights."""
+"""What a configuration and its policies do in each AWS account: of that `drorch iam` makes the rights."""
 
 from __future__ import annotations
 
@@ -58,9 +58,20 @@ def copy_places(resource: ResourcePolicy) -> Iterator[tuple[VaultRule, str, str]
         yield rule, account, region
 
 
+def native_resources(policies: Sequence[Policy]) -> list[tuple[Policy, ResourcePolicy]]:
+    """The resources whose points are the provider's snapshots, each with its policy."""
+    return [(policy, resource) for policy in policies for resource in policy.resources if resource.native]
+
+
+def native_places(policies: Sequence[Policy]) -> list[tuple[str, str]]:
+    """(account, region) of every place that native snapshots lie in, sorted."""
+    places = (place for _, resource in native_resources(policies) for place in copy_places(resource))
+    return sorted({(account, region) for _, account, region in places})
+
+
 def _native(config: Config, policies: Sequence[Policy]) -> Mapping[str, Mapping[str, _Gathered]]:
     found: dict[str, dict[str, _Gathered]] = defaultdict(lambda: defaultdict(_Gathered))
-    for resource in (r for policy in policies for r in policy.resources if r.native):
+    for _, resource in native_resources(policies):
         home = resource.home
         found[home.account][resource.kind].homes[home.region].add(str(getattr(resource.options, "identifier", "*")))
         for rule, account, region in copy_places(resource):

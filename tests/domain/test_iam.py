@@ -12,7 +12,9 @@ MANY = tuple(f"arn:aws:rds:us-east-1:111111111111:db:shop-{number:03}" for numbe
 
 
 def test_what_fits_is_one_document_in_iams_grammar() -> None:
-    (document,) = documents([Statement("Look", ("ec2:DescribeVolumes",), ("*",)), Statement("Do", ("s3:PutObject",), ("arn:aws:s3:::a/*",))])
+    (document,) = documents(
+        [Statement("Look", ("ec2:DescribeVolumes",), ("*",)), Statement("Do", ("s3:PutObject",), ("arn:aws:s3:::a/*",))]
+    )
     assert [statement["Sid"] for statement in document["Statement"]] == ["Look", "Do"]
     IAMPolicyDocumentValidator(json.dumps(document)).validate()
 

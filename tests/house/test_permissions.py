@@ -6,10 +6,11 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import permissions_page
 import pytest
 from botocore import xform_name
 from declared import heard, undeclared
-from live_stores import s3_bucket, s3_store
+from live_stores import BUCKET, REGION, s3_store
 from native_clouds import ACCOUNT, HOME, Cloud, EbsWorld, cloud, cut
 
 import drorch
@@ -76,8 +77,10 @@ def test_what_kinds_share_counts_for_the_kind_that_calls(aws: Cloud) -> None:
         assert ("drorch.kinds.ebs", "kms:DescribeKey") in calls
 
 
-def test_a_version_of_an_object_is_a_right_of_its_own() -> None:
-    with s3_bucket(), heard() as calls:
+def test_a_version_of_an_object_is_a_right_of_its_own(aws: Cloud) -> None:
+    world = EbsWorld(aws)
+    world.client("s3", REGION).create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    with heard() as calls:
         store = s3_store()
         store.put("drorch/v1/a", b"a")
         with pytest.raises(DrorchError):
@@ -85,3 +88,8 @@ def test_a_version_of_an_object_is_a_right_of_its_own() -> None:
         list(store.read("drorch/v1/a"))
     assert {("drorch.stores.s3", "s3:GetObject"), ("drorch.stores.s3", "s3:GetObjectVersion")} <= calls
     assert undeclared(calls) == set()
+
+
+def test_the_page_says_what_adapters_declare() -> None:
+    text = permissions_page.PAGE.read_text()
+    assert permissions_page.page(text) == text, "python tests/permissions_page.py writes it anew"
