@@ -31,7 +31,7 @@ def slots_within(span: timedelta, schedule: Schedule, every: timedelta | None) -
     found, when = 0, _FROM
     with suppress(OverflowError):
         while found < _MANY:
-            start = when if grid is None or not found else max(when, grid.next_after(when) - timedelta(seconds=1))
+            start = when if grid is None else max(when, grid.next_after(when) - timedelta(seconds=1))
             when = schedule.next_after(start)
             if when > _FROM + span:
                 break
