@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 import drorch.aws
+from drorch.aws import asking
 from drorch.stores.s3 import permissions as s3
+from drorch.wiring.adapters import SNAPSHOT_KINDS, declared_of
 
-_ADAPTER = re.compile(r"drorch\.(kinds\.\w+|stores\.s3)\b")
+_ADAPTER = re.compile(r"drorch\.(kinds\.\w+|stores\.s3|aws\.asking)\b")
 NEEDS_NO_RIGHT = frozenset({"sts:GetCallerIdentity"})
 _TAGS = {"ec2": ("TagSpecifications", "ec2:CreateTags"), "rds": ("Tags", "rds:AddTagsToResource")}
 """Tags in a creating call are authorised as an action of their own."""
@@ -42,7 +44,10 @@ def heard() -> Iterator[set[tuple[str, str]]]:
 
 
 def declared(module: str) -> frozenset[str]:
-    """The actions that an adapter's module declares."""
+    """The actions that an adapter's module declares; what `drorch doctor` asks may be what the kinds are to do."""
+    if module == "drorch.aws.asking":
+        of_kinds = {action for kind in SNAPSHOT_KINDS for action in declared_of(kind).permissions}
+        return frozenset({*asking.PERMISSIONS, *of_kinds}) | NEEDS_NO_RIGHT
     found = importlib.import_module(f"{module}.permissions" if module.endswith(".s3") else module)
     return frozenset(found.PERMISSIONS) | NEEDS_NO_RIGHT
 
@@ -57,6 +62,7 @@ def _actions(model: Any, params: Any) -> tuple[str, ...]:
     if service == "s3":
         return s3.actions_of(operation, params)
     parameter, tagging = _TAGS.get(service, ("", ""))
+    service = service.replace("-", "")  # Service Quotas
     return (f"{service}:{operation}", *([tagging] if params.get(parameter) else []))
 
 

@@ -23,11 +23,16 @@ _HOMES = ("/home", "/root", "/run/user")
 
 def secret(reference: SecretRef, environ: Mapping[str, str]) -> Answer:
     """Whether a secret is there, readable by this process and by nobody else. Refused as when it is used."""
-    if reference.systemd is not None and not environ.get("CREDENTIALS_DIRECTORY"):
-        said = "a credential of the service, which only the service sees"
-        return Answer(Verdict.UNKNOWN, said, f"systemctl show -p LoadCredential {UNIT}")
+    if out_of_reach(reference, environ):
+        hint = f"systemd-run --pipe --uid=drorch -p LoadCredential={reference.systemd}:PATH drorch doctor"
+        return Answer(Verdict.UNKNOWN, "a credential of the service, which only the service sees", hint)
     resolve_secret_bytes(reference, environ)
     return ok(str(reference))
+
+
+def out_of_reach(reference: SecretRef, environ: Mapping[str, str]) -> bool:
+    """Whether it is a credential that systemd gives to the service, and this is not the service."""
+    return reference.systemd is not None and not environ.get("CREDENTIALS_DIRECTORY")
 
 
 def clock(now: Callable[[], datetime], theirs: Callable[[], datetime]) -> Answer:
@@ -75,9 +80,20 @@ def readable(path: str, hidden: Mapping[str, str]) -> Answer:
     return ok(f"readable by uid {os.geteuid()}" + (f"; {UNIT} sees it" if hidden else ""))
 
 
+def writable(path: str, hidden: Mapping[str, str]) -> Answer:
+    """Whether the service may write into the folder of a vault, as far as `hidden` says."""
+    if not hidden:
+        return ok(f"no {UNIT} is installed here")
+    granted = [one.strip("-+") for one in hidden.get("ReadWritePaths", "").split()]
+    if hidden.get("ProtectSystem") == "strict" and not any(covers(one, path) for one in granted):
+        return Answer(Verdict.FAILED, f"{UNIT} may not write into {path}", f"a drop-in with ReadWritePaths=-{path}")
+    return ok(f"{UNIT} may write there")
+
+
 def unit_settings() -> dict[str, str]:
     """What the installed service hides of the file system; empty where there is none."""
-    wanted = ("LoadState", "ProtectHome", "InaccessiblePaths", "BindReadOnlyPaths", "BindPaths")
+    paths = ("InaccessiblePaths", "BindReadOnlyPaths", "BindPaths", "ReadWritePaths")
+    wanted = ("LoadState", "ProtectHome", "ProtectSystem", *paths)
     try:
         done = subprocess.run(
             ["systemctl", "show", UNIT, *(f"--property={name}" for name in wanted)],

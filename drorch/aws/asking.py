@@ -192,19 +192,19 @@ def offered(accounts: AwsAccounts, account: str, region: str, engine: str, versi
 
 
 _GROUPS = {
-    "subnet group": ("describe_db_subnet_groups", "DBSubnetGroupName"),
-    "parameter group": ("describe_db_parameter_groups", "DBParameterGroupName"),
-    "option group": ("describe_option_groups", "OptionGroupName"),
+    "subnet group": ("describe_db_subnet_groups", "DBSubnetGroupName", "DBSubnetGroups"),
+    "parameter group": ("describe_db_parameter_groups", "DBParameterGroupName", "DBParameterGroups"),
+    "option group": ("describe_option_groups", "OptionGroupName", "OptionGroupsList"),
 }
 
 
 def has_group(accounts: AwsAccounts, account: str, region: str, what: str, name: str) -> bool:
     """Whether a group of that name is there: `what` is ``subnet group``, ``parameter group`` or ``option group``."""
-    method, parameter = _GROUPS[what]
+    method, parameter, groups = _GROUPS[what]
     client, vault = accounts.client("rds", account, region), native_vault_name(account, region)
     try:
         with mapped(f"rds {method}", resource=name, vault=vault):
-            getattr(client, method)(**{parameter: name})
+            reply = getattr(client, method)(**{parameter: name})
     except NotFound:
         return False
-    return True
+    return bool(reply.get(groups))

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from drorch.app import doctor_host
-from drorch.app.doctor import Answer, Check
+from drorch.app.doctor import Answer, Check, Verdict
 from drorch.app.vaults import VaultMarks
 from drorch.aws import AwsAccount, AwsAccounts
 from drorch.domain.model import native_vault_name
@@ -38,8 +38,12 @@ def checks(host: Host, policies: Sequence[Policy]) -> list[Check]:
 
 
 def make_impatient(host: Host) -> None:
-    """Give the host clients of AWS that give up sooner than those of a pass. Before anything else is asked of it."""
-    known = {name: AwsAccount(id=one.id, role_arn=one.role_arn) for name, one in host.config.aws.accounts.items()}
+    """Give the host clients of AWS that give up sooner than those of a pass. Before anything else is asked of it.
+
+    They do not ask whose credentials they have before each first call, one after the other: there is a check for that,
+    and where a region is silent all others of the account would wait for it.
+    """
+    known = {name: AwsAccount(role_arn=one.role_arn) for name, one in host.config.aws.accounts.items()}
     host.accounts = AwsAccounts(known, attempts=_ATTEMPTS, connect_seconds=_CONNECT_SECONDS, read_seconds=_READ_SECONDS)
 
 
@@ -95,11 +99,22 @@ def _clock_of_vault(host: Host, name: str) -> Answer:
 
 
 def _vaults(host: Host) -> Iterator[Check]:
-    for name in sorted(host.config.vaults):
+    for name, vault in sorted(host.config.vaults.items()):
         yield Check("vault", name, partial(_vault, host, name))
+        if vault.type == "directory":
+            options: Any = vault.options
+            yield Check("vault", f"{name} in the service", partial(_folder, str(options.path)))
+
+
+def _folder(path: str) -> Answer:
+    return doctor_host.writable(path, doctor_host.unit_settings())
 
 
 def _vault(host: Host, name: str) -> Answer:
+    signing = host.config.signing
+    if signing.key is not None and not signing.trusted and doctor_host.out_of_reach(signing.key, host.environ):
+        hint = "list the public key under `signing: trusted:`, or ask as the service does"
+        return Answer(Verdict.UNKNOWN, "the key that signed its mark is known to the service alone", hint)
     marks = VaultMarks(host.config.site, host.trusted, host.signing_key, host.config.encryption.recipients)
     return doctor_host.vault(host.store(name), marks.holds)
 

@@ -30,9 +30,11 @@ NEARLY = 0.8
 def identity(host: Host, account: str, region: str) -> Answer:
     """Whose credentials these are. Refused when they are another account's, or absent."""
     digits, arn = asking.caller(host.accounts, account, region)
-    wanted = host.accounts.account(account).id
+    wanted = host.config.aws.accounts[account].id
     if wanted and digits != wanted:
-        return Answer(Verdict.FAILED, f"the credentials belong to {digits}, not to {wanted}", "see aws.accounts")
+        return Answer(
+            Verdict.FAILED, f"the credentials belong to account {digits}, not to {wanted}", "see aws.accounts"
+        )
     return ok(arn or digits)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from drorch.app.config import Config
+from drorch.aws import asking
 from drorch.domain.iam_roles import AccountUse, BucketUse, NativeUse
 from drorch.domain.policy import AWS, Policy, ResourcePolicy, VaultRule
 from drorch.stores.s3 import permissions as s3
@@ -33,8 +34,8 @@ class _Gathered:
         )
 
 
-def account_uses(config: Config, policies: Sequence[Policy], asking: Sequence[str] = ()) -> tuple[AccountUse, ...]:
-    """What the site does in each of `aws.accounts`, by their names. `asking` are listings beside those of the kinds."""
+def account_uses(config: Config, policies: Sequence[Policy]) -> tuple[AccountUse, ...]:
+    """What the site does in each of `aws.accounts`, by their names."""
     native = _native(config, policies)
     assumed = tuple(sorted(account.role_arn for account in config.aws.accounts.values() if account.role_arn))
     return tuple(
@@ -45,7 +46,7 @@ def account_uses(config: Config, policies: Sequence[Policy], asking: Sequence[st
             native=tuple(found.use(kind) for kind, found in sorted(native.get(name, {}).items())),
             buckets=tuple(_buckets(config, name)),
             assumed=() if account.role_arn else assumed,
-            asking=tuple(asking),
+            asking=_asking(native.get(name, {})),
         )
         for name, account in sorted(config.aws.accounts.items())
     )
@@ -67,6 +68,12 @@ def native_places(policies: Sequence[Policy]) -> list[tuple[str, str]]:
     """(account, region) of every place that native snapshots lie in, sorted."""
     places = (place for _, resource in native_resources(policies) for place in copy_places(resource))
     return sorted({(account, region) for _, account, region in places})
+
+
+def _asking(native: Mapping[str, object]) -> tuple[str, ...]:
+    """What `drorch doctor` lists besides, as far as these kinds give reason for it."""
+    services = {adapters.service_of(kind) for kind in native} | ({"servicequotas"} if native else set())
+    return tuple(action for action in asking.PERMISSIONS if action.partition(":")[0] in services)
 
 
 def _native(config: Config, policies: Sequence[Policy]) -> Mapping[str, Mapping[str, _Gathered]]:

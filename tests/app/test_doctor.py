@@ -149,6 +149,13 @@ def test_a_vault_without_a_mark_says_how_it_gets_one() -> None:
     assert "vault check" in doctor_host.vault(store, lambda _: True).said
 
 
+def test_the_service_may_write_into_a_vault_of_folders_only_where_it_is_told() -> None:
+    strict = {"ProtectSystem": "strict", "ReadWritePaths": "-/mnt/dr /var/other"}
+    assert doctor_host.writable("/mnt/dr/nas", strict).verdict is Verdict.OK
+    assert doctor_host.writable("/mnt/else", strict).verdict is Verdict.FAILED
+    assert doctor_host.writable("/mnt/else", {}).verdict is Verdict.OK
+
+
 def test_a_granted_path_must_be_there_and_in_sight_of_the_service(tmp_path: Path) -> None:
     assert doctor_host.readable(str(tmp_path), {}).verdict is Verdict.OK
     assert doctor_host.readable(str(tmp_path / "none"), {}).verdict is Verdict.FAILED
