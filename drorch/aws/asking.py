@@ -50,7 +50,7 @@ def _needs(name: str, request: Callable[[Sample], dict[str, Any]]) -> _Request:
     return lambda sample: request(sample) if getattr(sample, name) else None
 
 
-_DRY: Mapping[str, tuple[str, _Request]] = {
+DRY: Mapping[str, tuple[str, _Request]] = {
     "ec2:CreateSnapshot": (
         "create_snapshot",
         _needs("volume", lambda s: {"VolumeId": s.volume, "TagSpecifications": _tagged(s.site)}),
@@ -86,6 +86,7 @@ _DRY: Mapping[str, tuple[str, _Request]] = {
         ),
     ),
 }
+"""IAM action -> the method of EC2's client, and its parameters (None where the sample has nothing to ask with)."""
 
 
 def caller(accounts: AwsAccounts, account: str, region: str) -> tuple[str, str]:
@@ -102,9 +103,9 @@ def dry_run(accounts: AwsAccounts, account: str, region: str, action: str, sampl
     Refused when it may not, and when the endpoint does not know dry runs and has carried it out. Other errors of the
     service (the sample is gone) are raised as they are.
     """
-    if action not in _DRY:
+    if action not in DRY:
         return None
-    method, request = _DRY[action]
+    method, request = DRY[action]
     parameters = request(sample)
     if parameters is None:
         return None

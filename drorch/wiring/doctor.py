@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
@@ -64,11 +65,11 @@ def _secrets(host: Host) -> Iterator[Check]:
 
 
 def _accounts(host: Host, policies: Sequence[Policy]) -> Iterator[Check]:
-    first: dict[str, str] = {}
+    regions: dict[str, dict[str, None]] = defaultdict(dict)
     for account, region in [*native_places(policies), *_buckets(host)]:
-        first.setdefault(account, region)
-    for account, region in sorted(first.items()):
-        yield Check("account", account, partial(doctor_aws.identity, host, account, region))
+        regions[account][region] = None
+    for account, found in sorted(regions.items()):
+        yield Check("account", account, partial(doctor_aws.identity, host, account, tuple(found)))
 
 
 def _buckets(host: Host) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 
@@ -11,7 +12,7 @@ from drorch.app.doctor import Answer, Check, Verdict, ok
 from drorch.aws import asking
 from drorch.aws.errors import code_of
 from drorch.domain.catalogue_native import TAG_SITE
-from drorch.domain.errors import DrorchError
+from drorch.domain.errors import DrorchError, Unavailable
 from drorch.domain.holding import most_held
 from drorch.domain.iam_roles import Declared, purposes
 from drorch.domain.model import native_vault_name
@@ -27,8 +28,19 @@ NEARLY = 0.8
 """Of a quota: from here on it is a warning."""
 
 
-def identity(host: Host, account: str, region: str) -> Answer:
-    """Whose credentials these are. Refused when they are another account's, or absent."""
+def identity(host: Host, account: str, regions: Sequence[str]) -> Answer:
+    """Whose credentials these are, by the first of `regions` whose STS answers. Refused when there are none.
+
+    Raises Unavailable, that of the last region, when none answers.
+    """
+    *others, last = regions
+    for region in others:
+        with suppress(Unavailable):
+            return _identity(host, account, region)
+    return _identity(host, account, last)
+
+
+def _identity(host: Host, account: str, region: str) -> Answer:
     digits, arn = asking.caller(host.accounts, account, region)
     wanted = host.config.aws.accounts[account].id
     if wanted and digits != wanted:
@@ -62,6 +74,7 @@ def _rights(
     allowed: list[str] = []
     denied: list[str] = []
     unasked: list[str] = []
+    lacking: list[str] = []
     unclear: list[str] = []
     for action in _making(declared):
         if not (copying if ":Copy" in action else cutting):
@@ -71,10 +84,15 @@ def _rights(
         except DrorchError as error:
             (denied if code_of(error) == DENIED else unclear).append(action)
         else:
-            (unasked if answer is None else allowed).append(action)
+            (allowed if answer else lacking if action in asking.DRY else unasked).append(action)
     ending = [action for purpose, names in purposes(declared.permissions) if "lets go" in purpose for action in names]
     parts = ["listed"]
-    for words, actions in (("denied", denied), ("by dry run", allowed), ("unclear", unclear)):
+    for words, actions in (
+        ("denied", denied),
+        ("by dry run", allowed),
+        ("unclear", unclear),
+        ("nothing there to ask with", lacking),
+    ):
         parts += [f"{words}: {', '.join(actions)}"] if actions else []
     parts.append(f"not asked, for that would do it: {', '.join([*unasked, *ending])}")
     verdict = Verdict.FAILED if denied else Verdict.WARNING if unclear else Verdict.OK

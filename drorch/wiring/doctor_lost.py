@@ -78,7 +78,7 @@ def _what_is_left(host: Host, resource: ResourcePolicy) -> Answer:
 def _sts(host: Host, account: str, region: str) -> Check:
     """A role must be assumable by the target's own STS: the global endpoint lies in one region."""
     subject = native_vault_name(account, region)
-    return Check("account", f"STS of {subject}", partial(doctor_aws.identity, host, account, region))
+    return Check("account", f"STS of {subject}", partial(doctor_aws.identity, host, account, (region,)))
 
 
 # --- databases -----------------------------------------------------------------------------------------------------
