@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from clouds import REGIONS, aws_environment, client, embedded_aws, volume
 from declared import heard, undeclared
 from desks import ALIAS, EBS, RDS, Desk, Said, typed
 
+import drorch.wiring.doctor
 from drorch.crypto.age import new_identity
 from drorch.crypto.minisign import SecretKey
 from drorch.demo.aws import ACCOUNT, EmbeddedAws
@@ -148,6 +150,22 @@ def test_a_region_that_does_not_answer_cannot_be_checked(site: Cloudy) -> None:
     assert {f"prod.{AWAY}", f"ebs prod.{AWAY}", f"{ALIAS} prod.{AWAY}"} <= unknown
     assert checks["clock", f"prod.{HOME}"]["verdict"] == "ok"
     assert checks["account", "prod"]["verdict"] == "ok"
+
+
+def test_a_vault_that_takes_connections_and_says_nothing_holds_nothing_up(
+    site: Cloudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drorch.wiring.doctor, "_READ_SECONDS", 0.5)
+    config = site.folder / "drorch.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dead = (
+            f"type: s3, bucket: acme-dr, endpoint: 'http://127.0.0.1:{silent.getsockname()[1]}', provider: x, region: y"
+        )
+        config.write_text(config.read_text().replace("vaults: {", f"vaults: {{dead: {{{dead}}}, "))
+        code, checks = site.doctor()
+    assert code == 4
+    unknown = {key for key, check in checks.items() if check["verdict"] == "could not be checked"}
+    assert unknown == {("clock", "dead"), ("vault", "dead")}
 
 
 def test_credentials_of_another_account_fail(site: Cloudy) -> None:
