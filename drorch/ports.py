@@ -389,3 +389,14 @@ class ListsDatabases(Protocol):
 
     def databases(self, options: object, secrets: Mapping[str, str]) -> tuple[str, ...]:
         """Those that hold data of users, sorted; what `options` leave out is among them. Raises as `dump` does."""
+
+
+@runtime_checkable
+class TellsVersions(Protocol):
+    """An engine that can say, without dumping, what a dump would be made of and with."""
+
+    def versions(self, options: object, secrets: Mapping[str, str]) -> Mapping[str, str]:
+        """The version of the server, and of each program that a dump of it would use, by its name.
+
+        Connects as `dump` does, and raises as it does: wrong password, no TLS, no program that is new enough.
+        """

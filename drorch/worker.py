@@ -18,19 +18,32 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from drorch.app.doctor import Answer, Check, examine, ok
 from drorch.app.dump import DumpLimits, dump
-from drorch.app.jobs import DrillJob, DumpJob, HostSpec, ListJob, RepairJob, ServerSpec, ShipJob, VaultSpec, VerifyJob
+from drorch.app.jobs import (
+    DrillJob,
+    DumpJob,
+    HostSpec,
+    ListJob,
+    RepairJob,
+    ServerSpec,
+    ShipJob,
+    VaultSpec,
+    VerifyJob,
+    VersionsJob,
+)
 from drorch.app.processes import kill_session
 from drorch.app.ship import ship
 from drorch.app.worker_protocol import done_event, failed_event, fault_event, progress_event
 from drorch.aws import AwsAccount
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.errors import DrorchError, InvalidInput, Refused, Unavailable
-from drorch.ports import Engine, ListsDatabases, ObjectStore
+from drorch.ports import Engine, ListsDatabases, ObjectStore, TellsVersions
 
 GRACE = 5.0
 """Seconds from the order to stop until the process is gone, whatever its threads are waiting for."""
@@ -243,6 +256,27 @@ def run_list(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
         return {"servers": list(pool.map(ask, job.servers))}
 
 
+_ANSWERS_WITHIN = timedelta(seconds=20)
+"""For one server; the whole job is over soon after it."""
+
+
+def run_versions(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
+    """Ask every server for its version, and look for the programs that fit it: in their order a verdict and words."""
+    job = VersionsJob.from_json(body)
+    builders = context.builders(job.host)
+
+    def ask(server: ServerSpec) -> Answer:
+        engine = builders.engine(server.kind)
+        if not isinstance(engine, TellsVersions):
+            raise Refused(f"the engine {server.kind} tells no versions", operation="doctor")
+        found = engine.versions(builders.engine_options(server.kind, server.options), server.secrets)
+        return ok(", ".join(f"{name} {version}" for name, version in found.items()))
+
+    checks = [Check("client", str(number), partial(ask, server)) for number, server in enumerate(job.servers)]
+    answers = [finding.answer for finding in examine(checks, patience=_ANSWERS_WITHIN)]
+    return {"servers": [{"verdict": a.verdict.value, "said": a.said, "hint": a.hint} for a in answers]}
+
+
 JOBS: dict[str, Callable[[Mapping[str, Any], Context], Mapping[str, Any]]] = {
     "dump": run_dump,
     "ship": run_ship,
@@ -250,6 +284,7 @@ JOBS: dict[str, Callable[[Mapping[str, Any], Context], Mapping[str, Any]]] = {
     "verify": run_verify,
     "repair": run_repair,
     "list": run_list,
+    "versions": run_versions,
 }
 
 

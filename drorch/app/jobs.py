@@ -227,6 +227,24 @@ class ListJob:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionsJob:
+    """Ask `servers`, all at once, for their versions and those of the programs that would dump them."""
+
+    name: ClassVar[str] = "versions"
+    servers: tuple[ServerSpec, ...]
+    host: HostSpec = HostSpec()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object for the pipe."""
+        return {"job": self.name, "servers": [asdict(server) for server in self.servers], "host": asdict(self.host)}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> VersionsJob:
+        """The inverse of `to_json`."""
+        return cls(tuple(ServerSpec(**server) for server in body["servers"]), HostSpec.from_json(body["host"]))
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyJob:
     """Read one turn of a resource in a vault. All `vaults`, that of the order among them, get the proofs of damage."""
 

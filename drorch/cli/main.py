@@ -33,10 +33,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approve": ("approve", "Let the deletions that a plan showed pass the brake, for an hour."),
     "clear": ("pin", "A suspect point is what it should be."),
     "vault": ("vault", "Mark a vault; run the store contract against it."),
+    "doctor": ("doctor", "Ask everything that the policies need whether it would do."),
+    "iam": ("iam", "Print least-privilege IAM policies for what is configured."),
     "kit": ("kit", "Make the crisis kit: all but the keys, for a safe."),
     "key": ("key", "Make an age identity or a signing key; prove that a key opens what it should."),
 }
-LATER = ("simulate", "doctor", "iam", "evidence", "unprotected")
+LATER = ("simulate", "evidence", "unprotected")
 
 
 class LazyGroup(click.Group):

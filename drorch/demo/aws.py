@@ -33,7 +33,7 @@ from moto.moto_server.werkzeug_app import (  # noqa: E402
 from moto.rds.models import rds_backends  # noqa: E402
 from moto.s3.models import s3_backends  # noqa: E402
 
-from drorch.demo.repairs import paging, rds, rds_clusters, states  # noqa: E402
+from drorch.demo.repairs import offers, paging, rds, rds_clusters, states  # noqa: E402
 from drorch.demo.repairs.ec2 import SNAPSHOT  # noqa: E402
 
 ACCOUNT = "123456789012"
@@ -105,6 +105,7 @@ class EmbeddedAws:
             self.recover_region(region)
         self._replies.clear()
         paging.cap_pages(None)
+        offers.clear()
         self.set_snapshot_transition("immediate")
         self.set_db_instance_transition("immediate")
 
@@ -165,6 +166,16 @@ class EmbeddedAws:
             raise NotFound(f"no snapshot {native_id} in {region}", operation="fail a snapshot", resource=native_id)
         states.fail(snapshot, message)
 
+    # --- what a region offers ---
+
+    def withhold_class(self, region: str, instance_class: str) -> None:
+        """RDS does not offer this instance class in the region."""
+        offers.withheld.add((region, instance_class))
+
+    def set_quota(self, region: str, service: str, code: str, value: int) -> None:
+        """Service Quotas says so; quotas that nobody set are unknown to it."""
+        offers.raised[region, service, code] = value
+
     # --- faults --------------------------------------------------------------------------------------------------
 
     @property
@@ -197,7 +208,7 @@ class EmbeddedAws:
         self.faults.count(call.service, call.operation, call.region)
         self._cut_if_lost(call)
         fault = self.faults.take(call.operation, call.region, later_page=call.later_page)
-        if fault in ("before", "throttle", "credentials-expired"):
+        if fault in ("before", "throttle", "credentials-expired", "denied"):
             return _answer(start_response, *error_reply(call, fault, f"{fault}, as ordered"))
         status, headers, body = self._execute(call, environ)
         self._cut_if_lost(call)

@@ -140,6 +140,12 @@ _CODES = {
         (403, "ExpiredToken"),
         (400, "ExpiredTokenException"),
     ),
+    "denied": (
+        (403, "UnauthorizedOperation"),
+        (403, "AccessDenied"),
+        (403, "AccessDenied"),
+        (400, "AccessDeniedException"),
+    ),
     "broken": ((500, "InternalError"), (500, "InternalError"), (500, "InternalFailure"), (500, "InternalFailure")),
 }
 

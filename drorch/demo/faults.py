@@ -6,9 +6,10 @@ import threading
 from collections import Counter
 from typing import Literal, get_args
 
-Mode = Literal["before", "after", "throttle", "credentials-expired", "short"]
+Mode = Literal["before", "after", "throttle", "credentials-expired", "denied", "short"]
 """``before``: refused with 503, nothing happened. ``after``: done, then the connection is cut without a reply.
 ``throttle``: the service's own throttling error. ``credentials-expired``: the service's own error for an old token.
+``denied``: the service's own refusal for a caller without the right.
 ``short``: done, but the reply's body ends half-way, short of its announced length."""
 
 

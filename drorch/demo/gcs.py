@@ -25,7 +25,7 @@ _DEFAULT_PAGE = 1000
 _CANCELLED = 499
 _log = logging.getLogger("drorch.demo.gcs")
 _NAMES = {"insert": "objects.insert", "upload_partial": "objects.insert", "ls": "objects.list"}
-_FAILURES = {"before": 503, "throttle": 429, "credentials-expired": 401}
+_FAILURES = {"before": 503, "throttle": 429, "credentials-expired": 401, "denied": 403}
 
 
 class EmbeddedGcs:

@@ -25,6 +25,16 @@ MOST_TAGS = 50
 GIB = 1 << 30
 
 KEY_PERMISSIONS = ("kms:DescribeKey",)
+KEY_USE = (
+    "kms:CreateGrant",
+    "kms:Decrypt",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+)
+"""What EC2 and RDS do with keys in the caller's name when they copy what is encrypted: no call of ours, but our right
+(https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html).
+"""
 
 
 # --- tags ----------------------------------------------------------------------------------------------------------

@@ -53,6 +53,8 @@ PERMISSIONS = (
     "ec2:DeleteSnapshot",
     *KEY_PERMISSIONS,
 )
+RESTORE_PERMISSIONS = ("ec2:CreateVolume", "ec2:CreateTags")
+"""What a person needs who makes volumes of snapshots."""
 
 SNAPSHOTS_PER_PAGE = 1000
 VOLUMES_PER_PAGE = 500

@@ -37,6 +37,8 @@ PERMISSIONS = (
     *GROUP_PERMISSIONS,
     *KEY_PERMISSIONS,
 )
+RESTORE_PERMISSIONS = ("rds:RestoreDBInstanceFromDBSnapshot",)
+"""What a person needs who makes instances of snapshots."""
 
 
 class Options(Identified):

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.domain.errors import NotInThisVersion, Refused, Usage
+from drorch.domain.iam_roles import Declared
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import KindWords, LockRule, Vocabulary
 from drorch.ports import Engine, ObjectStore, SnapshotKind
@@ -183,6 +184,20 @@ def build_kinds(accounts: AwsAccounts) -> dict[str, SnapshotKind]:
     return {kind: getattr(_module("kinds", module), name)(accounts) for kind, (module, name) in SNAPSHOT_KINDS.items()}
 
 
+def declared_of(kind: str) -> Declared:
+    """What a kind of snapshot declares that it has to be allowed to do."""
+    module = _module("kinds", SNAPSHOT_KINDS[kind][0])
+    behalf: tuple[str, ...] = _module("kinds", "").KEY_USE
+    return Declared(module.PERMISSIONS, behalf, getattr(module, "RESTORE_PERMISSIONS", ()))
+
+
+def service_of(kind: str) -> str:
+    """The AWS service of a kind of snapshot, such as ``ec2``."""
+    module, name = SNAPSHOT_KINDS[kind]
+    service: str = getattr(_module("kinds", module), name).service
+    return service
+
+
 def build_accounts(accounts: Mapping[str, AwsAccount]) -> AwsAccounts:
     """The accounts of a host configuration."""
     return AwsAccounts(accounts)
@@ -239,4 +254,4 @@ def vocabulary_of(config: Config) -> Vocabulary:
 
 
 def _module(family: str, name: str) -> Any:
-    return importlib.import_module(f"drorch.{family}.{name}")
+    return importlib.import_module(f"drorch.{family}.{name}" if name else f"drorch.{family}")

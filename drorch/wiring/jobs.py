@@ -202,6 +202,11 @@ def granted_paths(host: Host, options: BaseModel, application: str) -> tuple[str
     return granted
 
 
+def named_paths(options: BaseModel) -> list[str]:
+    """The paths of this host that a resource's options name."""
+    return [reference.root for reference in _references(options) if isinstance(reference, HostPath)]
+
+
 def _references(value: object) -> list[CredentialRef | HostPath]:
     if isinstance(value, CredentialRef | HostPath):
         return [value]

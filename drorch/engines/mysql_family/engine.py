@@ -54,6 +54,22 @@ class FamilyEngine:
         rules = DumpRules(inventory, self.lock_timeout, self.patience)
         return dump.open_session(self.vendor, place, self._tools, rules)
 
+    def versions(self, options: object, secrets: Mapping[str, str]) -> Mapping[str, str]:
+        """See the port."""
+        from drorch.engines.mysql_family.access import open_access
+        from drorch.engines.mysql_family.clients import choose
+        from drorch.engines.mysql_family.place import from_connection
+
+        place = from_connection(self._connection(options), secrets)
+        access = open_access(self.vendor, place, self._tools, "doctor")
+        try:
+            greeting, names = access.greeting, self.vendor.programs.dump
+        finally:
+            access.close()
+        purpose = f"to dump a server of version {greeting.version}"
+        dumper = choose(self.vendor, self._tools, names, greeting.series, purpose)
+        return {"server": greeting.version, Path(dumper.path).name: dumper.version}
+
     def target(self, url: str, password: str | None, *, with_globals: bool) -> RestoreTarget:
         """See the port; the forms of the URL are those of `place.from_url`. Connects to nothing yet."""
         from drorch.engines.mysql_family.place import from_url

@@ -62,6 +62,16 @@ class PostgresEngine:
 
         return databases(from_connection(_options(options).of(MAINTENANCE).connection, secrets))
 
+    def versions(self, options: object, secrets: Mapping[str, str]) -> Mapping[str, str]:
+        """See the port."""
+        from drorch.engines.postgres import versions
+        from drorch.engines.postgres.listing import MAINTENANCE
+        from drorch.engines.postgres.place import from_connection
+
+        given = _options(options)
+        one = given if given.connection.database is not None else given.of(MAINTENANCE)
+        return versions.versions(from_connection(one.connection, secrets), self._tools)
+
     def target(self, url: str, password: str | None, *, with_globals: bool) -> RestoreTarget:
         """See the port; the forms of the URL are those of `place.from_url`. Connects to nothing yet."""
         from drorch.engines.postgres.place import from_url

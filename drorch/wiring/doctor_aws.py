@@ -1,0 +1,203 @@
+"""What `drorch doctor` asks of AWS: callers, rights, keys, quotas."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import islice
+
+from drorch.app.doctor import Answer, Check, Verdict, ok
+from drorch.aws import asking
+from drorch.aws.errors import code_of
+from drorch.domain.catalogue_native import TAG_SITE
+from drorch.domain.errors import DrorchError, Unavailable
+from drorch.domain.holding import most_held
+from drorch.domain.iam_roles import Declared, purposes
+from drorch.domain.model import native_vault_name
+from drorch.domain.native import Source
+from drorch.domain.policy import Policy, ResourcePolicy, VaultRule
+from drorch.wiring import adapters
+from drorch.wiring.host import Host
+from drorch.wiring.rights import copy_places, native_resources
+
+DENIED = "UnauthorizedOperation"
+"""EC2's code for a dry run that would not be allowed (EC2 API, DryRun)."""
+NEARLY = 0.8
+"""Of a quota: from here on it is a warning."""
+
+
+def identity(host: Host, account: str, regions: Sequence[str]) -> Answer:
+    """Whose credentials these are, by the first of `regions` whose STS answers. Refused when there are none.
+
+    Raises Unavailable, that of the last region, when none answers.
+    """
+    *others, last = regions
+    for region in others:
+        with suppress(Unavailable):
+            return _identity(host, account, region)
+    return _identity(host, account, last)
+
+
+def _identity(host: Host, account: str, region: str) -> Answer:
+    digits, arn = asking.caller(host.accounts, account, region)
+    wanted = host.config.aws.accounts[account].id
+    if wanted and digits != wanted:
+        return Answer(
+            Verdict.FAILED, f"the credentials belong to account {digits}, not to {wanted}", "see aws.accounts"
+        )
+    return ok(arn or digits)
+
+
+# --- rights --------------------------------------------------------------------------------------------------------
+
+
+def rights(host: Host, policies: Sequence[Policy]) -> Iterator[Check]:
+    """One for each kind, account and region."""
+    places: dict[tuple[str, str, str], list[tuple[ResourcePolicy, VaultRule]]] = defaultdict(list)
+    for _, resource in native_resources(policies):
+        for rule, account, region in copy_places(resource):
+            places[resource.kind, account, region].append((resource, rule))
+    for (kind, account, region), uses in sorted(places.items(), key=lambda item: item[0]):
+        subject = f"{kind} {native_vault_name(account, region)}"
+        yield Check("rights", subject, partial(_rights, host, kind, account, region, uses))
+
+
+def _rights(
+    host: Host, kind: str, account: str, region: str, uses: Sequence[tuple[ResourcePolicy, VaultRule]]
+) -> Answer:
+    """Listings are made; what makes something is asked by a dry run where EC2 offers one; what ends it is not asked."""
+    declared = adapters.declared_of(kind)
+    sample = _sample(host, kind, account, region, uses)
+    cutting, copying = any(rule.home for _, rule in uses), any(not rule.home for _, rule in uses)
+    allowed: list[str] = []
+    denied: list[str] = []
+    unasked: list[str] = []
+    lacking: list[str] = []
+    unclear: list[str] = []
+    for action in _making(declared):
+        if not (copying if ":Copy" in action else cutting):
+            continue
+        try:
+            answer = asking.dry_run(host.accounts, account, region, action, sample)
+        except DrorchError as error:
+            (denied if code_of(error) == DENIED else unclear).append(action)
+        else:
+            (allowed if answer else lacking if action in asking.DRY else unasked).append(action)
+    ending = [action for purpose, names in purposes(declared.permissions) if "lets go" in purpose for action in names]
+    parts = ["listed"]
+    for words, actions in (
+        ("denied", denied),
+        ("by dry run", allowed),
+        ("unclear", unclear),
+        ("nothing there to ask with", lacking),
+    ):
+        parts += [f"{words}: {', '.join(actions)}"] if actions else []
+    parts.append(f"not asked, for that would do it: {', '.join([*unasked, *ending])}")
+    verdict = Verdict.FAILED if denied else Verdict.WARNING if unclear else Verdict.OK
+    return Answer(verdict, "; ".join(parts), "drorch iam prints the policy" if denied else "")
+
+
+def _making(declared: Declared) -> list[str]:
+    return [action for what, names in purposes(declared.permissions) if what == "points and copies" for action in names]
+
+
+def _sample(
+    host: Host, kind: str, account: str, region: str, uses: Sequence[tuple[ResourcePolicy, VaultRule]]
+) -> asking.Sample:
+    """Makes the listings that the rights to look are asked by."""
+    of, site = host.kinds[kind], host.config.site
+    next(iter(of.snapshots(account, region, site)), None)
+    found: list[Source] = []
+    if any(rule.home for _, rule in uses):
+        options = [resource.options for resource, rule in uses if rule.home]
+        found = list(islice(of.sources(account, region, options), 100))
+    home = next((resource.home for resource, rule in uses if not rule.home), None)
+    snapshot = None
+    if home is not None:
+        snapshot = next((s for s in of.snapshots(home.account, home.region, site) if s.state == "usable"), None)
+    return asking.Sample(
+        site=site,
+        volume=found[0].source_id if found else "",
+        instance=next((source.instance for source in found if source.instance), ""),
+        snapshot=snapshot.native_id if snapshot is not None else "",
+        source_region=home.region if home is not None else "",
+    )
+
+
+# --- keys ----------------------------------------------------------------------------------------------------------
+
+
+def keys(host: Host, policies: Sequence[Policy], without: str = "") -> Iterator[Check]:
+    """One for each key that copies are encrypted with, in regions other than `without`."""
+    named: dict[tuple[str, str, str], tuple[str, bool]] = {}
+    for _, resource in native_resources(policies):
+        for rule, account, region in copy_places(resource):
+            if rule.kms_key and region != without:
+                crosses = named.get((account, region, rule.kms_key), ("", False))[1] or account != resource.home.account
+                named[account, region, rule.kms_key] = resource.kind, crosses
+    for (account, region, key), (kind, crosses) in sorted(named.items()):
+        subject = f"{key} {native_vault_name(account, region)}"
+        yield Check("key", subject, partial(_key, host, kind, account, region, key, crosses))
+
+
+def _key(host: Host, kind: str, account: str, region: str, key: str, crosses: bool) -> Answer:
+    """Raises as `check_key` does."""
+    host.kinds[kind].check_key(account, region, key)
+    if asking.key_manager(host.accounts, account, region, key) == "AWS":
+        if crosses:
+            hint = "make a key of your own there: AWS's default key cannot be shared"
+            return Answer(Verdict.FAILED, "the default key of AWS, and the copy crosses accounts", hint)
+        return ok("enabled, symmetric; the default key of AWS, which cannot be shared with another account")
+    return ok("enabled, symmetric")
+
+
+# --- quotas --------------------------------------------------------------------------------------------------------
+
+
+def quotas(host: Host, policies: Sequence[Policy], only: frozenset[str] | None = None) -> Iterator[Check]:
+    """One for each kind, account and region: what the policies will hold there. `only` narrows the regions."""
+    places: dict[tuple[str, str, str], list[tuple[ResourcePolicy, VaultRule]]] = defaultdict(list)
+    for _, resource in native_resources(policies):
+        for rule, account, region in copy_places(resource):
+            if only is None or region in only:
+                places[resource.kind, account, region].append((resource, rule))
+    for (kind, account, region), uses in sorted(places.items(), key=lambda item: item[0]):
+        subject = f"{kind} {native_vault_name(account, region)}"
+        yield Check("quota", subject, partial(_quota, host, kind, account, region, uses))
+
+
+def _quota(
+    host: Host, kind: str, account: str, region: str, uses: Sequence[tuple[ResourcePolicy, VaultRule]]
+) -> Answer:
+    service = adapters.service_of(kind)
+    wanted = asking.QUOTAS.get(kind) or asking.QUOTAS[service]
+    ours = sum(
+        most_held(rule.keep, resource.floor, resource.schedule, rule.every, host.config.grace)
+        * _members(host, resource)
+        for resource, rule in uses
+    )
+    others = 0
+    if kind == "rds-instance":
+        listed = asking.manual_snapshots(host.accounts, account, region)
+        others = sum(tags.get(TAG_SITE) != host.config.site for tags in listed)
+    allowed, told = asking.quota(host.accounts, account, region, wanted)
+    return of_quota(ours + others, allowed, told, f"{wanted.name}: at most {ours} of ours", others)
+
+
+def _members(host: Host, resource: ResourcePolicy) -> int:
+    """How many snapshots one point of the resource is, as its sources are now."""
+    of, home = host.kinds[resource.kind], resource.home
+    return max(len(of.select(resource.options, tuple(of.sources(home.account, home.region, [resource.options])))), 1)
+
+
+def of_quota(needed: int, allowed: int, told: bool, words: str, others: int = 0) -> Answer:
+    """What is needed against what is allowed; `told` says that Service Quotas said so."""
+    said = f"{words}{f' and {others} of others' if others else ''}, {allowed} allowed"
+    said += "" if told else " (AWS's default; Service Quotas did not say)"
+    if needed > allowed:
+        return Answer(Verdict.FAILED, said, "keep fewer, or ask AWS for a higher quota")
+    return (
+        Answer(Verdict.WARNING, said, "ask AWS for a higher quota in time") if needed > NEARLY * allowed else ok(said)
+    )

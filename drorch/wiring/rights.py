@@ -1,0 +1,107 @@
+"""What a configuration and its policies do in each AWS account: of that `drorch iam` makes the rights."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from drorch.app.config import Config
+from drorch.aws import asking
+from drorch.domain.iam_roles import AccountUse, BucketUse, NativeUse
+from drorch.domain.policy import AWS, Policy, ResourcePolicy, VaultRule
+from drorch.stores.s3 import permissions as s3
+from drorch.wiring import adapters
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What one kind does in one account, while it is gathered."""
+
+    homes: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    copies: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    from_homes: set[tuple[str, str]] = field(default_factory=set)
+
+    def use(self, kind: str) -> NativeUse:
+        """The value."""
+        return NativeUse(
+            service=adapters.service_of(kind),
+            declared=adapters.declared_of(kind),
+            homes={region: frozenset(names) for region, names in self.homes.items()},
+            copies={region: frozenset(keys) for region, keys in self.copies.items()},
+            from_homes=frozenset(self.from_homes),
+        )
+
+
+def account_uses(config: Config, policies: Sequence[Policy]) -> tuple[AccountUse, ...]:
+    """What the site does in each of `aws.accounts`, by their names."""
+    native = _native(config, policies)
+    assumed = tuple(sorted(account.role_arn for account in config.aws.accounts.values() if account.role_arn))
+    return tuple(
+        AccountUse(
+            account=name,
+            id=account.id,
+            site=config.site,
+            native=tuple(found.use(kind) for kind, found in sorted(native.get(name, {}).items())),
+            buckets=tuple(_buckets(config, name)),
+            assumed=() if account.role_arn else assumed,
+            asking=_asking(native.get(name, {})),
+        )
+        for name, account in sorted(config.aws.accounts.items())
+    )
+
+
+def copy_places(resource: ResourcePolicy) -> Iterator[tuple[VaultRule, str, str]]:
+    """(rule, account, region) of each vault of native snapshots that a resource's points go to, its home's first."""
+    for rule in resource.targets:
+        account, _, region = rule.vault.partition(".")
+        yield rule, account, region
+
+
+def native_resources(policies: Sequence[Policy]) -> list[tuple[Policy, ResourcePolicy]]:
+    """The resources whose points are the provider's snapshots, each with its policy."""
+    return [(policy, resource) for policy in policies for resource in policy.resources if resource.native]
+
+
+def native_places(policies: Sequence[Policy]) -> list[tuple[str, str]]:
+    """(account, region) of every place that native snapshots lie in, sorted."""
+    places = (place for _, resource in native_resources(policies) for place in copy_places(resource))
+    return sorted({(account, region) for _, account, region in places})
+
+
+def _asking(native: Mapping[str, object]) -> tuple[str, ...]:
+    """What `drorch doctor` lists besides, as far as these kinds give reason for it."""
+    services = {adapters.service_of(kind) for kind in native} | ({"servicequotas"} if native else set())
+    return tuple(action for action in asking.PERMISSIONS if action.partition(":")[0] in services)
+
+
+def _native(config: Config, policies: Sequence[Policy]) -> Mapping[str, Mapping[str, _Gathered]]:
+    found: dict[str, dict[str, _Gathered]] = defaultdict(lambda: defaultdict(_Gathered))
+    for _, resource in native_resources(policies):
+        home = resource.home
+        found[home.account][resource.kind].homes[home.region].add(str(getattr(resource.options, "identifier", "*")))
+        for rule, account, region in copy_places(resource):
+            if rule.home:
+                continue
+            there = found[account][resource.kind]
+            there.copies[region].update({rule.kms_key} if rule.kms_key else ())
+            if account != home.account and home.account in config.aws.accounts:
+                there.from_homes.add((config.aws.accounts[home.account].id, home.region))
+    return found
+
+
+def _buckets(config: Config, account: str) -> Iterator[BucketUse]:
+    for _, vault in sorted(config.vaults.items()):
+        options: Any = vault.options
+        if vault.type != "s3" or vault.domain.provider != AWS or options.endpoint or options.account != account:
+            continue
+        locks = (*s3.LOOKING_AT_LOCKS, *s3.LOCKING) if options.lock is not None else ()
+        yield BucketUse(
+            bucket=options.bucket,
+            region=options.region,
+            prefix=options.prefix,
+            reading=(*s3.READING, *s3.HISTORY, *(s3.LOOKING_AT_LOCKS if locks else ())),
+            writing=(*s3.WRITING, *(s3.LOCKING if locks else ())),
+            letting_go=s3.LETTING_GO,
+        )

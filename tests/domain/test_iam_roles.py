@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from iam_judge import allowed
+from moto.iam.policy_validation import IAMPolicyDocumentValidator
+
+from drorch.domain.iam import MOST_CHARACTERS, characters, documents
+from drorch.domain.iam_roles import ROLES, AccountUse, BucketUse, NativeUse, statements
+from drorch.stores.s3 import permissions as s3
+from drorch.wiring.adapters import SNAPSHOT_KINDS, declared_of, service_of
+
+PROD, VAULT = "111111111111", "222222222222"
+HOME, AWAY, OTHER = "us-east-1", "us-west-2", "eu-west-1"
+MINE, THEIRS = {"aws:ResourceTag/drorch:site": "acme"}, {"aws:ResourceTag/drorch:site": "other"}
+NEW = {"aws:RequestTag/drorch:site": "acme"}
+SNAPSHOT = f"arn:aws:ec2:{AWAY}::snapshot/snap-1"
+RDS_SNAPSHOT = f"arn:aws:rds:{AWAY}:{PROD}:snapshot:drorch-abc-1"
+OBJECT = "arn:aws:s3:::acme-dr/team/drorch/v1/a"
+VIA = {"kms:ViaService": f"ec2.{AWAY}.amazonaws.com", "kms:ResourceAliases": ["alias/drorch"]}
+
+NATIVE = tuple(
+    NativeUse(
+        service_of(kind),
+        declared_of(kind),
+        homes={HOME: frozenset({"shop-ledger" if kind.startswith("rds") else "*"})},
+        copies={AWAY: frozenset({"alias/drorch"})},
+    )
+    for kind in SNAPSHOT_KINDS
+)
+BUCKET = BucketUse(
+    "acme-dr",
+    AWAY,
+    "team",
+    (*s3.READING, *s3.HISTORY, *s3.LOOKING_AT_LOCKS),
+    (*s3.WRITING, *s3.LOCKING),
+    s3.LETTING_GO,
+)
+USE = AccountUse("prod", PROD, "acme", NATIVE, (BUCKET,), ("arn:aws:iam::222222222222:role/drorch",))
+
+
+def role(name: str, use: AccountUse = USE) -> tuple[dict[str, Any], ...]:
+    return documents(statements(use, name))
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_every_document_is_within_the_grammar_and_the_limits(name: str) -> None:
+    for document in role(name):
+        IAMPolicyDocumentValidator(json.dumps(document)).validate()
+        assert characters(document) <= MOST_CHARACTERS
+        sids = [statement["Sid"] for statement in document["Statement"]]
+        assert len(sids) == len(set(sids))
+        assert all(sid.isalnum() for sid in sids)
+
+
+def test_the_backup_role_cuts_and_copies_what_will_bear_the_tag() -> None:
+    backup = role("backup")
+    assert allowed(backup, "ec2:CreateSnapshot", f"arn:aws:ec2:{HOME}:{PROD}:volume/vol-1")
+    assert allowed(backup, "ec2:CreateSnapshot", f"arn:aws:ec2:{HOME}::snapshot/*", NEW)
+    assert not allowed(backup, "ec2:CreateSnapshot", f"arn:aws:ec2:{HOME}::snapshot/*")
+    assert not allowed(backup, "ec2:CreateSnapshot", f"arn:aws:ec2:{OTHER}:{PROD}:volume/vol-1")
+    assert allowed(backup, "ec2:CopySnapshot", SNAPSHOT, NEW)
+    assert allowed(backup, "ec2:CopySnapshot", f"arn:aws:ec2:{HOME}::snapshot/snap-1", MINE)
+    assert not allowed(backup, "ec2:CopySnapshot", f"arn:aws:ec2:{HOME}::snapshot/snap-1", THEIRS)
+    assert allowed(backup, "rds:CreateDBSnapshot", f"arn:aws:rds:{HOME}:{PROD}:db:shop-ledger")
+    assert not allowed(backup, "rds:CreateDBSnapshot", f"arn:aws:rds:{HOME}:{PROD}:db:another")
+    assert allowed(backup, "rds:CopyDBSnapshot", RDS_SNAPSHOT)
+
+
+@pytest.mark.parametrize("action", ["ec2:DeleteSnapshot", "rds:DeleteDBSnapshot"])
+def test_the_backup_role_ends_only_what_bears_the_tag_of_its_site(action: str) -> None:
+    backup, of = role("backup"), RDS_SNAPSHOT if action.startswith("rds") else SNAPSHOT
+    assert allowed(backup, action, of, MINE)
+    assert not allowed(backup, action, of, THEIRS)
+    assert not allowed(backup, action, of)
+
+
+def test_a_snapshot_of_people_can_be_neither_ended_nor_made_ones_own_first() -> None:
+    backup = role("backup")
+    by_hand = f"arn:aws:rds:{HOME}:{PROD}:snapshot:before-migration"
+    assert not allowed(backup, "rds:DeleteDBSnapshot", by_hand, MINE)
+    assert not allowed(backup, "rds:AddTagsToResource", by_hand)
+    assert not allowed(backup, "rds:AddTagsToResource", RDS_SNAPSHOT, THEIRS)
+    assert allowed(backup, "rds:AddTagsToResource", RDS_SNAPSHOT)
+    assert allowed(backup, "ec2:CreateTags", SNAPSHOT, {"ec2:CreateAction": "CopySnapshot"})
+    assert not allowed(backup, "ec2:CreateTags", SNAPSHOT)
+    assert not allowed(backup, "ec2:CreateTags", SNAPSHOT, {"ec2:CreateAction": "CreateVolume"})
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_no_role_takes_a_lock_off_even_where_another_policy_would_let_it(name: str) -> None:
+    everything = {"Statement": [{"Effect": "Allow", "Action": ["*"], "Resource": ["*"]}]}
+    for action in (
+        "s3:BypassGovernanceRetention",
+        "ec2:UnlockSnapshot",
+        "kms:ScheduleKeyDeletion",
+        "kms:DisableKey",
+        "s3:PutLifecycleConfiguration",
+    ):
+        assert not allowed((*role(name), everything), action, OBJECT)
+
+
+def test_keys_are_used_by_the_services_alone_and_only_those_that_are_named() -> None:
+    backup, key = role("backup"), f"arn:aws:kms:{AWAY}:{PROD}:key/k-1"
+    assert allowed(backup, "kms:ReEncryptTo", key, VIA)
+    assert not allowed(backup, "kms:ReEncryptTo", key, {**VIA, "kms:ResourceAliases": ["alias/payroll"]})
+    assert not allowed(backup, "kms:Decrypt", key, {"kms:ResourceAliases": ["alias/drorch"]})
+    assert not allowed(backup, "kms:CreateGrant", key, VIA)
+    assert allowed(backup, "kms:CreateGrant", key, {**VIA, "kms:GrantIsForAWSResource": "true"})
+    assert allowed(backup, "kms:DescribeKey", key, {"kms:ResourceAliases": ["alias/drorch"]})
+    assert allowed(backup, "kms:Decrypt", f"arn:aws:kms:{HOME}:{PROD}:key/k-2", VIA)
+
+
+def test_a_key_with_an_id_is_named_as_it_is() -> None:
+    native = tuple(replace(one, copies={AWAY: frozenset({"k-1"})}) for one in NATIVE)
+    backup = role("backup", replace(USE, native=native))
+    assert allowed(backup, "kms:DescribeKey", f"arn:aws:kms:{AWAY}:{PROD}:key/k-1")
+    assert not allowed(backup, "kms:DescribeKey", f"arn:aws:kms:{AWAY}:{PROD}:key/k-2")
+
+
+def test_the_bucket_is_written_below_its_prefix_alone() -> None:
+    backup = role("backup")
+    assert allowed(backup, "s3:PutObject", OBJECT)
+    assert not allowed(backup, "s3:PutObject", "arn:aws:s3:::acme-dr/other/a")
+    assert allowed(backup, "s3:ListBucket", "arn:aws:s3:::acme-dr")
+    assert not allowed(backup, "s3:ListBucket", "arn:aws:s3:::another")
+
+
+def test_the_restore_role_reads_and_makes_and_changes_nothing_that_is_there() -> None:
+    restore = role("restore")
+    for action in ("s3:GetObject", "s3:GetObjectVersion"):
+        assert allowed(restore, action, OBJECT)
+    for action in ("s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObjectRetention"):
+        assert not allowed(restore, action, OBJECT)
+    assert allowed(restore, "ec2:CreateVolume", SNAPSHOT, MINE)
+    assert not allowed(restore, "ec2:CreateVolume", SNAPSHOT, THEIRS)
+    assert allowed(restore, "ec2:CreateVolume", f"arn:aws:ec2:{AWAY}:{PROD}:volume/*")
+    assert not allowed(restore, "ec2:CreateTags", f"arn:aws:ec2:{AWAY}:{PROD}:volume/vol-1")
+    assert allowed(restore, "rds:RestoreDBInstanceFromDBSnapshot", RDS_SNAPSHOT)
+    for action, of in (("ec2:DeleteSnapshot", SNAPSHOT), ("rds:DeleteDBSnapshot", RDS_SNAPSHOT)):
+        assert not allowed(restore, action, of, MINE)
+
+
+def test_the_vault_account_takes_copies_and_cuts_nothing() -> None:
+    native = tuple(replace(one, homes={}, from_homes=frozenset({(PROD, HOME)})) for one in NATIVE)
+    vault = role("vault", AccountUse("vault", VAULT, "acme", native, (BUCKET,)))
+    assert allowed(vault, "ec2:CopySnapshot", SNAPSHOT, NEW)
+    assert allowed(vault, "ec2:CopySnapshot", f"arn:aws:ec2:{HOME}::snapshot/snap-1", MINE)
+    assert not allowed(vault, "ec2:CreateSnapshot", SNAPSHOT, NEW)
+    assert not allowed(vault, "ec2:CreateSnapshot", f"arn:aws:ec2:{HOME}:{PROD}:volume/vol-1")
+    assert allowed(vault, "rds:CopyDBSnapshot", f"arn:aws:rds:{HOME}:{PROD}:snapshot:drorch-abc")
+    assert not allowed(vault, "rds:CreateDBSnapshot", f"arn:aws:rds:{AWAY}:{VAULT}:snapshot:drorch-abc")
+    assert allowed(vault, "s3:PutObject", OBJECT)
+
+
+def test_listings_are_bounded_by_the_regions_in_use() -> None:
+    assert allowed(role("backup"), "ec2:DescribeSnapshots", context={"aws:RequestedRegion": AWAY})
+    assert not allowed(role("backup"), "ec2:DescribeSnapshots", context={"aws:RequestedRegion": OTHER})
+
+
+def test_what_needs_nothing_gets_nothing() -> None:
+    assert statements(AccountUse("idle", PROD, "acme"), "backup") == ()
+    assert AccountUse("idle", PROD, "acme").roles == ()
+
+
+def test_several_hundred_databases_are_all_of_a_region() -> None:
+    names = frozenset(f"db-{number}" for number in range(300))
+    native = tuple(replace(one, homes={HOME: names}) for one in NATIVE)
+    assert len(role("backup", replace(USE, native=native))) <= 2
+    backup = role("backup", replace(USE, native=native))
+    assert allowed(backup, "rds:CreateDBSnapshot", f"arn:aws:rds:{HOME}:{PROD}:db:db-7")
+
+
+def test_china_has_a_partition_of_its_own() -> None:
+    native = tuple(replace(one, homes={"cn-north-1": frozenset({"*"})}, copies={}) for one in NATIVE)
+    text = json.dumps(role("backup", AccountUse("prod", PROD, "acme", native)))
+    assert "arn:aws-cn:ec2:cn-north-1" in text
+    assert "arn:aws:ec2" not in text
