@@ -18,7 +18,7 @@ from faults import FaultySnapshots
 from drorch.aws import AwsAccount, AwsAccounts
 from drorch.demo.aws import EmbeddedAws
 from drorch.domain.native import NativeSnapshot, Source
-from drorch.kinds import ebs, rds_instance
+from drorch.kinds import ami, ebs, rds_instance
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
 from drorch.ports import CopyOrder, CutOrder, SnapshotKind
 
@@ -148,6 +148,32 @@ class EbsWorld(_AwsWorld):
         self.client("ec2").deregister_image(ImageId=image)
 
 
+class AmiWorld(_AwsWorld):
+    """Images of instances, each with two volumes, on the embedded cloud."""
+
+    deletion = "DeregisterImage"
+    DEVICES = ("/dev/sda1", "/dev/sdf")
+
+    def __init__(self, cloud: Cloud) -> None:
+        super().__init__(cloud)
+        self.kind = ami.AmiImages(cloud.accounts)
+
+    def options(self, source: str = "") -> object:
+        return ami.Options(select=ami.Select(tags=USER_TAGS))
+
+    def source_with(self, *, key: str = "", tags: Mapping[str, str] = USER_TAGS) -> str:
+        encryption: dict[str, Any] = {"Encrypted": True, "KmsKeyId": key} if key else {}
+        bearing = [{"Key": tag, "Value": value} for tag, value in tags.items()]
+        made = self.client("ec2").run_instances(
+            ImageId="ami-12345678",
+            MinCount=1,
+            MaxCount=1,
+            BlockDeviceMappings=[{"DeviceName": d, "Ebs": {"VolumeSize": 8, **encryption}} for d in self.DEVICES],
+            TagSpecifications=[{"ResourceType": "instance", "Tags": bearing}],
+        )["Instances"]
+        return str(made[0]["InstanceId"])
+
+
 class RdsWorld(_AwsWorld):
     """RDS instances on the embedded cloud."""
 
@@ -232,7 +258,7 @@ class MemoryWorld:
         self.cloud.protect(self._used[image], "")
 
 
-WORLDS = ("ebs", "rds-instance", "memory", "memory-named")
+WORLDS = ("ebs", "ami", "rds-instance", "memory", "memory-named")
 USED_WORLDS = ("ebs", "memory", "memory-named")
 """Those in which something may use a snapshot: no RDS snapshot is part of an image."""
 
@@ -258,7 +284,8 @@ def world_of(name: str, open_cloud: Callable[[], Cloud]) -> World:
     """The world of that name, empty."""
     if name.startswith("memory"):
         return MemoryWorld(named=name == "memory-named")
-    return EbsWorld(open_cloud()) if name == "ebs" else RdsWorld(open_cloud())
+    on_aws = {"ebs": EbsWorld, "ami": AmiWorld, "rds-instance": RdsWorld}
+    return on_aws[name](open_cloud())
 
 
 def own_tags(point: str = POINT, site: str = SITE) -> dict[str, str]:

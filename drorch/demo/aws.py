@@ -157,8 +157,9 @@ class EmbeddedAws:
         states.finish(_INSTANCES)
 
     def fail_snapshot(self, region: str, native_id: str, message: str = "An internal error has occurred") -> None:
-        """An EBS snapshot goes to ``error``, a DB snapshot to ``failed``. NotFound when there is none."""
+        """An EBS snapshot goes to ``error``, an image or DB snapshot to ``failed``. NotFound when there is none."""
         snapshot: Any = ec2_backends[ACCOUNT][region].snapshots.get(native_id)
+        snapshot = snapshot or ec2_backends[ACCOUNT][region].amis.get(native_id)
         snapshot = snapshot or rds_backends[ACCOUNT][region].database_snapshots.get(native_id)
         if snapshot is None:
             raise NotFound(f"no snapshot {native_id} in {region}", operation="fail a snapshot", resource=native_id)

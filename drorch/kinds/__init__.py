@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 MOST_TAGS = 50
 """User tags that one AWS resource may bear; `aws:` tags do not count (EC2 user guide, tag restrictions)."""
 
+MOST_FILTER_VALUES = 200
+"""Values that one filter of a Describe call takes (EC2 user guide)."""
+
+SNAPSHOT_STATES = {"completed": "usable", "pending": "pending", "recovering": "pending"}
+"""Ours for EC2's states of a snapshot; any other is `failed`."""
+IN_THE_BIN = "recoverable"
+"""The state of a snapshot that was deleted and that a rule of the Recycle Bin still keeps (EC2 API, SnapshotState)."""
+
 GIB = 1 << 30
 
 KEY_PERMISSIONS = ("kms:DescribeKey",)
@@ -105,6 +113,12 @@ def pages(
         if items not in reply:
             raise Unavailable("the reply to a listing holds no list", operation=operation, vault=vault)
         yield reply[items]
+
+
+def percent(text: str) -> int:
+    """``45%``; nothing is decided by it, so one that cannot be read is none."""
+    digits = text.removesuffix("%")
+    return min(int(digits), 100) if digits.isdecimal() and len(digits) <= 3 else 0
 
 
 @contextmanager

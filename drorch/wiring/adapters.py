@@ -31,8 +31,12 @@ ENGINES = {
     "mysql": "MysqlEngine",
     "files": "FilesEngine",
 }
-LATER_KINDS = frozenset({"ami", "rds-cluster"})
-SNAPSHOT_KINDS = {"ebs": ("ebs", "EbsSnapshots"), "rds-instance": ("rds_instance", "RdsInstanceSnapshots")}
+LATER_KINDS = frozenset({"rds-cluster"})
+SNAPSHOT_KINDS = {
+    "ebs": ("ebs", "EbsSnapshots"),
+    "ami": ("ami", "AmiImages"),
+    "rds-instance": ("rds_instance", "RdsInstanceSnapshots"),
+}
 URL_SCHEMES = {"s3": "s3", "gs": "gcs", "azure": "azure", "swift": "swift", "file": "directory"}
 TARGETS = {
     "postgresql": "postgres",

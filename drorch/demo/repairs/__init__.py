@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 
-_MODULES = ("ec2", "kms", "rds", "s3")
+_MODULES = ("ec2", "images", "kms", "rds", "s3")
 
 
 def apply() -> None:
