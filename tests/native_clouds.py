@@ -20,6 +20,7 @@ from drorch.demo.aws import EmbeddedAws
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.kinds import ami, ebs, rds_instance
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
+from drorch.kinds.memory_images import MemoryImages
 from drorch.ports import CopyOrder, CutOrder, SnapshotKind
 
 ACCOUNT = "prod"
@@ -206,10 +207,12 @@ class RdsWorld(_AwsWorld):
 class MemoryWorld:
     """The public fake, as EBS (`named` false) or as RDS."""
 
-    def __init__(self, *, named: bool) -> None:
+    def __init__(self, *, named: bool = False, images: bool = False) -> None:
         self.now = datetime(2026, 11, 20, 9, 0, 0, 250_000, tzinfo=UTC)
         self.cloud = MemoryCloud(self._tick, pending_for=None)
         self.inner = MemorySnapshots(self.cloud, *(("rds-instance", "rds") if named else ("ebs", "ec2")), named=named)
+        if images:
+            self.inner = MemoryImages(self.cloud)
         self.kind: SnapshotKind = self.inner
         self._named = named
         self._sources: list[Source] = []
@@ -258,7 +261,7 @@ class MemoryWorld:
         self.cloud.protect(self._used[image], "")
 
 
-WORLDS = ("ebs", "ami", "rds-instance", "memory", "memory-named")
+WORLDS = ("ebs", "ami", "rds-instance", "memory", "memory-images", "memory-named")
 USED_WORLDS = ("ebs", "memory", "memory-named")
 """Those in which something may use a snapshot: no RDS snapshot is part of an image."""
 
@@ -283,7 +286,7 @@ def cloud() -> Iterator[Cloud]:
 def world_of(name: str, open_cloud: Callable[[], Cloud]) -> World:
     """The world of that name, empty."""
     if name.startswith("memory"):
-        return MemoryWorld(named=name == "memory-named")
+        return MemoryWorld(named=name == "memory-named", images=name == "memory-images")
     on_aws = {"ebs": EbsWorld, "ami": AmiWorld, "rds-instance": RdsWorld}
     return on_aws[name](open_cloud())
 

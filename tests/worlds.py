@@ -51,6 +51,7 @@ from drorch.domain.model import RecoveryPoint, Vault
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.domain.policy import KindWords, LockRule, Policy
 from drorch.engines.memory import MemoryEngine, MemorySource, Options
+from drorch.kinds import memory_images
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
 from drorch.ports import StoreLimits
 from drorch.stores.memory import MemoryStore
@@ -59,7 +60,14 @@ SITE = "acme"
 HOME, AWAY = "prod.us-east-1", "prod.us-west-2"
 WEST, EU = "s3-west", "gcs-eu"
 CLOUD = "cloud"
-WORDS = words(kinds={**KINDS, "memory": KindWords(Options, native=False)})
+WORDS = words(
+    kinds={
+        **KINDS,
+        "ami": replace(KINDS["ebs"]),
+        "memory": KindWords(Options, native=False),
+    },
+    later_kinds=frozenset(),
+)
 
 VOLUMES = """
     version: 1
@@ -74,6 +82,7 @@ VOLUMES = """
         copies: [{region: us-west-2}]
         keep: {last: 3}
 """
+IMAGES = VOLUMES.replace("kind: ebs", "kind: ami").replace("name: data", "name: web")
 LEDGER = """
     version: 1
     application: bank
@@ -256,6 +265,7 @@ class Installation:
         self.cloud = MemoryCloud(self.drifts[CLOUD].now, pending_for=pending_for)
         self.cloud.put_sources("ec2", "prod", "us-east-1", [self.volume("vol-1")])
         self.cloud.put_sources("rds", "prod", "us-east-1", [Source("shop-ledger", bytes=8 << 30)])
+        self.cloud.put_sources(memory_images.IMAGES, "prod", "us-east-1", [self.volume("i-1")])
         self.serial = False
         """Whether light actions are done one after the other, in the same order always; from the next `restart` on."""
         self.guards = guards or Guards()
@@ -271,6 +281,7 @@ class Installation:
         """What can be made to fail, around the cloud and these stores."""
         self.kinds: dict[str, FaultySnapshots] = {
             "ebs": FaultySnapshots(MemorySnapshots(self.cloud)),
+            "ami": FaultySnapshots(memory_images.MemoryImages(self.cloud)),
             "rds-instance": FaultySnapshots(MemorySnapshots(self.cloud, "rds-instance", "rds", named=True)),
         }
         self.stores = {name: FaultyStore(store) for name, store in stores.items()}
