@@ -265,7 +265,7 @@ class Installation:
         self.cloud = MemoryCloud(self.drifts[CLOUD].now, pending_for=pending_for)
         self.cloud.put_sources("ec2", "prod", "us-east-1", [self.volume("vol-1")])
         self.cloud.put_sources("rds", "prod", "us-east-1", [Source("shop-ledger", bytes=8 << 30)])
-        self.cloud.put_sources(memory_images.IMAGES, "prod", "us-east-1", [self.volume("i-1")])
+        self.cloud.put_sources(memory_images.IMAGES, "prod", "us-east-1", [replace(self.volume("i-1"), identity="i-1")])
         self.serial = False
         """Whether light actions are done one after the other, in the same order always; from the next `restart` on."""
         self.guards = guards or Guards()

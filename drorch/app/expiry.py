@@ -126,9 +126,8 @@ class ExpiryHands:
             self._sign(MarkType.EXPIRED, action, point.filed_under, point.cut_at, now)
         reach("expire.marked")
         images = {member.native_id for member in copy.members if member.role == IMAGE}
-        for native_id in sorted(ours, key=lambda n: (n not in images, n)):  # what an image uses cannot go before it
-            kind.expire(account, region, native_id)
-            reach("expire.member-deleted")
+        parts = {member.native_id for member in copy.members if member.image}
+        self._delete_members(kind, account, region, sorted(ours - parts), sorted(ours & parts))
         left = sorted(ours & _ids(kind.find(account, region, point.id)))
         if left:
             raise Unavailable(
@@ -140,6 +139,26 @@ class ExpiryHands:
         reach("expire.called")
         what = f"{len(ours & images)} images and {len(ours - images)} snapshots" if images else f"{len(ours)} snapshots"
         return f"{what} deleted from {action.vault}: {action.reason}"
+
+    def _delete_members(
+        self, kind: SnapshotKind, account: str, region: str, whole: Sequence[str], parts: Sequence[str]
+    ) -> None:
+        """Images before their `parts`, which cannot go while one uses them.
+
+        A part that another image uses stays, and is told at the end: those beside it are of no use without their image.
+        """
+        for native_id in whole:
+            kind.expire(account, region, native_id)
+            reach("expire.member-deleted")
+        kept: list[Refused] = []
+        for native_id in parts:
+            try:
+                kind.expire(account, region, native_id)
+            except Refused as error:
+                kept.append(error)
+            reach("expire.member-deleted")
+        if kept:
+            raise kept[0]
 
     def _sign(
         self, mark: str, action: Mark | Expire, names: tuple[str, str], cut_at: datetime | None, now: datetime

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from native_clouds import Cloud, EbsWorld, RdsWorld, cloud
+from native_clouds import AmiWorld, Cloud, EbsWorld, RdsWorld, cloud
 
 
 @pytest.fixture(scope="module")
@@ -21,3 +21,8 @@ def ebs_world(aws: Cloud) -> EbsWorld:
 @pytest.fixture
 def rds_world(aws: Cloud) -> RdsWorld:
     return RdsWorld(aws)
+
+
+@pytest.fixture
+def ami_world(aws: Cloud) -> AmiWorld:
+    return AmiWorld(aws)

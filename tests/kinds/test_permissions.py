@@ -11,6 +11,7 @@ from native_clouds import (
     HOME,
     POINT,
     USER_TAGS,
+    AmiWorld,
     EbsWorld,
     RdsWorld,
     copy_order,
@@ -19,14 +20,14 @@ from native_clouds import (
     selected,
 )
 
-from drorch.kinds import ebs, rds_instance
+from drorch.kinds import ami, ebs, rds_instance
 
 
-def seen(world: EbsWorld | RdsWorld) -> set[str]:
+def seen(world: AmiWorld | EbsWorld | RdsWorld) -> set[str]:
     return {f"{service}:{operation}" for service, operation, _ in world.aws.calls} - {"sts:GetCallerIdentity"}
 
 
-def whole_life(world: EbsWorld | RdsWorld) -> None:
+def whole_life(world: AmiWorld | EbsWorld | RdsWorld) -> None:
     """Everything that the port offers, once; STS tells anybody the time and needs no permission."""
     order = cut_order(selected(world))
     for call in range(len(world.kind.creating_calls(order.sources))):
@@ -35,7 +36,8 @@ def whole_life(world: EbsWorld | RdsWorld) -> None:
     for snapshot in listed(world):
         world.kind.copy(copy_order(snapshot))
     for copied in world.kind.find(ACCOUNT, AWAY, POINT):
-        world.kind.expire(ACCOUNT, AWAY, copied.native_id)
+        for native_id in (copied.native_id, *(part.native_id for part in copied.parts)):
+            world.kind.expire(ACCOUNT, AWAY, native_id)
     assert world.kind.find(ACCOUNT, AWAY, POINT) == ()
     world.kind.now(ACCOUNT, AWAY)
 
@@ -53,6 +55,15 @@ def test_ebs_calls_what_it_declares(ebs_world: EbsWorld) -> None:
     assert seen(ebs_world) | {"ec2:CreateTags"} == set(ebs.PERMISSIONS)
 
 
+def test_images_call_what_they_declare(ami_world: AmiWorld) -> None:
+    key = ami_world.new_key(AWAY)
+    ami_world.source_with()
+    ami_world.aws.calls.clear()
+    ami_world.kind.check_key(ACCOUNT, AWAY, key)
+    whole_life(ami_world)
+    assert seen(ami_world) | {"ec2:CreateTags"} == set(ami.PERMISSIONS)
+
+
 def test_rds_calls_what_it_declares(rds_world: RdsWorld) -> None:
     key = rds_world.new_key(AWAY)
     rds_world.source_with()
@@ -65,7 +76,7 @@ def test_rds_calls_what_it_declares(rds_world: RdsWorld) -> None:
 
 def test_options_are_read_without_loading_an_sdk() -> None:
     code = (
-        "import sys; import drorch.kinds.ebs, drorch.kinds.rds_instance, drorch.kinds.memory;"
+        "import sys; import drorch.kinds.ami, drorch.kinds.ebs, drorch.kinds.rds_instance, drorch.kinds.memory;"
         "sys.exit(any(name.partition('.')[0] in ('boto3', 'botocore', 'moto') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
