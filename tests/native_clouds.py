@@ -20,7 +20,7 @@ from drorch.demo.aws import EmbeddedAws
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.kinds import ami, ebs, rds_instance
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
-from drorch.kinds.memory_images import MemoryImages
+from drorch.kinds.memory.images import MemoryImages
 from drorch.ports import CopyOrder, CutOrder, SnapshotKind
 
 ACCOUNT = "prod"

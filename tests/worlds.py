@@ -51,8 +51,8 @@ from drorch.domain.model import RecoveryPoint, Vault
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.domain.policy import KindWords, LockRule, Policy
 from drorch.engines.memory import MemoryEngine, MemorySource, Options
-from drorch.kinds import memory_images
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
+from drorch.kinds.memory import images as memory_images
 from drorch.ports import StoreLimits
 from drorch.stores.memory import MemoryStore
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
 from drorch.aws import code_of, mapped
 from drorch.domain.catalogue_native import TAG_SET
 from drorch.domain.errors import NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
@@ -33,6 +35,29 @@ IN_THE_BIN = "recoverable"
 GIB = 1 << 30
 
 KEY_PERMISSIONS = ("kms:DescribeKey",)
+
+
+# --- selection -----------------------------------------------------------------------------------------------------
+
+
+class Select(BaseModel):
+    """What bears every one of these tags, with exactly these values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tags: dict[str, str] = Field(min_length=1)
+
+    @field_validator("tags")
+    @classmethod
+    def _chosen_by_people(cls, tags: dict[str, str]) -> dict[str, str]:
+        for key in tags:
+            if not key or key.lower().startswith(("aws:", "drorch:")):
+                raise ValueError(f"{key!r} cannot select anything: choose a tag that people set")
+        return tags
+
+    def fits(self, tags: Mapping[str, str]) -> bool:
+        """Whether something that bears `tags` is chosen."""
+        return all(tags.get(key) == value for key, value in self.tags.items())
 
 
 # --- tags ----------------------------------------------------------------------------------------------------------

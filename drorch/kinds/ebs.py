@@ -40,7 +40,7 @@ from drorch.kinds import (
     tag_map,
     user_tags,
 )
-from drorch.kinds.select import Select as Select
+from drorch.kinds import Select as Select
 from drorch.ports import CopyOrder, CutOrder
 
 if TYPE_CHECKING:

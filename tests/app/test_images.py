@@ -22,7 +22,7 @@ from drorch.domain.model import CopyState
 from drorch.domain.native import PART
 from drorch.domain.record import RecordType
 from drorch.kinds.ami import AmiImages, Options, Select
-from drorch.kinds.memory_images import IMAGES as SERVICE
+from drorch.kinds.memory.images import IMAGES as SERVICE
 
 WEB = IMAGES.replace("keep: {last: 3}", "keep: {last: 2}")
 

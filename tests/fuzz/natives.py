@@ -10,6 +10,8 @@ from fuzz.engine import Parser
 from fuzz.replies import REGION, SCRIPT, WHEN, accounts, asked, client, reply, script
 
 from drorch.aws import AMBIENT
+from drorch.kinds.ami import AmiImages
+from drorch.kinds.ami import Options as AmiOptions
 from drorch.kinds.ebs import EbsSnapshots
 from drorch.kinds.ebs import Options as EbsOptions
 from drorch.kinds.rds_instance import Options as RdsOptions
@@ -18,7 +20,9 @@ from drorch.kinds.rds_instance import RdsInstanceSnapshots
 
 @functools.cache
 def _kind(service: str) -> Any:
-    client(service)
+    client(service.partition("-")[0])
+    if service == "ec2-images":
+        return AmiImages(accounts())
     return EbsSnapshots(accounts()) if service == "ec2" else RdsInstanceSnapshots(accounts())
 
 
@@ -28,7 +32,9 @@ def _native_check(service: str) -> Callable[[bytes], None]:
         kind = _kind(service)
         if SCRIPT.call[:1] == b"v":
             options: Any = RdsOptions(identifier="shop") if service == "rds" else None
-            options = options or EbsOptions.model_validate({"select": {"tags": {"app": "shop"}}})
+            options = options or (AmiOptions if service == "ec2-images" else EbsOptions).model_validate(
+                {"select": {"tags": {"app": "shop"}}}
+            )
             found = asked(lambda: list(kind.sources(AMBIENT, REGION, [options])))
             assert all(source.source_id and isinstance(source.bytes, int) for source in found or ())
         else:
@@ -74,6 +80,35 @@ def _planted_ec2() -> Mapping[str, bytes]:
     }
 
 
+def _planted_images() -> Mapping[str, bytes]:
+    def answer(call: str, items: str, entries: str) -> bytes:
+        return reply(f"<{call}Response><{items}>{entries}</{items}></{call}Response>".encode())
+
+    part = (
+        "<item><snapshotId>snap-1</snapshotId><volumeId>vol-1</volumeId><status>completed</status>"
+        f"<startTime>{WHEN}</startTime><volumeSize>8</volumeSize>{_tags('tagSet', 'item')}</item>"
+    )
+    image = (
+        "<item><imageId>ami-1</imageId><imageState>{state}</imageState><name>drorch-1</name>"
+        "<creationDate>2026-11-20T09:00:00.000Z</creationDate><blockDeviceMapping><item><deviceName>/dev/sda1</deviceName>"
+        f"<ebs><snapshotId>snap-1</snapshotId></ebs></item></blockDeviceMapping>{_tags('tagSet', 'item')}</item>"
+    )
+    instance = (
+        "<item><instancesSet><item><instanceId>i-1</instanceId><rootDeviceName>/dev/sda1</rootDeviceName>"
+        "<blockDeviceMapping><item><ebs><volumeId>vol-1</volumeId></ebs></item></blockDeviceMapping>"
+        f"<groupSet><item><groupId>sg-1</groupId></item></groupSet>{_tags('tagSet', 'item')}</item></instancesSet>"
+        "</item>"
+    )
+    volume = "<item><volumeId>vol-1</volumeId><size>8</size></item>"
+    snapshots = answer("DescribeSnapshots", "snapshotSet", part)
+    states = {
+        state: script("snapshots", snapshots, answer("DescribeImages", "imagesSet", image.format(state=state)))
+        for state in ("available", "failed")
+    }
+    found = answer("DescribeInstances", "reservationSet", instance), answer("DescribeVolumes", "volumeSet", volume)
+    return {**states, "volumes": script("volumes", *found)}
+
+
 def _planted_rds() -> Mapping[str, bytes]:
     def page(following: str, *numbers: int) -> bytes:
         entries = "".join(
@@ -105,5 +140,6 @@ def _planted_rds() -> Mapping[str, bytes]:
 
 PARSERS = (
     Parser("ec2", _native_check("ec2"), _planted_ec2, 200),
+    Parser("ec2-images", _native_check("ec2-images"), _planted_images, 200),
     Parser("rds", _native_check("rds"), _planted_rds, 200),
 )

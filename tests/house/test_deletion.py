@@ -30,7 +30,7 @@ ASK_A_KIND = {("app/expiry.py", "kind"), ("app/carry.py", "self._expiry")}
 """Who calls `expire`, and of what: of a kind of snapshot app.expiry alone; app.carry hands its action on to that."""
 AT_THE_PROVIDER = {
     "kinds/ebs.py": {"delete_snapshot", "DeleteSnapshot"},
-    "kinds/ami.py": {"deregister_image", "DeregisterImage", "delete_snapshot", "DeleteSnapshot"},
+    "kinds/ami/": {"deregister_image", "DeregisterImage", "delete_snapshot", "DeleteSnapshot"},
     "kinds/rds_instance.py": {"delete_db_snapshot", "DeleteDBSnapshot"},
     "stores/s3/": {"delete_object", "DeleteObject", "abort_multipart_upload", "AbortMultipartUpload"},
 }
@@ -121,7 +121,7 @@ def test_only_the_adapters_name_an_operation_of_aws_that_ends_something_and_only
 
 def test_each_adapter_names_the_operation_that_deletes_what_it_makes() -> None:
     assert {"delete_snapshot", "DeleteSnapshot"} <= words(TREES["kinds/ebs.py"])
-    assert {"deregister_image", "DeregisterImage", "DeleteSnapshot"} <= words(TREES["kinds/ami.py"])
+    assert {"deregister_image", "DeregisterImage", "DeleteSnapshot"} <= words(TREES["kinds/ami/__init__.py"])
     assert {"delete_db_snapshot", "DeleteDBSnapshot"} <= words(TREES["kinds/rds_instance.py"])
 
 

@@ -125,7 +125,7 @@ def _copy_image(self: Any) -> ActionResult:
         if tokens[token][0] != wanted:
             raise EC2ClientError("IdempotentParameterMismatch", "The token was used with other parameters")
         return ActionResult({"ImageId": tokens[token][1]})
-    source = ec2_backends[backend.account_id][region].describe_images(ami_ids=[source_id])[0]
+    source: Any = ec2_backends[backend.account_id][region].describe_images(ami_ids=[source_id])[0]
     if source.state != "available":
         raise EC2ClientError("InvalidAMIID.Unavailable", f"The image ID '[{source_id}]' is not available")
     self.error_on_dryrun()

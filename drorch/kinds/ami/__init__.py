@@ -36,8 +36,8 @@ from drorch.kinds import (
     set_text,
     tag_list,
 )
-from drorch.kinds.ami_listing import seen, source_of
-from drorch.kinds.select import Select as Select
+from drorch.kinds import Select as Select
+from drorch.kinds.ami.listing import seen, source_of
 from drorch.ports import CopyOrder, CutOrder
 
 if TYPE_CHECKING:

@@ -65,10 +65,12 @@ class MemoryImages(MemorySnapshots):
                         vault=native_vault_name(account, region),
                         cause=held.snapshot.native_id,
                     )
-            image = place.held.get(native_id)
+            found = place.held.get(native_id)
             super().expire(account, region, native_id)
-            for part in image.snapshot.parts if image is not None else ():
-                left = replace(image.snapshot, native_id=part.native_id, source_id=part.source_id, bytes=part.bytes)
+            if found is None:
+                return
+            for part in found.snapshot.parts:
+                left = replace(found.snapshot, native_id=part.native_id, source_id=part.source_id, bytes=part.bytes)
                 self._hold(place, replace(left, role=PART, parts=(), state="usable", why=""))
 
     def _hold(self, place: Place, snapshot: NativeSnapshot) -> None:

@@ -109,9 +109,9 @@ def _created(image: Entry) -> datetime | None:
     """``2026-11-20T09:00:00.000Z``: the API gives it as a text."""
     try:
         created = datetime.fromisoformat(str(image.get("CreationDate", "")))
-    except ValueError:
+        return created.astimezone(UTC) if created.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return created.astimezone(UTC) if created.tzinfo else None
 
 
 def _as_part(native_id: str, snapshot: Entry, device: str) -> Part:
