@@ -68,6 +68,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
                     for f in findings
                 ],
                 "feasibility": [{"application": name, "arithmetic": line} for name, line in lines],
+                "warnings": [{"application": name, "warning": warning} for name, warning in warnings],
                 "templates": [{"application": name, "meaning": meaning} for name, meaning in stand_for],
             }
         )

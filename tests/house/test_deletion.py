@@ -26,8 +26,10 @@ ASK_A_STORE = {
     "app/vaults.py",  # what earlier checks had to leave
 }
 """The modules that may call `delete` or `abort_upload` of an ObjectStore; in `stores` the adapters do the work."""
-ASK_A_KIND = {("app/expiry.py", "kind"), ("app/carry.py", "self._expiry")}
-"""Who calls `expire`, and of what: of a kind of snapshot app.expiry alone; app.carry hands its action on to that."""
+ASK_A_KIND = {("app/expiry.py", "kind"), ("app/carry.py", "self._expiry"), ("kinds/memory/images.py", "super()")}
+"""Who calls `expire`, and of what: of a kind of snapshot app.expiry alone; app.carry hands its action on to that, and
+the fake of images to the fake that it extends.
+"""
 AT_THE_PROVIDER = {
     "kinds/ebs.py": {"delete_snapshot", "DeleteSnapshot"},
     "kinds/ami/": {"deregister_image", "DeregisterImage", "delete_snapshot", "DeleteSnapshot"},
