@@ -125,7 +125,7 @@ class ExpiryHands:
             reach("expire.before")
             self._sign(MarkType.EXPIRED, action, point.filed_under, point.cut_at, now)
         reach("expire.marked")
-        images = {member.native_id for member in copy.members if member.role == IMAGE}
+        images = {member.native_id for member in copy.members if member.role == IMAGE} & ours
         parts = {member.native_id for member in copy.members if member.image}
         self._delete_members(kind, account, region, sorted(ours - parts), sorted(ours & parts))
         left = sorted(ours & _ids(kind.find(account, region, point.id)))
@@ -137,7 +137,7 @@ class ExpiryHands:
                 hint="the next pass looks again",
             )
         reach("expire.called")
-        what = f"{len(ours & images)} images and {len(ours - images)} snapshots" if images else f"{len(ours)} snapshots"
+        what = f"{len(images)} image(s) and {len(ours - images)} snapshots" if images else f"{len(ours)} snapshots"
         return f"{what} deleted from {action.vault}: {action.reason}"
 
     def _delete_members(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,35 @@ def test_an_image_that_somebody_deregistered_is_told_and_its_snapshots_are_not_t
     assert not world.actions(seen, Expire)
     days(world, 6)
     assert set(left_over(world)) == {part.native_id for part in image.parts}
+
+
+def test_what_is_left_of_a_copy_that_somebody_deregistered_does_not_keep_it_from_being_made_again(
+    tmp_path: Path,
+) -> None:
+    world = Installation(tmp_path, WEB)
+    world.quiet()
+    image = next(s for s in world.cloud.snapshots() if f"{s.account}.{s.region}" == AWAY)
+    world.kinds["ami"].inner.expire("prod", "us-west-2", image.native_id)
+    world.quiet(minutes=20)
+    (copy,) = copies(world, AWAY)
+    assert (copy.state, len(copy.members)) == (CopyState.USABLE, 3)
+    assert copy.recorded_in
+    assert not {part.native_id for part in image.parts} & {m.native_id for m in copy.members}
+    assert set(left_over(world)) == {part.native_id for part in image.parts}
+
+
+def test_of_two_instances_the_image_that_was_not_made_is_made_later(tmp_path: Path) -> None:
+    world = Installation(tmp_path, WEB)
+    two = [replace(world.volume(name), identity=name) for name in ("i-1", "i-2")]
+    world.cloud.put_sources(SERVICE, "prod", "us-east-1", two)
+    world.kinds["ami"].faults.order("cut", "before", after=1)
+    world.quiet(minutes=3)
+    (copy,) = copies(world, HOME)
+    assert [(m.source_id, m.role) for m in copy.members if not m.image] == [("i-1", "image"), ("i-2", "image")]
+    assert len(copy.members) == 6
+    (away,) = copies(world, AWAY)
+    assert (away.state, len(away.members)) == (CopyState.USABLE, 6)
+    assert len(world.cloud.snapshots()) == 4
 
 
 def test_a_listing_is_remembered_with_the_snapshots_of_its_images(tmp_path: Path) -> None:

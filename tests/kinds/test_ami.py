@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.native import IMAGE, PART, NativeSnapshot, Source
+from drorch.kinds import ami
 from drorch.kinds.ami import Options, copy_token
 from drorch.kinds.ebs import EbsSnapshots
 
@@ -242,7 +243,22 @@ def test_the_token_says_what_is_copied_where_to_and_how_often_it_was_tried(ami_w
     assert all(len(token) == 64 and token.isascii() for token in tokens)
 
 
-def test_a_token_that_was_spent_on_an_image_that_is_gone_is_taken(ami_world: AmiWorld) -> None:
+def test_a_copy_that_was_let_go_can_be_made_again_and_again_though_ec2_remembers_its_token(
+    ami_world: AmiWorld,
+) -> None:
+    ami_world.source_with()
+    made = usable(ami_world)
+    seen: set[str] = set()
+    for _ in range(3):
+        copied = ami_world.kind.copy(copy_order(made))
+        assert copied.native_id not in seen
+        seen.add(copied.native_id)
+        assert ami_world.kind.copy(copy_order(made)).native_id == copied.native_id
+        ami_world.client("ec2", AWAY).deregister_image(ImageId=copied.native_id)
+
+
+def test_a_copy_that_is_spent_over_and_over_ends(ami_world: AmiWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ami, "MOST_LIVES", 1)
     ami_world.source_with()
     made = usable(ami_world)
     copied = ami_world.kind.copy(copy_order(made))
@@ -250,6 +266,14 @@ def test_a_token_that_was_spent_on_an_image_that_is_gone_is_taken(ami_world: Ami
     with pytest.raises(AlreadyExists):
         ami_world.kind.copy(copy_order(made))
     assert ami_world.kind.copy(copy_order(made, attempt=2)).native_id != copied.native_id
+
+
+def test_another_key_is_another_token_for_ec2_refuses_one_with_other_parameters(ami_world: AmiWorld) -> None:
+    ami_world.source_with()
+    made = usable(ami_world)
+    first = ami_world.kind.copy(copy_order(made))
+    second = ami_world.kind.copy(copy_order(made, key=ami_world.new_key(AWAY)))
+    assert first.native_id != second.native_id
 
 
 def test_a_copy_under_a_key_that_is_not_there_fails_later_says_so_and_when(ami_world: AmiWorld) -> None:

@@ -57,6 +57,8 @@ PERMISSIONS = (
     *KEY_PERMISSIONS,
 )
 
+MOST_LIVES = 8
+"""So often one copy may be made, let go and made again while EC2 remembers its tokens."""
 PER_PAGE = 1000
 VOLUMES_PER_PAGE = 500
 _LIVING = ["pending", "running", "stopping", "stopped"]
@@ -171,29 +173,23 @@ class AmiImages:
     def copy(self, order: CopyOrder) -> NativeSnapshot:
         """CopyImage, called in the destination; repeated by the SDK, for its token makes that harmless.
 
-        AlreadyExists when the token was spent on an image that has been deregistered since.
+        EC2 answers a token with the image that it made for it, also when that is deregistered since: then comes the
+        next. AlreadyExists when so many have been.
         """
         check_copy(order, "ec2 CopyImage")
         vault, source = native_vault_name(order.account, order.region), order.snapshot
         told = {"operation": "ec2 CopyImage", "resource": source.native_id, "vault": vault}
         if source.state != "usable":
             raise Unavailable("the image cannot be copied yet", cause=source.state, **told)
-        name, tags = f"drorch-{order.point}-{set_of(source)[0]}-{order.attempt}", copied_tags(order)
-        request: dict[str, Any] = {
-            "SourceRegion": order.from_region,
-            "SourceImageId": source.native_id,
-            "Name": name,
-            "ClientToken": copy_token(order),
-            "TagSpecifications": _on_both(tags, name),
-        }
-        if order.kms_key:
-            request |= {"Encrypted": True, "KmsKeyId": order.kms_key}
-        client = self._accounts.client("ec2", order.account, order.region)
-        with mapped("ec2 CopyImage", resource=source.native_id, vault=vault, mutates=True):
-            reply = client.copy_image(**request)
-        made = named_in(reply, "ImageId", "ec2 CopyImage", source.native_id, vault)
-        if self._spent(client, made, vault):
-            raise AlreadyExists("the token of this copy was spent on an image that is gone", cause=made, **told)
+        client, tags = self._accounts.client("ec2", order.account, order.region), copied_tags(order)
+        for life in range(1, MOST_LIVES + 1):
+            with mapped("ec2 CopyImage", resource=source.native_id, vault=vault, mutates=True):
+                reply = client.copy_image(**_copy_request(order, tags, life))
+            made = named_in(reply, "ImageId", "ec2 CopyImage", source.native_id, vault)
+            if not self._spent(client, made, vault):
+                break
+        else:
+            raise AlreadyExists("the tokens of this copy were spent on images that are gone", cause=made, **told)
         return NativeSnapshot(
             native_id=made,
             account=order.account,
@@ -301,10 +297,29 @@ class AmiImages:
         return False
 
 
-def copy_token(order: CopyOrder) -> str:
-    """The ClientToken of a copy (at most 64 characters of ASCII), the same whenever the same copy is asked for."""
+def copy_token(order: CopyOrder, life: int = 1) -> str:
+    """The ClientToken of a copy (at most 64 characters of ASCII), the same whenever the same copy is asked for.
+
+    EC2 refuses a token that comes with other parameters: the key is one that a policy may change.
+    """
     place = native_vault_name(order.account, order.region)
-    return sha256(f"{order.point} {order.snapshot.native_id} {place} {order.attempt}".encode()).hexdigest()
+    told = f"{order.point} {order.snapshot.native_id} {place} {order.kms_key} {order.attempt} {life}"
+    return sha256(told.encode()).hexdigest()
+
+
+def _copy_request(order: CopyOrder, tags: Mapping[str, str], life: int) -> dict[str, Any]:
+    """`life` counts the copies that were made, let go, and are made again."""
+    name = f"drorch-{order.point}-{set_of(order.snapshot)[0]}-{order.attempt}" + (f".{life}" if life > 1 else "")
+    request: dict[str, Any] = {
+        "SourceRegion": order.from_region,
+        "SourceImageId": order.snapshot.native_id,
+        "Name": name,
+        "ClientToken": copy_token(order, life),
+        "TagSpecifications": _on_both(tags, name),
+    }
+    if order.kms_key:
+        request |= {"Encrypted": True, "KmsKeyId": order.kms_key}
+    return request
 
 
 def _images(client: Any, vault: str, filters: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
