@@ -17,11 +17,12 @@ from worlds import AWAY, EU, HOME, IMAGES, Installation, outcomes
 
 from drorch.aws import AwsAccount, AwsAccounts
 from drorch.domain.action import Cut, Expire, Hold
-from drorch.domain.errors import Refused
+from drorch.domain.errors import NotInThisVersion, Refused
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState
 from drorch.domain.native import PART
 from drorch.domain.record import RecordType
+from drorch.domain.recovery import Wanted, choose_point
 from drorch.kinds.ami import AmiImages, Options, Select
 from drorch.kinds.memory.images import IMAGES as SERVICE
 
@@ -62,6 +63,7 @@ def test_a_point_is_cut_copied_recorded_and_let_go_with_all_its_snapshots(tmp_pa
         assert [copy.state for copy in found[:2]] == [CopyState.USABLE] * 2
         assert all(len(copy.members) == 3 for copy in found)
     assert outcomes(world, "expire")["done"] > 2
+    assert set(outcomes(world, "expire")) == {"done"}
     assert left_over(world) == []
     alarms = [a for a in world.actions(world.reconciler.look(fresh=True), Hold) if isinstance(a, Hold) and a.alarm]
     assert alarms == []
@@ -179,6 +181,15 @@ def test_a_plan_says_that_a_cut_restarts_the_instances(tmp_path: Path) -> None:
     world.policies = (policy.model_copy(update={"resources": (resource,)}),)
     (cut,) = world.actions(world.reconciler.look(), Cut)
     assert "restarts every selected instance" in cut.reason
+
+
+def test_a_restore_says_that_images_are_not_restored_in_this_version(tmp_path: Path) -> None:
+    world = Installation(tmp_path, WEB)
+    days(world, 1)
+    catalogue = world.reconciler.look().plans["shop"].catalogue
+    with pytest.raises(NotInThisVersion, match="restoring ami points") as refused:
+        choose_point(catalogue, Wanted("shop", "web"), world.clock.now())
+    assert "points" in refused.value.hint
 
 
 # --- on the embedded cloud
