@@ -232,6 +232,7 @@ class SnapshotKind(Protocol):
     def snapshots(self, account: str, region: str, site: str) -> Iterator[NativeSnapshot]:
         """All snapshots of the site there, for all applications, one paginated, filtered listing.
 
+        Images come each with its snapshots as `parts`; a snapshot whose image is gone comes by itself, its role `part`.
         Raises Unavailable at any item: incomplete is never empty.
         """
 
@@ -264,7 +265,8 @@ class SnapshotKind(Protocol):
         """The provider's own present there, aware, UTC, from a reply of this moment (its Date header). Unavailable."""
 
     def expire(self, account: str, region: str, native_id: str) -> None:
-        """Delete one snapshot; harmless when it is gone already. Only `app.expiry` calls it.
+        """Delete one snapshot, or one image without its snapshots; harmless when it is gone already. Only `app.expiry`
+        calls it.
 
         Refused when the provider does not let it go (in use by an image, locked); OutcomeUnknown when the reply was
         lost: asking again is harmless.

@@ -64,7 +64,7 @@ class Faults:
     def order(self, method: str, fault: Ordered, *, times: int = 1, after: int = 0, only: str = "") -> None:
         """Let `times` calls of `method` meet `fault`, once `after` more calls have gone through.
 
-        Only those calls count whose region or path contains `only`.
+        Only those calls count whose region or path (or id, of what expires) contains `only`.
         """
         if not callable(fault) and fault not in get_args(Fault):
             raise ValueError(f"unknown fault {fault!r}")
@@ -98,7 +98,7 @@ class Faults:
         """Whatever stalls goes on, now and later."""
         self._released.set()
 
-    def meet(self, method: str, where: str = "") -> Fault | None:
+    def meet(self, method: str, where: str = "", what: str = "") -> Fault | None:
         """Count the call; raise or stall if that is ordered; else the fault the caller is to act out."""
         with self._lock:
             self.calls[method] += 1
@@ -107,7 +107,7 @@ class Faults:
                 self.met["black hole"] += 1
                 raise Unavailable(hole, operation=method, resource=where)
             orders = self._orders[method]
-            fault = orders.popleft()[0] if orders and orders[0][1] in where else None
+            fault = orders.popleft()[0] if orders and orders[0][1] in f"{where} {what}" else None
             self.met[method] += fault is not None
         if callable(fault):
             fault()
@@ -382,7 +382,7 @@ class FaultySnapshots:
 
     def expire(self, account: str, region: str, native_id: str) -> None:
         """A deletion that may be lost, with or without saying so."""
-        fault = self.faults.meet("expire", region)
+        fault = self.faults.meet("expire", region, native_id)
         if fault != "lose":
             self.inner.expire(account, region, native_id)
         self.faults.end("expire", fault)

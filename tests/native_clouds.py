@@ -18,8 +18,9 @@ from faults import FaultySnapshots
 from drorch.aws import AwsAccount, AwsAccounts
 from drorch.demo.aws import EmbeddedAws
 from drorch.domain.native import NativeSnapshot, Source
-from drorch.kinds import ebs, rds_cluster, rds_instance
+from drorch.kinds import ami, ebs, rds_cluster, rds_instance
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
+from drorch.kinds.memory.images import MemoryImages
 from drorch.ports import CopyOrder, CutOrder, SnapshotKind
 
 ACCOUNT = "prod"
@@ -148,6 +149,32 @@ class EbsWorld(_AwsWorld):
         self.client("ec2").deregister_image(ImageId=image)
 
 
+class AmiWorld(_AwsWorld):
+    """Images of instances, each with two volumes, on the embedded cloud."""
+
+    deletion = "DeregisterImage"
+    DEVICES = ("/dev/sda1", "/dev/sdf")
+
+    def __init__(self, cloud: Cloud) -> None:
+        super().__init__(cloud)
+        self.kind = ami.AmiImages(cloud.accounts)
+
+    def options(self, source: str = "") -> object:
+        return ami.Options(select=ami.Select(tags=USER_TAGS))
+
+    def source_with(self, *, key: str = "", tags: Mapping[str, str] = USER_TAGS) -> str:
+        encryption: dict[str, Any] = {"Encrypted": True, "KmsKeyId": key} if key else {}
+        bearing = [{"Key": tag, "Value": value} for tag, value in tags.items()]
+        made = self.client("ec2").run_instances(
+            ImageId="ami-12345678",
+            MinCount=1,
+            MaxCount=1,
+            BlockDeviceMappings=[{"DeviceName": d, "Ebs": {"VolumeSize": 8, **encryption}} for d in self.DEVICES],
+            TagSpecifications=[{"ResourceType": "instance", "Tags": bearing}],
+        )["Instances"]
+        return str(made[0]["InstanceId"])
+
+
 class RdsWorld(_AwsWorld):
     """RDS instances on the embedded cloud."""
 
@@ -227,10 +254,12 @@ class RdsClusterWorld(_AwsWorld):
 class MemoryWorld:
     """The public fake, as EBS (`named` false) or as RDS."""
 
-    def __init__(self, *, named: bool) -> None:
+    def __init__(self, *, named: bool = False, images: bool = False) -> None:
         self.now = datetime(2026, 11, 20, 9, 0, 0, 250_000, tzinfo=UTC)
         self.cloud = MemoryCloud(self._tick, pending_for=None)
         self.inner = MemorySnapshots(self.cloud, *(("rds-instance", "rds") if named else ("ebs", "ec2")), named=named)
+        if images:
+            self.inner = MemoryImages(self.cloud)
         self.kind: SnapshotKind = self.inner
         self._named = named
         self._sources: list[Source] = []
@@ -279,8 +308,8 @@ class MemoryWorld:
         self.cloud.protect(self._used[image], "")
 
 
-WORLDS = ("ebs", "rds-instance", "rds-cluster", "memory", "memory-named")
-ENCRYPTING_WORLDS = ("ebs", "rds-instance", "memory", "memory-named")
+WORLDS = ("ebs", "ami", "rds-instance", "rds-cluster", "memory", "memory-images", "memory-named")
+ENCRYPTING_WORLDS = tuple(name for name in WORLDS if name != "rds-cluster")
 """Those in which the copy of a plain snapshot can be encrypted: RDS refuses it of clusters."""
 USED_WORLDS = ("ebs", "memory", "memory-named")
 """Those in which something may use a snapshot: no RDS snapshot is part of an image."""
@@ -306,9 +335,9 @@ def cloud() -> Iterator[Cloud]:
 def world_of(name: str, open_cloud: Callable[[], Cloud]) -> World:
     """The world of that name, empty."""
     if name.startswith("memory"):
-        return MemoryWorld(named=name == "memory-named")
-    worlds = {"ebs": EbsWorld, "rds-instance": RdsWorld, "rds-cluster": RdsClusterWorld}
-    return worlds[name](open_cloud())
+        return MemoryWorld(named=name == "memory-named", images=name == "memory-images")
+    on_aws = {"ebs": EbsWorld, "ami": AmiWorld, "rds-instance": RdsWorld, "rds-cluster": RdsClusterWorld}
+    return on_aws[name](open_cloud())
 
 
 def own_tags(point: str = POINT, site: str = SITE) -> dict[str, str]:

@@ -20,7 +20,7 @@ from drorch.domain import layout
 from drorch.domain.catalogue_native import TAG_APPLICATION, TAG_POINT, TAG_RESOURCE, TAG_SET, TAG_SLOT, TAG_SOURCE
 from drorch.domain.errors import DrorchError
 from drorch.domain.instant import from_compact
-from drorch.domain.native import NativeSnapshot
+from drorch.domain.native import PART, NativeSnapshot
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.domain.record import Record, RecordType, artefacts_of, parse_at
 from drorch.ports import ObjectVersion
@@ -179,6 +179,8 @@ class Witness:
     def _natives(self, vault: str) -> Iterator[Truth]:
         groups: dict[str, list[NativeSnapshot]] = {}
         for snapshot in self.world.cloud.snapshots():
+            if snapshot.role == PART:
+                continue  # what is left of an image is no copy
             tags, point = snapshot.tags, snapshot.tags.get(TAG_POINT, "")
             if TAG_SOURCE not in tags and snapshot.started is not None:
                 self._cut[point] = min(snapshot.started, self._cut.get(point, snapshot.started))

@@ -52,6 +52,7 @@ from drorch.domain.native import NativeSnapshot, Source
 from drorch.domain.policy import KindWords, LockRule, Policy
 from drorch.engines.memory import MemoryEngine, MemorySource, Options
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
+from drorch.kinds.memory import images as memory_images
 from drorch.ports import StoreLimits
 from drorch.stores.memory import MemoryStore
 
@@ -64,9 +65,11 @@ CLUSTERS = "rds clusters"
 WORDS = words(
     kinds={
         **KINDS,
+        "ami": replace(KINDS["ebs"]),
         "rds-cluster": KindWords(Instance, native=True, service="rds"),
         "memory": KindWords(Options, native=False),
-    }
+    },
+    later_kinds=frozenset(),
 )
 
 VOLUMES = """
@@ -82,6 +85,7 @@ VOLUMES = """
         copies: [{region: us-west-2}]
         keep: {last: 3}
 """
+IMAGES = VOLUMES.replace("kind: ebs", "kind: ami").replace("name: data", "name: web")
 LEDGER = """
     version: 1
     application: bank
@@ -266,6 +270,7 @@ class Installation:
         self.cloud.put_sources("ec2", "prod", "us-east-1", [self.volume("vol-1")])
         self.cloud.put_sources("rds", "prod", "us-east-1", [Source("shop-ledger", bytes=8 << 30)])
         self.cloud.put_sources(CLUSTERS, "prod", "us-east-1", [Source("shop-seats", bytes=8 << 30)])
+        self.cloud.put_sources(memory_images.IMAGES, "prod", "us-east-1", [replace(self.volume("i-1"), identity="i-1")])
         self.serial = False
         """Whether light actions are done one after the other, in the same order always; from the next `restart` on."""
         self.guards = guards or Guards()
@@ -281,6 +286,7 @@ class Installation:
         """What can be made to fail, around the cloud and these stores."""
         self.kinds: dict[str, FaultySnapshots] = {
             "ebs": FaultySnapshots(MemorySnapshots(self.cloud)),
+            "ami": FaultySnapshots(memory_images.MemoryImages(self.cloud)),
             "rds-instance": FaultySnapshots(MemorySnapshots(self.cloud, "rds-instance", "rds", named=True)),
             "rds-cluster": FaultySnapshots(
                 MemorySnapshots(self.cloud, "rds-cluster", CLUSTERS, named=True, dated=False)

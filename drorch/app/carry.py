@@ -110,12 +110,15 @@ class LightHands:
     def _copy(self, action: Copy, scene: Scene, now: datetime) -> str:
         point = _point(scene.catalogue, action)
         source = point.copy_in(action.source)
+        wanted = (
+            [member for member in source.members if not member.image] if source else []
+        )  # parts go with their image
         members = [
             snapshot
-            for member in (source.members if source else ())
+            for member in wanted
             if (snapshot := scene.world.snapshot(action.source, member.native_id)) is not None
         ]
-        if source is None or len(members) != len(source.members):
+        if source is None or len(members) != len(wanted):
             raise Refused("the source of the copy is not there any more", operation="copy", vault=action.source)
         views = scene.world.natives_of(action.application)
         listed = [s for view in views if view.vault.name == action.vault for s in view.snapshots]
@@ -126,7 +129,7 @@ class LightHands:
         copy = point.copy_in(action.vault)
         if copy is None or point.cut_at is None:
             raise Refused("the copy to be recorded is not there any more", operation="record", vault=action.vault)
-        snapshots = {m.native_id: scene.world.snapshot(action.vault, m.native_id) for m in copy.members}
+        snapshots = {m.native_id: scene.world.snapshot(action.vault, m.image or m.native_id) for m in copy.members}
         keys = sorted({s.kms_key for s in snapshots.values() if s is not None and s.kms_key})
         record = compose(
             RecordType.NATIVE,
@@ -153,6 +156,8 @@ class LightHands:
 
 def _member(member: Member, snapshot: NativeSnapshot | None, scene: Scene) -> dict[str, object]:
     """As the record carries it: with the source's settings as they are now, as far as they were seen."""
+    if member.image:
+        return _part(member, snapshot)
     origin = _origin(member, snapshot, scene)
     source = next((s for s in scene.sources if s.source_id == origin), None)
     return {
@@ -165,6 +170,21 @@ def _member(member: Member, snapshot: NativeSnapshot | None, scene: Scene) -> di
         "identity": source.identity if source else "",
         "settings": dict(source.settings) if source else {},
         "encrypted": snapshot.encrypted if snapshot else False,
+    }
+
+
+def _part(member: Member, image: NativeSnapshot | None) -> dict[str, object]:
+    """A snapshot of an image: what a restore needs to know of its source stands beside the image."""
+    return {
+        "native_id": member.native_id,
+        "role": member.role,
+        "image": member.image,
+        "source_id": member.source_id,
+        "bytes": member.bytes,
+        "device": member.device,
+        "encrypted": any(part.encrypted for part in image.parts if part.native_id == member.native_id)
+        if image
+        else False,
     }
 
 

@@ -8,7 +8,7 @@ member. What a crash leaves is told by the mark and ended by the next pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from drorch.domain import layout
 from drorch.domain.action import Action, Expire, Mark
 from drorch.domain.errors import Refused, Unavailable
 from drorch.domain.model import Copy, RecoveryPoint
+from drorch.domain.native import IMAGE, NativeSnapshot
 from drorch.domain.record import MarkType, Record, RecordType, compose
 from drorch.ports import ObjectStore, SnapshotKind
 
@@ -110,7 +111,7 @@ class ExpiryHands:
         kind = self._kinds[scene.resource.kind]
         account, _, region = action.vault.partition(".")
         there = kind.find(account, region, point.id)
-        ours = {member.native_id for member in copy.members} & {snapshot.native_id for snapshot in there}
+        ours = {member.native_id for member in copy.members} & _ids(there)
         strange = sorted(m for m in ours if not _provably_ours(m, copy, point, scene))
         if strange:
             raise Refused(
@@ -124,10 +125,10 @@ class ExpiryHands:
             reach("expire.before")
             self._sign(MarkType.EXPIRED, action, point.filed_under, point.cut_at, now)
         reach("expire.marked")
-        for native_id in sorted(ours):
-            kind.expire(account, region, native_id)
-            reach("expire.member-deleted")
-        left = sorted(ours & {snapshot.native_id for snapshot in kind.find(account, region, point.id)})
+        images = {member.native_id for member in copy.members if member.role == IMAGE} & ours
+        parts = {member.native_id for member in copy.members if member.image}
+        self._delete_members(kind, account, region, sorted(ours - parts), sorted(ours & parts))
+        left = sorted(ours & _ids(kind.find(account, region, point.id)))
         if left:
             raise Unavailable(
                 f"{', '.join(left)} still show after they were deleted",
@@ -136,7 +137,28 @@ class ExpiryHands:
                 hint="the next pass looks again",
             )
         reach("expire.called")
-        return f"{len(ours)} snapshots deleted from {action.vault}: {action.reason}"
+        what = f"{len(images)} image(s) and {len(ours - images)} snapshots" if images else f"{len(ours)} snapshots"
+        return f"{what} deleted from {action.vault}: {action.reason}"
+
+    def _delete_members(
+        self, kind: SnapshotKind, account: str, region: str, whole: Sequence[str], parts: Sequence[str]
+    ) -> None:
+        """Images before their `parts`, which cannot go while one uses them.
+
+        A part that another image uses stays, and is told at the end: those beside it are of no use without their image.
+        """
+        for native_id in whole:
+            kind.expire(account, region, native_id)
+            reach("expire.member-deleted")
+        kept: list[Refused] = []
+        for native_id in parts:
+            try:
+                kind.expire(account, region, native_id)
+            except Refused as error:
+                kept.append(error)
+            reach("expire.member-deleted")
+        if kept:
+            raise kept[0]
 
     def _sign(
         self, mark: str, action: Mark | Expire, names: tuple[str, str], cut_at: datetime | None, now: datetime
@@ -169,13 +191,20 @@ def _names(path: str) -> tuple[str, str] | None:
     return None if named is None else (named[0], named[1])
 
 
+def _ids(found: Sequence[NativeSnapshot]) -> set[str]:
+    """The objects and the snapshots that images among them are made of."""
+    return {native_id for s in found for native_id in (s.native_id, *(part.native_id for part in s.parts))}
+
+
 def _provably_ours(native_id: str, copy: Copy, point: RecoveryPoint, scene: Scene) -> bool:
     """A signed record lists it; or, where no record speaks of this copy yet, its id verifies (else it were no member)
-    and its source is the resource's: a source that is selected now, or, for a copy, a member that a record lists.
+    and its source is the resource's: a source that is selected now, or, for a copy, a member that a record lists. The
+    snapshots of an image are judged by its source.
     """
     if copy.listed:
         return native_id in copy.listed
-    source = next((m.source_id for m in copy.members if m.native_id == native_id), "")
+    image = next((m.image for m in copy.members if m.native_id == native_id), "")
+    source = next((m.source_id for m in copy.members if m.native_id == (image or native_id)), "")
     selected = {s.source_id for s in scene.sources}
     listed = {listed for other in point.copies for listed in other.listed}
     return bool(source) and source in selected | listed

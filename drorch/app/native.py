@@ -24,7 +24,7 @@ from drorch.domain.catalogue_native import (
     set_of,
 )
 from drorch.domain.errors import AlreadyExists, OutcomeUnknown, Refused, Unavailable
-from drorch.domain.native import NativeSnapshot, Source
+from drorch.domain.native import PART, NativeSnapshot, Source
 from drorch.ports import CopyOrder, CutOrder, SnapshotKind
 
 _OF_THE_POINT = (TAG_SITE, TAG_APPLICATION, TAG_RESOURCE, TAG_SLOT, TAG_POINT, TAG_SET)
@@ -57,7 +57,8 @@ class NativeHands:
         calls = hands.creating_calls(order.sources)
         reach("cut.before")
         known = self._intents.begin(action.point, now)
-        there = hands.find(account, region, action.point) if known or action.resumed else ()
+        found = hands.find(account, region, action.point) if known or action.resumed else ()
+        there = [snapshot for snapshot in found if snapshot.role != PART]
         if there:
             _same_division(_ours(there, tags), calls, action)
         made = {set_of(snapshot)[0] for snapshot in there}
@@ -98,6 +99,7 @@ class NativeHands:
         there = [s for s in listed if s.tags.get(TAG_POINT) == action.point]
         if known or there:
             there = list(hands.find(account, region, action.point))
+        there = [s for s in there if s.role != PART]  # what is left of an image is no copy of it
         begun = 0
         for member in members:
             of_member = [s for s in there if s.tags.get(TAG_SOURCE) == member.native_id]
@@ -124,7 +126,7 @@ class NativeHands:
         try:
             hands.copy(order)
         except AlreadyExists:
-            found = hands.find(order.account, order.region, order.point)
+            found = [s for s in hands.find(order.account, order.region, order.point) if s.role != PART]
             of_member = [s for s in found if s.tags.get(TAG_SOURCE) == order.snapshot.native_id]
             if any(s.state != "failed" for s in of_member):
                 return

@@ -25,7 +25,7 @@ from drorch.domain.duration import duration_text
 from drorch.domain.errors import DrorchError, Refused
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.model import FailureDomain, Vault, native_vault_name
-from drorch.domain.native import NativeSnapshot, Source
+from drorch.domain.native import NativeSnapshot, Part, Source
 from drorch.domain.plan import SourcesSeen
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.domain.record import Record
@@ -355,6 +355,7 @@ def _loaded(body: str) -> tuple[NativeSnapshot, ...]:
     def snapshot(entry: dict[str, Any]) -> NativeSnapshot:
         for key in ("started", "origin"):
             entry[key] = None if entry[key] is None else from_text(entry[key])
+        entry["parts"] = tuple(Part(*part) for part in entry.get("parts", ()))
         return NativeSnapshot(**entry)
 
     return tuple(snapshot(entry) for entry in json.loads(body))

@@ -48,6 +48,14 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
     policies, findings = _read(places, vocabulary)
     for unsure in (policy for policy in policies if unjudged(policy, vocabulary.locks)):
         tell(f"{unsure.application}: tampering is promised; not checked, the locks of vaults are not known here")
+    warnings = [
+        (p.application, f"{r.name}: {told}")
+        for p in policies
+        for r in p.resources
+        if (told := str(getattr(r.options, "warning", "")))
+    ]
+    for name, warning in warnings:
+        tell(f"{name}: warning: {warning}")
     judged = ((p, feasibility(p, vocabulary.vaults, locks=vocabulary.locks)) for p in policies)
     lines = [(p.application, str(line)) for p, found in judged for line in found]
     stand_for = [(p.application, meaning) for p in policies for meaning in meanings(p)]
@@ -62,6 +70,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
                     for f in findings
                 ],
                 "feasibility": [{"application": name, "arithmetic": line} for name, line in lines],
+                "warnings": [{"application": name, "warning": warning} for name, warning in warnings],
                 "templates": [{"application": name, "meaning": meaning} for name, meaning in stand_for],
                 "snapshot_quotas": [holding.to_json() for holding in held],
             }

@@ -158,9 +158,9 @@ class EmbeddedAws:
         states.finish(_INSTANCES)
 
     def fail_snapshot(self, region: str, native_id: str, message: str = "An internal error has occurred") -> None:
-        """An EBS snapshot goes to ``error``, one of a DB instance or cluster to ``failed``. NotFound without one."""
-        rds_there = rds_backends[ACCOUNT][region]
-        snapshot: Any = ec2_backends[ACCOUNT][region].snapshots.get(native_id)
+        """An EBS snapshot goes to ``error``, an image or one of RDS to ``failed``. NotFound when there is none."""
+        ec2_there, rds_there = ec2_backends[ACCOUNT][region], rds_backends[ACCOUNT][region]
+        snapshot: Any = ec2_there.snapshots.get(native_id) or ec2_there.amis.get(native_id)
         snapshot = snapshot or rds_there.database_snapshots.get(native_id) or rds_there.cluster_snapshots.get(native_id)
         if snapshot is None:
             raise NotFound(f"no snapshot {native_id} in {region}", operation="fail a snapshot", resource=native_id)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from drorch.domain.instant import slot_start
 from drorch.domain.model import Copy, CopyState, Member, Oddity, Vault
-from drorch.domain.native import NativeSnapshot
+from drorch.domain.native import PART, SNAPSHOT, NativeSnapshot
 from drorch.domain.record import Record
 
 TAG_APPLICATION = "drorch:application"
@@ -19,6 +19,8 @@ TAG_POINT = "drorch:point"
 TAG_SET = "drorch:set"
 TAG_SOURCE = "drorch:source"
 TAG_SITE = "drorch:site"
+TAG_IMAGE = "drorch:image"
+"""On the snapshots of an image, from the creating call on: the image's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,15 +203,19 @@ def _told(records: Sequence[tuple[str, Record]]) -> set[str]:
 def _copy(
     vault: str, snapshots: Sequence[NativeSnapshot], recorded: Sequence[tuple[str, Record]], told: set[str]
 ) -> tuple[Copy, list[Oddity]]:
-    chosen, oddities, excess = _chosen(vault, snapshots, recorded, told)
+    chosen, oddities, excess = _chosen(vault, [s for s in snapshots if s.role != PART], recorded, told)
     state, why = (CopyState.FAILED, excess) if excess else _state(tuple(chosen.values()))
-    ids = {snapshot.native_id for snapshot in chosen.values()}
+    members = _members(chosen)
+    ids = {member.native_id for member in members}
     matching = [
         (where, record) for where, record in recorded if {m["native_id"] for m in record.body["members"]} == ids
     ]
-    members = tuple(
-        Member(native_id=s.native_id, source_id=source, bytes=s.bytes) for source, s in sorted(chosen.items())
-    )
+    if remains := [s for s in snapshots if s.role == PART]:
+        left, odd = _remains(vault, remains, recorded, usable=state is CopyState.USABLE)
+        members, oddities = (*members, *left), [*oddities, *odd]
+        if not chosen:
+            what = f"{len(remains)} of its snapshots are there without their image"
+            state, why = (CopyState.FAILED if recorded else CopyState.PENDING), what
     usable_at = min((t for _, r in matching if (t := r.time("usable_at"))), default=None)
     failed = [s.started for s in snapshots if (excess or s.state == "failed") and s.started is not None]
     return (
@@ -217,7 +223,7 @@ def _copy(
             vault=vault,
             state=state,
             members=members,
-            bytes=sum(member.bytes for member in members),
+            bytes=sum(member.bytes for member in members if not member.image),
             usable_at=usable_at,
             recorded_in=frozenset(where for where, _ in matching),
             partial=state is CopyState.PENDING and bool(missing_calls(tuple(chosen.values()))),
@@ -230,6 +236,41 @@ def _copy(
     )
 
 
+def _members(chosen: Mapping[str, NativeSnapshot]) -> tuple[Member, ...]:
+    """What the copy consists of: every object by its source, each image with its snapshots behind it."""
+    members: list[Member] = []
+    for source, found in sorted(chosen.items()):
+        members.append(Member(native_id=found.native_id, source_id=source, role=found.role, bytes=found.bytes))
+        members += [
+            Member(part.native_id, part.source_id, SNAPSHOT, part.bytes, part.device, image=found.native_id)
+            for part in sorted(found.parts)
+        ]
+    return tuple(members)
+
+
+def _remains(
+    vault: str, remains: Sequence[NativeSnapshot], recorded: Sequence[tuple[str, Record]], *, usable: bool
+) -> tuple[list[Member], list[Oddity]]:
+    """What is left of images that are gone: of the copy, so that a deletion cut short is ended, as far as records say.
+
+    Of a copy that is whole (it was made again) they are no part.
+    """
+    images = {m["native_id"]: str(m.get("image") or "") for _, record in recorded for m in record.body["members"]}
+    left: list[Member] = []
+    oddities: list[Oddity] = []
+    for snapshot in sorted(remains, key=lambda s: s.native_id):
+        known = snapshot.native_id in images
+        if not usable and (known or not recorded):
+            image = images.get(snapshot.native_id, "")
+            left.append(Member(snapshot.native_id, _source(snapshot), SNAPSHOT, snapshot.bytes, image=image))
+        else:
+            what = "is left of an image that is gone"
+            if not known:
+                what = "bears the tags of a point whose signed record does not list it"
+            oddities.append(Oddity(vault, f"{snapshot.native_id} {what}"))
+    return left, oddities
+
+
 def _chosen(
     vault: str, snapshots: Sequence[NativeSnapshot], recorded: Sequence[tuple[str, Record]], told: set[str]
 ) -> tuple[dict[str, NativeSnapshot], list[Oddity], str]:
@@ -239,7 +280,8 @@ def _chosen(
     not list cannot join the point later, whatever tags it bears.
     """
     alive = {snapshot.native_id: snapshot for snapshot in snapshots if snapshot.state != "failed"}
-    whole = [record for _, record in recorded if {m["native_id"] for m in record.body["members"]} <= alive.keys()]
+    there = alive.keys() | {part.native_id for snapshot in alive.values() for part in snapshot.parts}
+    whole = [record for _, record in recorded if {m["native_id"] for m in record.body["members"]} <= there]
     if whole:
         latest = max(whole, key=lambda record: record.at)
         chosen = {_source(s): s for m in latest.body["members"] if (s := alive.pop(m["native_id"], None)) is not None}
@@ -282,6 +324,8 @@ def _state(members: Sequence[NativeSnapshot]) -> tuple[CopyState, str]:
     waiting = [member for member in members if member.state != "usable"]
     if waiting:
         progress = min(member.progress for member in waiting)
+        if told := "; ".join(member.why for member in waiting if member.why):
+            return CopyState.PENDING, told
         return CopyState.PENDING, f"{len(waiting)} of {len(members)} not completed yet, slowest at {progress} %"
     return CopyState.USABLE, ""
 
@@ -341,6 +385,7 @@ def _recorded_copy(vault: str, recorded: Sequence[tuple[str, Record]], *, gone: 
             bytes=member["bytes"] if isinstance(member.get("bytes"), int) else 0,
             device=str(member.get("device") or ""),
             instance=str(member.get("instance") or ""),
+            image=str(member.get("image") or ""),
         )
         for member in latest.body["members"]
     )
@@ -348,7 +393,7 @@ def _recorded_copy(vault: str, recorded: Sequence[tuple[str, Record]], *, gone: 
         vault=vault,
         state=CopyState.FAILED if gone else CopyState.USABLE,
         members=members,
-        bytes=sum(member.bytes for member in members),
+        bytes=sum(member.bytes for member in members if not member.image),
         usable_at=latest.time("usable_at"),
         recorded_in=frozenset(where for where, record in recorded if record.at == latest.at),
         why="its records say it was usable, but its snapshots are gone" if gone else "as last recorded",

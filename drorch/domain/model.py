@@ -89,7 +89,10 @@ class CopyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One native object of a copy: a snapshot or image. `bytes` is the source's size, not the space it takes."""
+    """One native object of a copy: a snapshot or image. `bytes` is the source's size, not the space it takes.
+
+    `image` names the image that a snapshot is a part of: its bytes are counted there.
+    """
 
     native_id: str
     source_id: str
@@ -97,6 +100,7 @@ class Member:
     bytes: int = 0
     device: str = ""
     instance: str = ""
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)

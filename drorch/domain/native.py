@@ -5,6 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
+
+SNAPSHOT, IMAGE, PART = "snapshot", "image", "part"
+"""What a native object is. A part is a snapshot that some image was made of, and that no image is seen to use."""
+
+
+class Part(NamedTuple):
+    """One snapshot of an image. `source_id` is its volume at the cut, "" on a copy; `device` where it is attached."""
+
+    native_id: str
+    source_id: str = ""
+    device: str = ""
+    bytes: int = 0
+    encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,9 @@ class NativeSnapshot:
     why: str = ""
     origin: datetime | None = None
     """On a copy: the source snapshot's own `started`, where the provider tells (RDS does, EBS does not)."""
+    role: str = SNAPSHOT
+    parts: tuple[Part, ...] = ()
+    """The snapshots of an image as far as they are seen; all of them when it is `usable`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,8 @@ def _cuts(
         reason = f"slot {slot}: attempt {attempt}, an earlier one may lie in {', '.join(unread)}, not read now"
     if resumed is not None:
         reason = f"slot {slot}: not every creating call of the point was made"
+    if warning := str(getattr(resource.options, "warning", "")):
+        reason = f"{reason}; {warning}"
     server = observed.servers.get(resource.name, "")
     resuming = resumed is not None
     cut = Cut(policy.application, resource.name, home, point, reason, slot, attempt, into, server, resuming)
@@ -297,7 +299,8 @@ def _selection(policy: Policy, resource: ResourcePolicy, observed: Observed) -> 
     copy = latest.copy_in(home) if latest is not None else None
     if latest is None or copy is None:
         return
-    for gone in sorted({m.source_id for m in copy.members} - {source.source_id for source in seen.sources}):
+    were = {member.source_id for member in copy.members if not member.image}
+    for gone in sorted(were - {source.source_id for source in seen.sources}):
         reason = f"{gone} was in the last point and is gone from the selection"
         yield Hold(policy.application, resource.name, home, latest.id, reason, "member-gone")
 

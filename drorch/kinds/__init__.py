@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
 from drorch.aws import code_of, mapped
 from drorch.domain.catalogue_native import TAG_SET
 from drorch.domain.errors import NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
@@ -21,6 +23,14 @@ if TYPE_CHECKING:
 
 MOST_TAGS = 50
 """User tags that one AWS resource may bear; `aws:` tags do not count (EC2 user guide, tag restrictions)."""
+
+MOST_FILTER_VALUES = 200
+"""Values that one filter of a Describe call takes (EC2 user guide)."""
+
+SNAPSHOT_STATES = {"completed": "usable", "pending": "pending", "recovering": "pending"}
+"""Ours for EC2's states of a snapshot; any other is `failed`."""
+IN_THE_BIN = "recoverable"
+"""The state of a snapshot that was deleted and that a rule of the Recycle Bin still keeps (EC2 API, SnapshotState)."""
 
 GIB = 1 << 30
 
@@ -35,6 +45,29 @@ KEY_USE = (
 """What EC2 and RDS do with keys in the caller's name when they copy what is encrypted: no call of ours, but our right
 (https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html).
 """
+
+
+# --- selection -----------------------------------------------------------------------------------------------------
+
+
+class Select(BaseModel):
+    """What bears every one of these tags, with exactly these values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tags: dict[str, str] = Field(min_length=1)
+
+    @field_validator("tags")
+    @classmethod
+    def _chosen_by_people(cls, tags: dict[str, str]) -> dict[str, str]:
+        for key in tags:
+            if not key or key.lower().startswith(("aws:", "drorch:")):
+                raise ValueError(f"{key!r} cannot select anything: choose a tag that people set")
+        return tags
+
+    def fits(self, tags: Mapping[str, str]) -> bool:
+        """Whether something that bears `tags` is chosen."""
+        return all(tags.get(key) == value for key, value in self.tags.items())
 
 
 # --- tags ----------------------------------------------------------------------------------------------------------
@@ -115,6 +148,12 @@ def pages(
         if items not in reply:
             raise Unavailable("the reply to a listing holds no list", operation=operation, vault=vault)
         yield reply[items]
+
+
+def percent(text: str) -> int:
+    """``45%``; nothing is decided by it, so one that cannot be read is none."""
+    digits = text.removesuffix("%")
+    return min(int(digits), 100) if digits.isdecimal() and len(digits) <= 3 else 0
 
 
 @contextmanager

@@ -10,18 +10,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict
 
 from drorch.aws import mapped
-from drorch.domain.catalogue_native import TAG_POINT, TAG_SET, TAG_SITE, TAG_SOURCE
+from drorch.domain.catalogue_native import TAG_IMAGE, TAG_POINT, TAG_SET, TAG_SITE, TAG_SOURCE
 from drorch.domain.errors import Refused, Unavailable
 from drorch.domain.instant import floor_second
 from drorch.domain.model import native_vault_name
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.kinds import (
     GIB,
+    IN_THE_BIN,
     KEY_PERMISSIONS,
+    MOST_FILTER_VALUES,
     MOST_TAGS,
+    SNAPSHOT_STATES,
     carried_tags,
     check_copy,
     check_kms_key,
@@ -30,12 +33,14 @@ from drorch.kinds import (
     legible,
     named_in,
     pages,
+    percent,
     set_text,
     sets_by_instance,
     tag_list,
     tag_map,
     user_tags,
 )
+from drorch.kinds import Select as Select
 from drorch.ports import CopyOrder, CutOrder
 
 if TYPE_CHECKING:
@@ -60,29 +65,8 @@ SNAPSHOTS_PER_PAGE = 1000
 VOLUMES_PER_PAGE = 500
 MOST_EXCLUDED = 40
 """Data volumes that one CreateSnapshots call can leave out (EC2 API, InstanceSpecification)."""
-MOST_FILTER_VALUES = 200
-"""Values that one filter of a Describe call takes (EC2 user guide)."""
 
-_STATES = {"completed": "usable", "pending": "pending", "recovering": "pending"}
-_IN_THE_BIN = "recoverable"
-"""The state of a snapshot that was deleted and that a rule of the Recycle Bin still keeps (EC2 API, SnapshotState)."""
 _GONE = ("InvalidSnapshot.NotFound",)
-
-
-class Select(BaseModel):
-    """Which volumes: those that bear every one of these tags, with exactly these values."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    tags: dict[str, str] = Field(min_length=1)
-
-    @field_validator("tags")
-    @classmethod
-    def _chosen_by_people(cls, tags: dict[str, str]) -> dict[str, str]:
-        for key in tags:
-            if not key or key.lower().startswith(("aws:", "drorch:")):
-                raise ValueError(f"{key!r} cannot select a volume: choose a tag that people set")
-        return tags
 
 
 class Options(BaseModel):
@@ -209,7 +193,7 @@ class EbsSnapshots:
         )
         for page in listing:
             with legible("ec2 DescribeSnapshots", vault):
-                found = [_snapshot(entry, account, region) for entry in page if entry.get("State") != _IN_THE_BIN]
+                found = [_snapshot(entry, account, region) for entry in page if _alone(entry)]
             yield from found
 
     def _cut_volume(self, order: CutOrder, source: Source, own: Mapping[str, str]) -> tuple[NativeSnapshot, ...]:
@@ -334,6 +318,11 @@ def _source(volume: Mapping[str, Any]) -> Source:
     )
 
 
+def _alone(entry: Mapping[str, Any]) -> bool:
+    """Whether a listed snapshot is there, and no part of an image: those are of another kind."""
+    return entry.get("State") != IN_THE_BIN and TAG_IMAGE not in tag_map(entry.get("Tags"))
+
+
 def _snapshot(entry: Mapping[str, Any], account: str, region: str) -> NativeSnapshot:
     """A snapshot of a listing or of a creating call's reply; CreateSnapshots may answer without a state."""
     tags = tag_map(entry.get("Tags"))
@@ -344,7 +333,7 @@ def _snapshot(entry: Mapping[str, Any], account: str, region: str) -> NativeSnap
         account=account,
         region=region,
         service=EbsSnapshots.service,
-        state=_STATES.get(state, "failed"),
+        state=SNAPSHOT_STATES.get(state, "failed"),
         tags=tags,
         # A copy shows an arbitrary volume id (EC2 API, CopySnapshot): it says nothing.
         source_id="" if TAG_SOURCE in tags else entry.get("VolumeId", ""),
@@ -352,12 +341,6 @@ def _snapshot(entry: Mapping[str, Any], account: str, region: str) -> NativeSnap
         bytes=entry.get("VolumeSize", 0) * GIB,
         encrypted=entry.get("Encrypted", False),
         kms_key=entry.get("KmsKeyId", ""),
-        progress=_percent(entry.get("Progress") or ""),
-        why="" if state in _STATES else entry.get("StateMessage") or f"state {state}",
+        progress=percent(entry.get("Progress") or ""),
+        why="" if state in SNAPSHOT_STATES else entry.get("StateMessage") or f"state {state}",
     )
-
-
-def _percent(text: str) -> int:
-    """``45%``; nothing is decided by it, so one that cannot be read is none."""
-    digits = text.removesuffix("%")
-    return min(int(digits), 100) if digits.isdecimal() and len(digits) <= 3 else 0

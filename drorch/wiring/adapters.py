@@ -32,9 +32,10 @@ ENGINES = {
     "mysql": "MysqlEngine",
     "files": "FilesEngine",
 }
-LATER_KINDS = frozenset({"ami"})
+LATER_KINDS: frozenset[str] = frozenset()
 SNAPSHOT_KINDS = {
     "ebs": ("ebs", "EbsSnapshots"),
+    "ami": ("ami", "AmiImages"),
     "rds-instance": ("rds_instance", "RdsInstanceSnapshots"),
     "rds-cluster": ("rds_cluster", "RdsClusterSnapshots"),
 }

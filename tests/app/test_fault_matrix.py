@@ -17,7 +17,7 @@ import pytest
 import structlog
 from faults import Faults, FaultySnapshots, FaultyStore
 from witness import Witness, at_rest
-from worlds import AWAY, EU, HOME, LEDGER, ORDERS, ROOM, SEATS, VOLUMES, WEST, Installation
+from worlds import AWAY, EU, HOME, IMAGES, LEDGER, ORDERS, ROOM, SEATS, VOLUMES, WEST, Installation
 
 from drorch.app.passing import Guards
 from drorch.domain import layout
@@ -48,6 +48,7 @@ DUMPS = DRILLED.replace(
     '        drill: {every: 7d, from: [gcs-eu], probes: [{sql: select count(*) from orders, expect: ">= 1"}]}\n', ""
 )
 SNAPSHOTS = VOLUMES.replace("keep: {last: 3}", "keep: {last: 2}")
+WEB = IMAGES.replace("keep: {last: 3}", "keep: {last: 2}")
 INSTANCE = LEDGER.replace("keep: {last: 3}", "keep: {last: 2}")
 CLUSTER = SEATS.replace("keep: {last: 3}", "keep: {last: 2}")
 GRACE = timedelta(days=1)
@@ -76,7 +77,7 @@ class Row:
 
     @property
     def native(self) -> bool:
-        return self.place in ("ebs", "rds-instance", "rds-cluster")
+        return self.place in ("ebs", "ami", "rds-instance", "rds-cluster")
 
     @property
     def listing(self) -> str:
@@ -143,10 +144,12 @@ def _life(world: Installation, days: int) -> None:
 RECORD, MARK, EXPIRED = "/native/", "-expiring-", "-expired-"
 ROWS = [
     Row("cut of volumes", Cut, SNAPSHOTS, "ebs", "cut"),
+    Row("cut of an image", Cut, WEB, "ami", "cut"),
     Row("cut of an instance", Cut, INSTANCE, "rds-instance", "cut"),
     Row("cut of a cluster", Cut, CLUSTER, "rds-cluster", "cut"),
     Row("cut of a dump", Cut, DUMPS, WEST, "put", "manifest.json", (WEST, "manifest.json"), (WEST, "manifest.json")),
     Row("copy of volumes", Copy, SNAPSHOTS, "ebs", "copy"),
+    Row("copy of an image", Copy, WEB, "ami", "copy"),
     Row("copy of an instance", Copy, INSTANCE, "rds-instance", "copy"),
     Row("copy of a cluster", Copy, CLUSTER, "rds-cluster", "copy"),
     Row("ship", Ship, DUMPS, WEST, "put", "manifest.json", (EU, "/data/"), (WEST, "/"), begins=_vault_missed_out),
@@ -171,6 +174,8 @@ ROWS = [
     Row("head", WriteHead, DUMPS, EU, "put", layout.HEADS, (EU, layout.HEADS), (EU, layout.HEADS)),
     Row("expire of a dump", Expire, DUMPS, EU, "delete", "", (EU, EXPIRED), (EU, EXPIRED), EU, days=3),
     Row("expire of volumes", Expire, SNAPSHOTS, "ebs", "expire", "", (EU, EXPIRED), (EU, EXPIRED), HOME, days=3),
+    Row("expire of an image", Expire, WEB, "ami", "expire", "", (EU, EXPIRED), (EU, EXPIRED), HOME, days=3),
+    Row("expire of snapshots", Expire, WEB, "ami", "expire", "snap", (EU, EXPIRED), (EU, EXPIRED), HOME, days=3),
     Row("expire of an instance", Expire, INSTANCE, "rds-instance", "expire", "", (EU, EXPIRED), (EU, EXPIRED), AWAY, 3),
     Row("expire of a cluster", Expire, CLUSTER, "rds-cluster", "expire", "", (EU, EXPIRED), (EU, EXPIRED), AWAY, 3),
     Row("sweep of uploads", Sweep, DUMPS, EU, "abort_upload", vault=EU, begins=_unfinished_upload),

@@ -44,6 +44,22 @@ def test_every_error_of_every_file_is_told_at_once_at_its_place(desk: Desk) -> N
     assert re.search(r"^1 valid, \d+ errors in 4 files$", said.out, re.MULTILINE)
 
 
+def test_images_that_restart_their_instances_are_warned_of_and_valid(desk: Desk) -> None:
+    text = (ROOT / "policies" / "ami.yaml").read_text()
+    path = desk.policies / "portal.yaml"
+    path.write_text(text)
+    assert "warning" not in desk.drorch("policy", "check", str(path)).err
+    path.write_text(text.replace("reboot: false", "reboot: true "))
+    said = desk.drorch("policy", "check", str(path), "--json")
+    assert said.code == 0
+    (warning,) = said.json["warnings"]
+    assert warning == {
+        "application": "portal",
+        "warning": "front: reboot: true restarts every selected instance at each cut",
+    }
+    assert "portal: warning: front: reboot: true restarts" in said.err
+
+
 def test_json_has_valid_applications_and_findings(desk: Desk) -> None:
     desk.write_policy("billing", keep="{last: never}")
     said = desk.drorch("policy", "check", "--json")

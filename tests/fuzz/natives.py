@@ -11,6 +11,8 @@ from fuzz.replies import REGION, SCRIPT, WHEN, accounts, asked, client, reply, s
 
 from drorch.aws import AMBIENT
 from drorch.domain.canonical import canonical_bytes
+from drorch.kinds.ami import AmiImages
+from drorch.kinds.ami import Options as AmiOptions
 from drorch.kinds.ebs import EbsSnapshots
 from drorch.kinds.ebs import Options as EbsOptions
 from drorch.kinds.rds_cluster import Options as ClusterOptions
@@ -20,6 +22,7 @@ from drorch.kinds.rds_instance import RdsInstanceSnapshots
 
 KINDS: Mapping[str, tuple[Any, str, Any]] = {
     "ec2": (EbsSnapshots, "ec2", EbsOptions.model_validate({"select": {"tags": {"app": "shop"}}})),
+    "ec2-images": (AmiImages, "ec2", AmiOptions.model_validate({"select": {"tags": {"app": "shop"}}})),
     "rds": (RdsInstanceSnapshots, "rds", RdsOptions(identifier="shop")),
     "rds-cluster": (RdsClusterSnapshots, "rds", ClusterOptions(identifier="shop")),
 }
@@ -82,6 +85,35 @@ def _planted_ec2() -> Mapping[str, bytes]:
         "snapshots-limit": script("snapshots", page("t1", 1), reply(error.encode(), 503)),
         "volumes": script("volumes", reply(volumes.encode())),
     }
+
+
+def _planted_images() -> Mapping[str, bytes]:
+    def answer(call: str, items: str, entries: str) -> bytes:
+        return reply(f"<{call}Response><{items}>{entries}</{items}></{call}Response>".encode())
+
+    part = (
+        "<item><snapshotId>snap-1</snapshotId><volumeId>vol-1</volumeId><status>completed</status>"
+        f"<startTime>{WHEN}</startTime><volumeSize>8</volumeSize>{_tags('tagSet', 'item')}</item>"
+    )
+    image = (
+        "<item><imageId>ami-1</imageId><imageState>{state}</imageState><name>drorch-1</name>"
+        "<creationDate>2026-11-20T09:00:00.000Z</creationDate><blockDeviceMapping><item><deviceName>/dev/sda1</deviceName>"
+        f"<ebs><snapshotId>snap-1</snapshotId></ebs></item></blockDeviceMapping>{_tags('tagSet', 'item')}</item>"
+    )
+    instance = (
+        "<item><instancesSet><item><instanceId>i-1</instanceId><rootDeviceName>/dev/sda1</rootDeviceName>"
+        "<blockDeviceMapping><item><ebs><volumeId>vol-1</volumeId></ebs></item></blockDeviceMapping>"
+        f"<groupSet><item><groupId>sg-1</groupId></item></groupSet>{_tags('tagSet', 'item')}</item></instancesSet>"
+        "</item>"
+    )
+    volume = "<item><volumeId>vol-1</volumeId><size>8</size></item>"
+    snapshots = answer("DescribeSnapshots", "snapshotSet", part)
+    states = {
+        state: script("snapshots", snapshots, answer("DescribeImages", "imagesSet", image.format(state=state)))
+        for state in ("available", "failed")
+    }
+    found = answer("DescribeInstances", "reservationSet", instance), answer("DescribeVolumes", "volumeSet", volume)
+    return {**states, "volumes": script("volumes", *found)}
 
 
 def _planted_rds() -> Mapping[str, bytes]:
@@ -149,5 +181,6 @@ def _planted_clusters() -> Mapping[str, bytes]:
 PARSERS = (
     Parser("rds-cluster", _native_check("rds-cluster"), _planted_clusters, 200),
     Parser("ec2", _native_check("ec2"), _planted_ec2, 200),
+    Parser("ec2-images", _native_check("ec2-images"), _planted_images, 200),
     Parser("rds", _native_check("rds"), _planted_rds, 200),
 )

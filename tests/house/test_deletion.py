@@ -26,10 +26,13 @@ ASK_A_STORE = {
     "app/vaults.py",  # what earlier checks had to leave
 }
 """The modules that may call `delete` or `abort_upload` of an ObjectStore; in `stores` the adapters do the work."""
-ASK_A_KIND = {("app/expiry.py", "kind"), ("app/carry.py", "self._expiry")}
-"""Who calls `expire`, and of what: of a kind of snapshot app.expiry alone; app.carry hands its action on to that."""
+ASK_A_KIND = {("app/expiry.py", "kind"), ("app/carry.py", "self._expiry"), ("kinds/memory/images.py", "super()")}
+"""Who calls `expire`, and of what: of a kind of snapshot app.expiry alone; app.carry hands its action on to that, and
+the fake of images to the fake that it extends.
+"""
 AT_THE_PROVIDER = {
     "kinds/ebs.py": {"delete_snapshot", "DeleteSnapshot"},
+    "kinds/ami/": {"deregister_image", "DeregisterImage", "delete_snapshot", "DeleteSnapshot"},
     "kinds/rds_instance.py": {"delete_db_snapshot", "DeleteDBSnapshot"},
     "kinds/rds_cluster.py": {"delete_db_cluster_snapshot", "DeleteDBClusterSnapshot"},
     "stores/s3/": {"delete_object", "DeleteObject", "abort_multipart_upload", "AbortMultipartUpload"},
@@ -121,6 +124,7 @@ def test_only_the_adapters_name_an_operation_of_aws_that_ends_something_and_only
 
 def test_each_adapter_names_the_operation_that_deletes_what_it_makes() -> None:
     assert {"delete_snapshot", "DeleteSnapshot"} <= words(TREES["kinds/ebs.py"])
+    assert {"deregister_image", "DeregisterImage", "DeleteSnapshot"} <= words(TREES["kinds/ami/__init__.py"])
     assert {"delete_db_snapshot", "DeleteDBSnapshot"} <= words(TREES["kinds/rds_instance.py"])
     assert {"delete_db_cluster_snapshot", "DeleteDBClusterSnapshot"} <= words(TREES["kinds/rds_cluster.py"])
 

@@ -50,6 +50,7 @@ def test_the_examples_are_one_folder_of_policies(vocabulary: Vocabulary) -> None
         "rds-instance.yaml",
         "retired.yaml",
         "files.yaml",
+        "ami.yaml",
         "shop.yaml",
         "postgres.yaml",
         "mariadb.yaml",

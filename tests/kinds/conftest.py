@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from native_clouds import Cloud, EbsWorld, RdsClusterWorld, RdsWorld, cloud
+from native_clouds import AmiWorld, Cloud, EbsWorld, RdsClusterWorld, RdsWorld, cloud
 
 
 @pytest.fixture(scope="module")
@@ -26,3 +26,8 @@ def rds_world(aws: Cloud) -> RdsWorld:
 @pytest.fixture
 def cluster_world(aws: Cloud) -> RdsClusterWorld:
     return RdsClusterWorld(aws)
+
+
+@pytest.fixture
+def ami_world(aws: Cloud) -> AmiWorld:
+    return AmiWorld(aws)

@@ -11,6 +11,7 @@ from native_clouds import (
     HOME,
     POINT,
     USER_TAGS,
+    AmiWorld,
     EbsWorld,
     RdsClusterWorld,
     RdsWorld,
@@ -20,14 +21,16 @@ from native_clouds import (
     selected,
 )
 
-from drorch.kinds import ebs, rds_cluster, rds_instance
+from drorch.kinds import ami, ebs, rds_cluster, rds_instance
+
+World = AmiWorld | EbsWorld | RdsWorld | RdsClusterWorld
 
 
-def seen(world: EbsWorld | RdsWorld | RdsClusterWorld) -> set[str]:
+def seen(world: World) -> set[str]:
     return {f"{service}:{operation}" for service, operation, _ in world.aws.calls} - {"sts:GetCallerIdentity"}
 
 
-def whole_life(world: EbsWorld | RdsWorld | RdsClusterWorld) -> None:
+def whole_life(world: World) -> None:
     """Everything that the port offers, once; STS tells anybody the time and needs no permission."""
     order = cut_order(selected(world))
     for call in range(len(world.kind.creating_calls(order.sources))):
@@ -36,7 +39,8 @@ def whole_life(world: EbsWorld | RdsWorld | RdsClusterWorld) -> None:
     for snapshot in listed(world):
         world.kind.copy(copy_order(snapshot))
     for copied in world.kind.find(ACCOUNT, AWAY, POINT):
-        world.kind.expire(ACCOUNT, AWAY, copied.native_id)
+        for native_id in (copied.native_id, *(part.native_id for part in copied.parts)):
+            world.kind.expire(ACCOUNT, AWAY, native_id)
     assert world.kind.find(ACCOUNT, AWAY, POINT) == ()
     world.kind.now(ACCOUNT, AWAY)
 
@@ -52,6 +56,15 @@ def test_ebs_calls_what_it_declares(ebs_world: EbsWorld) -> None:
     ebs_world.kind.check_key(ACCOUNT, AWAY, key)
     whole_life(ebs_world)
     assert seen(ebs_world) | {"ec2:CreateTags"} == set(ebs.PERMISSIONS)
+
+
+def test_images_call_what_they_declare(ami_world: AmiWorld) -> None:
+    key = ami_world.new_key(AWAY)
+    ami_world.source_with()
+    ami_world.aws.calls.clear()
+    ami_world.kind.check_key(ACCOUNT, AWAY, key)
+    whole_life(ami_world)
+    assert seen(ami_world) | {"ec2:CreateTags"} == set(ami.PERMISSIONS)
 
 
 def test_rds_calls_what_it_declares(rds_world: RdsWorld) -> None:
@@ -76,7 +89,8 @@ def test_clusters_call_what_they_declare(cluster_world: RdsClusterWorld) -> None
 
 def test_options_are_read_without_loading_an_sdk() -> None:
     code = (
-        "import sys; import drorch.kinds.ebs, drorch.kinds.rds_instance, drorch.kinds.rds_cluster, drorch.kinds.memory;"
+        "import sys; import drorch.kinds.ami, drorch.kinds.ebs, drorch.kinds.rds_instance, drorch.kinds.rds_cluster;"
+        "import drorch.kinds.memory;"
         "sys.exit(any(name.partition('.')[0] in ('boto3', 'botocore', 'moto') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

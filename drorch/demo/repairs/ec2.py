@@ -15,7 +15,6 @@ from moto.ec2.exceptions import (
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_block_store import EBSBackend, Snapshot
-from moto.ec2.responses.amis import AmisResponse
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 
@@ -109,34 +108,31 @@ def _copy_snapshot(self: Any) -> ActionResult:
         raise InvalidParameterDependency("KmsKeyId", "Encrypted")
     backend = self.ec2_backend
     source_id = self._get_param("SourceSnapshotId")
-    source = ec2_backends[backend.account_id][self._get_param("SourceRegion")].get_snapshot(source_id)
-    _require_completed(source)
+    region, description = self._get_param("SourceRegion"), self._get_param("Description") or ""
+    _require_completed(ec2_backends[backend.account_id][region].get_snapshot(source_id))
     self.error_on_dryrun()
+    made = copied(backend, source_id, region, asked=asked, encrypt=encrypt, description=description)
+    made.add_tags(tags)
+    return ActionResult({"SnapshotId": made.id, "Tags": made.tag_set})
+
+
+def copied(
+    backend: Any, source_id: str, region: str, *, asked: str | None, encrypt: bool, description: str = ""
+) -> Any:
+    """A copy in the region of `backend` of a snapshot of `region`, under the key that was asked for."""
+    source = ec2_backends[backend.account_id][region].get_snapshot(source_id)
     key = None
     if source.encrypted or encrypt:
         key = asked or backend.default_kms_key_id or backend._create_default_encryption_key()
     arn = key_arn(backend.account_id, backend.region_name, key) if key else None
-    made = backend.copy_snapshot(source_id, self._get_param("SourceRegion"), self._get_param("Description") or "", arn)
+    made = backend.copy_snapshot(source_id, region, description, arn)
     made.volume = copy.copy(source.volume)
     made.volume.id = COPIED_VOLUME
     made.encrypted = key is not None
-    made.add_tags(tags)
     if key and not arn:
         made.kms_key_id = key
         states.fail(made, "Given key ID is not accessible")
-    return ActionResult({"SnapshotId": made.id, "Tags": made.tag_set})
-
-
-@around(AmisResponse, "register_image")
-def _register_image(original: Any, self: Any) -> Any:
-    """An image uses the snapshots that it was registered with; moto makes one of its own and forgets those."""
-    mappings = self._get_param("BlockDeviceMappings", [])
-    used = {mapping["Ebs"]["SnapshotId"] for mapping in mappings if mapping.get("Ebs", {}).get("SnapshotId")}
-    for snapshot_id in used:
-        self.ec2_backend.get_snapshot(snapshot_id)
-    reply = original(self)
-    self.ec2_backend.amis[reply.result["ImageId"]].used_snapshots = used
-    return reply
+    return made
 
 
 @around(EBSBackend, "delete_snapshot")
@@ -155,17 +151,18 @@ def _describe_snapshots(self: Any) -> ActionResult:
     if owners := self._get_param("OwnerIds", []):
         accounts = {self.ec2_backend.account_id if owner == "self" else owner for owner in owners}
         found = [snapshot for snapshot in found if snapshot.owner_id in accounts]
-    return _in_pages(self, "Snapshots", found, by_id=bool(ids))
+    return in_pages(self, "Snapshots", found, by_id=bool(ids))
 
 
 @instead_of(ElasticBlockStore, "describe_volumes")
 def _describe_volumes(self: Any) -> ActionResult:
     ids = self._get_param("VolumeIds", [])
     found = self.ec2_backend.describe_volumes(volume_ids=ids, filters=self._filters_from_querystring())
-    return _in_pages(self, "Volumes", found, by_id=bool(ids))
+    return in_pages(self, "Volumes", found, by_id=bool(ids))
 
 
-def _in_pages(response: Any, name: str, found: list[Any], *, by_id: bool) -> ActionResult:
+def in_pages(response: Any, name: str, found: list[Any], *, by_id: bool) -> ActionResult:
+    """The page of `found` that a listing asks for, as the list `name`; of a listing `by_id` there are no pages."""
     size = response._get_param("MaxResults")
     if size is not None and by_id:
         raise InvalidParameterCombination("The parameter MaxResults cannot be used with a list of ids")

@@ -32,20 +32,22 @@ from drorch.ports import CopyOrder, CutOrder
 
 
 @dataclass(slots=True)
-class _Held:
+class Held:
+    """One snapshot, and what is to become of it."""
+
     snapshot: NativeSnapshot
     doom: str = ""
     seen: int = 0
-    source: _Held | None = None
+    source: Held | None = None
     protected: str = ""
 
 
 @dataclass(slots=True)
-class _Place:
+class Place:
     """One service in one account and region."""
 
     sources: dict[str, Source] = field(default_factory=dict)
-    held: dict[str, _Held] = field(default_factory=dict)
+    held: dict[str, Held] = field(default_factory=dict)
     points: dict[str, dict[str, None]] = field(default_factory=dict)
     pending: dict[str, None] = field(default_factory=dict)
 
@@ -68,7 +70,7 @@ class MemoryCloud:
         self.pending_for = pending_for
         self.copy_places = dict(copy_places or {})
         self.lock = RLock()
-        self._places: dict[tuple[str, str, str], _Place] = {}
+        self._places: dict[tuple[str, str, str], Place] = {}
         self._lost: set[str] = set()
         self._keys: set[tuple[str, str, str]] = set()
         self._made = 0
@@ -129,7 +131,7 @@ class MemoryCloud:
 
     # --- what the kinds ask of it
 
-    def reach(self, service: str, account: str, region: str, operation: str) -> _Place:
+    def reach(self, service: str, account: str, region: str, operation: str) -> Place:
         """The place, or Unavailable while its region is lost."""
         if region in self._lost:
             raise Unavailable(
@@ -146,16 +148,14 @@ class MemoryCloud:
         self._made += 1
         return f"snap-{self._made:017x}"
 
-    def add(
-        self, place: _Place, snapshot: NativeSnapshot, doom: str = "", source: _Held | None = None
-    ) -> NativeSnapshot:
+    def add(self, place: Place, snapshot: NativeSnapshot, doom: str = "", source: Held | None = None) -> NativeSnapshot:
         """Hold a new snapshot, pending; with a `doom` it fails for that reason when it would have become usable."""
-        place.held[snapshot.native_id] = _Held(snapshot, doom, source=source)
+        place.held[snapshot.native_id] = Held(snapshot, doom, source=source)
         place.pending[snapshot.native_id] = None
         place.points.setdefault(snapshot.tags.get(TAG_POINT, ""), {})[snapshot.native_id] = None
         return snapshot
 
-    def observe(self, place: _Place) -> list[NativeSnapshot]:
+    def observe(self, place: Place) -> list[NativeSnapshot]:
         """One listing: what it shows, after pending snapshots have moved on."""
         for native_id in list(place.pending):
             held = place.held[native_id]
@@ -164,10 +164,10 @@ class MemoryCloud:
                 self._settle(place, native_id, held.doom)
         return [held.snapshot for held in place.held.values()]
 
-    def _place(self, service: str, account: str, region: str) -> _Place:
-        return self._places.setdefault((service, account, region), _Place())
+    def _place(self, service: str, account: str, region: str) -> Place:
+        return self._places.setdefault((service, account, region), Place())
 
-    def _settle(self, place: _Place, native_id: str, why: str) -> None:
+    def _settle(self, place: Place, native_id: str, why: str) -> None:
         held = place.held[native_id]
         held.snapshot = replace(held.snapshot, state="failed" if why else "usable", why=why, progress=0 if why else 100)
         place.pending.pop(native_id, None)
@@ -187,7 +187,7 @@ class MemorySnapshots:
         self._dated = named and dated
         self.kind = kind
         self.service = service
-        self.repeatable_cut = named
+        self.repeatable_cut = self._named = named
 
     def snapshots(self, account: str, region: str, site: str) -> Iterator[NativeSnapshot]:
         """All snapshots of the site there; looking moves pending ones on."""
@@ -237,7 +237,7 @@ class MemorySnapshots:
             source = held.snapshot
             self._take_place(place, order.region, vault)
             keyed = not order.kms_key or self.cloud.has_key(order.account, order.region, order.kms_key)
-            if not keyed and self.repeatable_cut:
+            if not keyed and self._named:
                 self.check_key(order.account, order.region, order.kms_key)  # RDS refuses at once, EC2 fails later
             copied = replace(
                 source,
@@ -247,7 +247,7 @@ class MemorySnapshots:
                 state="pending",
                 progress=0,
                 tags=copied_tags(order),
-                source_id=source.source_id if self.repeatable_cut else "",
+                source_id=source.source_id if self._named else "",
                 started=floor_second(self.cloud.now()),
                 encrypted=bool(order.kms_key),
                 kms_key=order.kms_key,
@@ -281,12 +281,12 @@ class MemorySnapshots:
                 return
             if held.protected:
                 raise Refused("the snapshot is not let go", cause=held.protected, **said)
-            if self.repeatable_cut and held.snapshot.state == "pending" and held.source is None:
+            if self._named and held.snapshot.state == "pending" and held.source is None:
                 raise Unavailable("the snapshot is still being made", cause=held.snapshot.state, **said)
             self.cloud.remove(held.snapshot)
 
     def _make(
-        self, place: _Place, order: CutOrder, call: int, calls: Sequence[Sequence[Source]], source: Source
+        self, place: Place, order: CutOrder, call: int, calls: Sequence[Sequence[Source]], source: Source
     ) -> NativeSnapshot:
         made = NativeSnapshot(
             native_id=self._name(place, order.point, "", native_vault_name(order.account, order.region)),
@@ -303,14 +303,14 @@ class MemorySnapshots:
         )
         return self.cloud.add(place, made)
 
-    def _take_place(self, place: _Place, region: str, vault: str) -> None:
+    def _take_place(self, place: Place, region: str, vault: str) -> None:
         pending = sum(TAG_SOURCE in place.held[native_id].snapshot.tags for native_id in place.pending)
         if pending >= self.cloud.copy_places.get(region, pending + 1):
             raise Busy(
                 "the destination's copy places are taken", operation="copy", vault=vault, cause=f"{pending} pending"
             )
 
-    def _copyable(self, order: CopyOrder) -> _Held:
+    def _copyable(self, order: CopyOrder) -> Held:
         wanted = order.snapshot.native_id
         vault = native_vault_name(order.from_account, order.from_region)
         origin = self.cloud.reach(self.service, order.from_account, order.from_region, "copy")
@@ -327,8 +327,8 @@ class MemorySnapshots:
             )
         return held
 
-    def _name(self, place: _Place, point: str, suffix: str, vault: str) -> str:
-        if not self.repeatable_cut:
+    def _name(self, place: Place, point: str, suffix: str, vault: str) -> str:
+        if not self._named:
             return self.cloud.next_id()
         name = f"drorch-{point}{suffix}"
         if name in place.held:
