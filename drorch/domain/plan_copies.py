@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from drorch.domain.action import Action, Copy, Hold, Replicate, Settling, Ship, WriteRecord
 from drorch.domain.instant import to_text
 from drorch.domain.model import CopyState, RecoveryPoint
+from drorch.domain.plan_full import full_copy
 from drorch.domain.policy import ResourcePolicy, VaultRule
 from drorch.domain.retention import FUTURE, Candidate, keep
 from drorch.domain.schedule import Every
@@ -82,7 +83,9 @@ def _bring(
         if tried is not None and there is not None and not there.partial and now < tried + AFTER_FAILURE:
             reason += f"; next try at {to_text(tried + AFTER_FAILURE)}"
             return Hold(application, resource.name, rule.vault, point.id, reason, "copy-failed")
-        return Copy(application, resource.name, rule.vault, point.id, reason, source.vault, rule.kms_key or "")
+        whole = full_copy(observed.catalogue.of(resource.name), point, source, resource, rule)
+        key, reason = rule.kms_key or "", reason + whole.words
+        return Copy(application, resource.name, rule.vault, point.id, reason, source.vault, key, whole.why, whole.gib)
     if there is not None:
         return None  # a damaged copy of a dump is repaired, not shipped again (plan_care)
     if resource.name in observed.running:

@@ -18,7 +18,7 @@ from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.domain.errors import NotInThisVersion, Refused, Usage
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import KindWords, LockRule, Vocabulary
-from drorch.ports import Engine, ObjectStore, SnapshotKind
+from drorch.ports import Engine, Everything, ObjectStore, SnapshotKind
 
 if TYPE_CHECKING:
     from drorch.app.config import Config
@@ -177,6 +177,12 @@ def in_target(name: str) -> str:
 def build_kinds(accounts: AwsAccounts) -> dict[str, SnapshotKind]:
     """Every kind of native snapshot. No SDK is imported before one of them is asked."""
     return {kind: getattr(_module("kinds", module), name)(accounts) for kind, (module, name) in SNAPSHOT_KINDS.items()}
+
+
+def build_everything(accounts: AwsAccounts) -> Everything:
+    """What lists all that could be protected. No SDK is imported before it is asked."""
+    everything: Everything = _module("kinds", "everything").AwsEverything(accounts)
+    return everything
 
 
 def build_accounts(accounts: Mapping[str, AwsAccount]) -> AwsAccounts:
