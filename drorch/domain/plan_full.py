@@ -8,10 +8,12 @@ snapshot copying; RDS user guide, "Copying a DB snapshot"). Aurora copies cluste
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from drorch.domain.model import Copy, CopyState, Member, RecoveryPoint
+from drorch.domain.action import Copy
+from drorch.domain.model import Copy as PointCopy
+from drorch.domain.model import CopyState, Member, RecoveryPoint
 from drorch.domain.policy import ResourcePolicy, VaultRule
 
 GIB = 1 << 30
@@ -19,60 +21,56 @@ _WHOLE = {"rds-cluster": "clusters are copied whole"}
 _KEY_ID = re.compile(r"(?:arn:[^:]+:kms:[^:]*:[^:]*:key/)?((?:mrk-)?[0-9a-f-]{32,36})")
 
 
-@dataclass(frozen=True, slots=True)
-class FullCopy:
-    """Why a copy will be full ("" when it is expected to be incremental), and at most how many GiB that is."""
+def foretold(
+    action: Copy,
+    points: Sequence[RecoveryPoint],
+    point: RecoveryPoint,
+    resource: ResourcePolicy,
+    rule: VaultRule,
+    anchors: set[str],
+) -> Copy:
+    """The action with what is known of its size: why it will be full, and at most how many GiB that is.
 
-    why: str = ""
-    gib: int = 0
-
-    @property
-    def words(self) -> str:
-        """For the end of a reason; "" when it is not full."""
-        return f"; a full copy of up to {self.gib} GiB: {self.why}" if self.why else ""
-
-
-def full_copy(
-    points: Sequence[RecoveryPoint], point: RecoveryPoint, source: Copy, resource: ResourcePolicy, rule: VaultRule
-) -> FullCopy:
-    """What is known of the copy of `point` (its home copy is `source`) into the vault of `rule`.
-
-    `points` are the resource's, newest first. Of each source the most recent copy there decides, whatever became of it.
+    `points` are the resource's, newest first. Of each source the most recent copy in the vault decides, whatever became
+    of it; copies of one source are made one after the other, so `anchors` gathers the sources that earlier actions of
+    the same plan copy there.
     """
+    source = point.copy_in(action.source)
     whys: dict[str, None] = {}
     size = 0
-    for member in source.members:
-        why = _WHOLE.get(resource.kind) or _why_full(points, point, member, rule)
+    for member in source.members if source else ():
+        why = _WHOLE.get(resource.kind, "")
+        if not why and member.source_id not in anchors:
+            why = _why_full(points, member, rule)
+        anchors.add(member.source_id)
         if why:
             whys[why] = None
             size += member.bytes
-    return FullCopy("; ".join(whys), -(-size // GIB))
+    if not whys:
+        return action
+    why, gib = "; ".join(whys), -(-size // GIB)
+    return replace(action, reason=f"{action.reason}; a full copy of up to {gib} GiB: {why}", full=why, full_gib=gib)
 
 
-def _why_full(points: Sequence[RecoveryPoint], point: RecoveryPoint, member: Member, rule: VaultRule) -> str:
+def _why_full(points: Sequence[RecoveryPoint], member: Member, rule: VaultRule) -> str:
     region = rule.vault.partition(".")[2]
-    last = next((copy for copy in _copies_of(points, point, member.source_id, rule.vault)), None)
+    last = next(_copies_of(points, member.source_id, rule.vault), None)
     if last is None:
         return f"the first of {member.source_id} in {region}"
     if last.gone or last.expired_at is not None:
         return f"the last copy of {member.source_id} in {region} is gone"
-    if last.state is CopyState.FAILED:
-        return f"the last copy of {member.source_id} in {region} failed"
     return _key_changed(last.kms_key, rule.kms_key or "", member.source_id, region)
 
 
-def _copies_of(points: Sequence[RecoveryPoint], point: RecoveryPoint, source_id: str, vault: str) -> list[Copy]:
-    """The copies of other points in the vault that hold the source, as the home's members know it; newest first."""
-    found = []
-    for other in points:
-        copy = other.copy_in(vault)
-        if copy is None or other.id == point.id or not _holds(other, copy, source_id):
-            continue
-        found.append(copy)
-    return found
+def _copies_of(points: Sequence[RecoveryPoint], source_id: str, vault: str) -> Iterator[PointCopy]:
+    """The vault's copies that hold the source, newest first; what failed never was one."""
+    for point in points:
+        copy = point.copy_in(vault)
+        if copy is not None and (copy.gone or copy.state is not CopyState.FAILED) and _holds(point, copy, source_id):
+            yield copy
 
 
-def _holds(point: RecoveryPoint, copy: Copy, source_id: str) -> bool:
+def _holds(point: RecoveryPoint, copy: PointCopy, source_id: str) -> bool:
     """A copy's members name the snapshots that they were made from; the other copies of the point name the source."""
     own = {member.source_id for member in copy.members}
     if source_id in own:

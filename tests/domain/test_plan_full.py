@@ -45,24 +45,28 @@ def test_a_copy_after_another_one_is_not_full(before: PointCopy) -> None:
     assert (action.full, action.full_gib, action.reason) == ("", 0, f"{AWAY} lacks it")
 
 
-@pytest.mark.parametrize(
-    ("before", "why"),
-    [
-        (recorded(AWAY, FAILED, gone=True), "the last copy of vol-1 in us-west-2 is gone"),
-        (recorded(AWAY, FAILED, why="key"), "the last copy of vol-1 in us-west-2 failed"),
-    ],
-)
-def test_a_copy_whose_anchor_is_not_there_is_full(before: PointCopy, why: str) -> None:
-    assert copied(before).full == why
+def test_a_copy_whose_anchor_is_gone_is_full() -> None:
+    assert copied(recorded(AWAY, FAILED, gone=True)).full == "the last copy of vol-1 in us-west-2 is gone"
+
+
+def test_a_copy_that_failed_is_no_anchor_and_takes_none_away() -> None:
+    assert copied(recorded(AWAY, FAILED, why="key")).full == "the first of vol-1 in us-west-2"
+    failed = point(slot(1), recorded(HOME), recorded(AWAY, FAILED, why="key"))
+    older = point(slot(2), recorded(HOME), recorded(AWAY))
+    found = only(planned(seen(point(slot(0), recorded(HOME)), failed, older)), Copy)
+    assert {a.full for a in found} == {""}  # type: ignore[attr-defined]
+
+
+def test_of_several_copies_of_one_source_only_the_first_to_be_made_is_full() -> None:
+    found = only(planned(seen(*(point(slot(n), recorded(HOME)) for n in range(3)))), Copy)
+    assert [a.full_gib for a in found] == [8, 0, 0]  # type: ignore[attr-defined]
 
 
 def test_the_newest_copy_decides_not_an_older_one_that_is_still_there() -> None:
     gone = point(slot(1), recorded(HOME), recorded(AWAY, FAILED, gone=True))
     older = point(slot(2), recorded(HOME), recorded(AWAY))
     found = only(planned(seen(point(slot(0), recorded(HOME)), gone, older)), Copy)
-    assert [a.full for a in found if a.point.endswith(f"{slot(0)}/1")] == [  # type: ignore[attr-defined]
-        "the last copy of vol-1 in us-west-2 is gone"
-    ]
+    assert [a.full for a in found] == ["the last copy of vol-1 in us-west-2 is gone", ""]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
