@@ -68,15 +68,15 @@ class ListingParsers(ResponseParserFactory):
         super().__init__()
         self.set_parser_defaults(timestamp_parser=timestamp_parser)
         self._timestamp = timestamp_parser
-        self._readers = _Readers(timestamp_parser)
+        # Names of shapes are a service's own; of the services whose listings are read, no two have one protocol.
+        self._readers = {protocol: _Readers(timestamp_parser) for protocol in _PARSERS}
 
     def create_parser(self, protocol_name: str) -> Any:
         """A parser for one reply of a protocol."""
-        kind = {"ec2": _Ec2Listings, "query": _QueryListings}.get(protocol_name)
-        if kind is None:
+        if protocol_name not in _PARSERS:
             return super().create_parser(protocol_name)
-        parser = kind(timestamp_parser=self._timestamp)
-        parser.readers = self._readers
+        parser = _PARSERS[protocol_name](timestamp_parser=self._timestamp)
+        parser.readers = self._readers[protocol_name]
         return parser
 
 
@@ -121,6 +121,9 @@ class _QueryListings(_Listings):
 
 class _Ec2Listings(_Listings, EC2QueryParser):
     """EC2."""
+
+
+_PARSERS: dict[str, type[_Listings]] = {"ec2": _Ec2Listings, "query": _QueryListings}
 
 
 class _Readers:
@@ -190,7 +193,7 @@ def _structure_reader(members: dict[str, tuple[str, Read]]) -> Read:
             name, reader = found
             if name in parsed:
                 raise _Unforeseen
-            parsed[name] = reader(child)
+            parsed[name] = (child.text or "") if reader is _text else reader(child)
         return parsed
 
     return read

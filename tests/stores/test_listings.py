@@ -30,6 +30,10 @@ CALLS = {
 }
 
 
+SERVICES = ListingParsers(_timestamp)
+"""One for all, as the clients of an account have it: shapes of two services may have one name (Tag)."""
+
+
 @functools.cache
 def shape_of(service: str, operation: str) -> Any:
     model: Any = botocore.session.Session().get_service_model(service)
@@ -37,7 +41,7 @@ def shape_of(service: str, operation: str) -> Any:
 
 
 def own(service: str) -> Any:
-    return ListingParsers(_timestamp).create_parser("ec2" if service == "ec2" else "query")
+    return SERVICES.create_parser("ec2" if service == "ec2" else "query")
 
 
 def botocores(service: str) -> Any:
@@ -172,6 +176,17 @@ def test_clients_read_with_these_parsers(monkeypatch: pytest.MonkeyPatch) -> Non
         endpoint = accounts.client(service, AMBIENT, "us-east-1")._endpoint
         assert isinstance(endpoint._response_parser_factory, ListingParsers)
     accounts.close()
+
+
+def test_tags_of_two_services_are_told_apart() -> None:
+    ec2 = "<snapshotSet><item><tagSet><item><key>app</key><value>shop</value></item></tagSet></item></snapshotSet>"
+    rds = "<TagList><Tag><Key>app</Key><Value>shop</Value></Tag></TagList>"
+    rds = f"<DBSnapshots><DBSnapshot>{rds}</DBSnapshot></DBSnapshots>"
+    for _ in range(2):
+        read = told(own("ec2"), page("ec2", "DescribeSnapshots", ec2), shape_of("ec2", "DescribeSnapshots"))
+        assert read["Snapshots"][0]["Tags"] == [{"Key": "app", "Value": "shop"}]
+        read = told(own("rds"), page("rds", "DescribeDBSnapshots", rds), shape_of("rds", "DescribeDBSnapshots"))
+        assert read["DBSnapshots"][0]["TagList"] == [{"Key": "app", "Value": "shop"}]
 
 
 def test_a_page_of_snapshots_is_what_it_says() -> None:
