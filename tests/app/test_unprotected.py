@@ -13,6 +13,7 @@ from passes import NOW, policy, resource
 from worlds import VOLUMES, Installation, policies
 
 from drorch.app.unprotected import UnprotectedWatch
+from drorch.daemon.publishing import Publisher
 from drorch.domain.action import Copy, Cut, Hold
 from drorch.domain.errors import Unavailable
 from drorch.domain.native import Source
@@ -113,6 +114,20 @@ def test_the_command_lists_now_whatever_was_listed_before() -> None:
     assert ids(watch.look([policy()], nothing, NOW)) == ["vol-1"]
     listing.here[HERE].append(Source("vol-2"))
     assert ids(watch.look([policy()], nothing, NOW)) == ["vol-1", "vol-2"]
+
+
+def test_a_pass_tells_and_the_daemon_publishes_what_the_policies_in_force_leave_out(tmp_path: Path) -> None:
+    world = Installation(tmp_path, VOLUMES)
+    world.reconciler._unprotected = watch = UnprotectedWatch(Listing("vol-1", "vol-2"), every=HOUR)
+    world.once()
+    watch.wait()
+    seen = world.once()
+    assert ids(seen.unprotected) == ["vol-2"]
+    publisher = Publisher(tmp_path, "1.2.3", world.reconciler, seen.at)
+    publisher.passed(seen, 0.1, seen.at)
+    assert 'drorch_unprotected{kind="ebs",account="prod",region="us-east-1"} 1\n' in publisher.page
+    world.stale = {"shop"}  # its file is invalid now: it is cut under its last valid text
+    assert ids(world.once().unprotected) == ["vol-2"]
 
 
 # --- two resources, one volume ----------------------------------------------------------------------------------------
