@@ -273,6 +273,16 @@ class SnapshotKind(Protocol):
         """
 
 
+class Everything(Protocol):
+    """What could be protected in an account and region, whether anybody selects it or not."""
+
+    def sources(self, kind: str, account: str, region: str) -> Iterator[Source]:
+        """All of a kind there (`drorch.domain.unprotected.KINDS`), one paginated listing without a filter by tag.
+
+        Raises Unavailable at any item: incomplete is never empty.
+        """
+
+
 # --- database engines ----------------------------------------------------------------------------------------------
 
 

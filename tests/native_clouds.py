@@ -84,6 +84,7 @@ class _AwsWorld:
 
     def __init__(self, cloud: Cloud) -> None:
         self.aws = aws = cloud.aws
+        self.aws_accounts = cloud.accounts
         os.environ.update(aws_environment(aws.endpoint_url, HOME))  # for this test: tests/conftest.py takes it back
         aws.reset()
         aws.set_snapshot_transition("held")

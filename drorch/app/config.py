@@ -14,6 +14,7 @@ from drorch.app.vault_place import shared_places
 from drorch.app.yaml_source import read_yaml
 from drorch.domain.errors import InvalidInput, NotFound
 from drorch.domain.explain import Loc, Problem, explain, near, read_fields, unknown_keys
+from drorch.domain.ignore import wrong_places
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import AWS, NAME_HINT, is_name
 from drorch.domain.policy_form import DefaultsForm
@@ -95,6 +96,7 @@ class _Reading:
         self.problems.extend(self._shared_places(vaults))
         self.problems.extend(self._shared_accounts())
         self.problems.extend(self._default_drill())
+        self.problems.extend(wrong_places(self.top.get("ignore", ()), self._accounts(), self.regions))
         self.problems.extend(self._engines("tools"))
         self.problems.extend(self._engines("drills", "scratch"))
         if self.problems:

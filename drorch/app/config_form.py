@@ -28,10 +28,12 @@ from drorch.domain.duration import Duration
 from drorch.domain.errors import DrorchError, NotInThisVersion
 from drorch.domain.explain import fault
 from drorch.domain.host_path import PathText
+from drorch.domain.ignore import Ignore
 from drorch.domain.key_proof import PROVE_EVERY
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import BrakeRule, Count, Frozen, Name, Percent, Text
 from drorch.domain.policy_form import DefaultsForm, readable_version
+from drorch.domain.unprotected import SHORTEST
 
 
 def _absolute(text: str) -> str:
@@ -271,6 +273,18 @@ class Http(Frozen):
     listen: Listen | None = None
 
 
+def _hourly(every: timedelta) -> timedelta:
+    if every < SHORTEST:
+        raise fault("is too often", "1h at the least: everything is listed, without a filter")
+    return every
+
+
+class UnprotectedRule(Frozen):
+    """How often everything is listed for the metric `drorch_unprotected`; None: only `drorch unprotected` does."""
+
+    every: Annotated[Duration, AfterValidator(_hourly)] | None = None
+
+
 class ConfigForm(Frozen):
     """The top of `drorch.yaml`. `vaults` are read one by one, each by the model of its type."""
 
@@ -293,6 +307,8 @@ class ConfigForm(Frozen):
     drills: Drills = Drills()
     defaults: DefaultsForm = DefaultsForm()
     http: Http = Http()
+    unprotected: UnprotectedRule = UnprotectedRule()
+    ignore: tuple[Ignore, ...] = ()
     allow_unknown_regions: StrictBool = False
 
 
@@ -322,4 +338,7 @@ class Config(Frozen):
     defaults: dict[str, object]
     """What policies leave out: `keep`, `drill` and `objectives`, as far as they are given."""
     http: Http
+    unprotected: UnprotectedRule = UnprotectedRule()
+    ignore: tuple[Ignore, ...] = ()
+    """What may lie without a policy, each with its reason."""
     allow_unknown_regions: bool

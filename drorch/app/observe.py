@@ -21,6 +21,7 @@ from drorch.domain import layout
 from drorch.domain.catalogue import Catalogue, FoldMemory, fold
 from drorch.domain.catalogue_former import carried_on, former_names
 from drorch.domain.catalogue_native import TAG_APPLICATION, NativeView, ValidId
+from drorch.domain.claims import Claimant, claims
 from drorch.domain.duration import duration_text
 from drorch.domain.errors import DrorchError, Refused
 from drorch.domain.instant import from_text, to_text
@@ -53,9 +54,12 @@ class World:
     """The signed approvals that lie in any vault."""
     skewed: str = ""
     """Which clocks differ by more than `SKEW`, in words; while any do nothing is deleted and nothing locked."""
+    claims: Mapping[Claimant, str] = field(default_factory=dict)
+    """The resources that stand back because another one selects the same, each with why."""
     _lock: Lock = field(default_factory=Lock, compare=False, repr=False)
     _by_id: dict[tuple[str, str], NativeSnapshot] = field(default_factory=dict, compare=False, repr=False)
     _by_application: dict[str, dict[int, list[NativeSnapshot]]] = field(default_factory=dict, compare=False, repr=False)
+    _selected: dict[int, tuple[ResourcePolicy, SourcesSeen]] = field(default_factory=dict, compare=False, repr=False)
 
     def snapshot(self, vault: str, native_id: str) -> NativeSnapshot | None:
         """One snapshot by its vault and id, as seen in this pass."""
@@ -125,6 +129,7 @@ class Observer:
 
         `fresh` lists every vault whatever its turn, or those of `only`.
         """
+        policies = list(policies)
         resources = [resource for policy in policies for resource in policy.resources if resource.native]
         homes, places = _places(resources)
         # All at once: what does not answer must not make the rest of the pass wait in line behind it.
@@ -143,7 +148,9 @@ class Observer:
                 unread[view.vault.name] = view.why
         seen_sources = dict(zip(sorted(homes), sources, strict=True))
         approvals = self._reader.approvals(self.vaults)
-        return World(now, tuple(views), seen_sources, unread, approvals, self._skewed(unread))
+        world = World(now, tuple(views), seen_sources, unread, approvals, self._skewed(unread))
+        shared = claims(policies, lambda resource: self.sources_of(resource, world).sources, views, now)
+        return replace(world, claims=shared)
 
     def refresh(self, vault: str, application: str, resource: str, now: datetime) -> None:
         """Read back what drorch has just written; a failure leaves that to the next listing."""
@@ -187,11 +194,15 @@ class Observer:
         return self._reader.listed_at(vault)
 
     def sources_of(self, resource: ResourcePolicy, world: World) -> SourcesSeen:
-        """What a native resource selects now."""
+        """What a native resource selects now; worked out once per pass."""
         seen = world.sources.get(_home(resource), "its account and region were not observed")
         if isinstance(seen, str):
             return SourcesSeen(why=seen)
-        return SourcesSeen(self._kinds[resource.kind].select(resource.options, seen))
+        known = world._selected.get(id(resource))
+        if known is None or known[0] is not resource:
+            known = resource, SourcesSeen(self._kinds[resource.kind].select(resource.options, seen))
+            world._selected[id(resource)] = known
+        return known[1]
 
     # --- one listing each ---
 

@@ -100,6 +100,9 @@ class Orders:
                 raise Unavailable("what is to be cut could not be seen", resource=resource.name, cause=why)
             if not sources.sources:
                 raise Refused("there is nothing to cut", resource=resource.name, cause="the selection is empty")
+            if resource.name in plan.observed.claimed:
+                cause = plan.observed.claimed[resource.name]
+                raise Refused("another resource selects the same", resource=resource.name, cause=cause)
             home = resource.targets[0].vault
             cut = Cut(application, resource.name, home, point, "ordered", slot, 1)
             return self._native(cut, scene)

@@ -19,6 +19,7 @@ from drorch.domain.key_proof import KeysSeen
 from drorch.domain.objective import ApplicationStatus
 from drorch.domain.plan import Observed
 from drorch.domain.policy import BrakeRule, LockRule, Policy
+from drorch.domain.unprotected import UnprotectedSeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class Pass:
     running: int = 0
     faults: Mapping[str, str] = field(default_factory=dict)
     keys: KeysSeen | None = None
+    unprotected: UnprotectedSeen | None = None
+    """What no policy selects, where the host configuration asks for that."""
 
     @property
     def holds(self) -> tuple[Hold, ...]:

@@ -22,6 +22,7 @@ from drorch.app.locks import Lock, Locks, resource_lock, restoring_lock
 from drorch.app.observe import Observer, World
 from drorch.app.passing import ApplicationPlan, Finished, Guards, Handle, HeavyHands, Pass
 from drorch.app.policies import PolicySet
+from drorch.app.unprotected import UnprotectedWatch
 from drorch.domain.action import Action, Copy, Cut, Drill, Expire, Repair, Sweep, Verify
 from drorch.domain.admit import Limits, Running, admit, is_heavy
 from drorch.domain.brake import approved_pairs
@@ -31,6 +32,7 @@ from drorch.domain.model import FailureDomain
 from drorch.domain.objective import Places, status
 from drorch.domain.plan import Failure, Observed, PointId, plan
 from drorch.domain.policy import Policy
+from drorch.domain.unprotected import UnprotectedSeen
 
 log = structlog.get_logger()
 
@@ -58,12 +60,14 @@ class Reconciler:
         keys: KeyWatch | None = None,
         databases: DatabaseLists | None = None,
         guides: GuideKeeper | None = None,
+        unprotected: UnprotectedWatch | None = None,
     ) -> None:
         self._load = load
         self._drills = drills
         self._keys = keys
         self._databases = databases
         self._guides = guides
+        self._unprotected = unprotected
         self._guards = guards or Guards()
         self.observer = observer
         self._point_id = point_id
@@ -121,6 +125,7 @@ class Reconciler:
             object_vaults=tuple(self.observer.vaults),
             unread=world.unread,
             sources={r.name: self.observer.sources_of(r, world) for r in policy.resources if r.native},
+            claimed={r.name: why for r in policy.resources if (why := world.claims.get((policy.application, r.name)))},
             running={name: holder for name, holder in self._held_locks(policy).items() if name not in held},
             intents=intents,
             failures=self._failures,
@@ -178,7 +183,14 @@ class Reconciler:
         if self._guides and start:
             self._guides.keep(readable, self._now())
         running = self.running_count()
-        return replace(seen, waiting=admitted.wait, started=started, finished=finished, running=running, keys=keys)
+        seen = replace(seen, waiting=admitted.wait, started=started, finished=finished, running=running)
+        return replace(seen, keys=keys, unprotected=self._look_for_unprotected(seen))
+
+    def _look_for_unprotected(self, seen: Pass) -> UnprotectedSeen | None:
+        if self._unprotected is None:
+            return None
+        policies = [loaded.policy for loaded in seen.policies.valid]
+        return self._unprotected.known(policies, partial(self.observer.sources_of, world=seen.world), seen.at)
 
     def _running(self) -> Running:
         heavy = [action for action, _, _ in self._handles.values()]

@@ -10,7 +10,9 @@ from drorch.app.passing import ApplicationPlan
 from drorch.domain.action import deletions_digest
 from drorch.domain.instant import to_text
 from drorch.domain.model import Copy, FailureDomain, FailureLevel, RecoveryPoint
+from drorch.domain.native import Source
 from drorch.domain.objective import ApplicationStatus, Standing
+from drorch.domain.unprotected import Place, UnprotectedSeen
 
 Json = dict[str, object]
 
@@ -133,3 +135,29 @@ def _copy(copy: Copy, domain: FailureDomain | None) -> Json:
 
 def _time(when: datetime | None) -> str | None:
     return None if when is None else to_text(when)
+
+
+# --- unprotected ---------------------------------------------------------------------------------------------------
+
+
+def unprotected_json(now: datetime, bare: UnprotectedSeen) -> Json:
+    """`unprotected`: what no policy selects, what of it is ignored, and what could not be seen."""
+    found = [_bare(place, source) for place, sources in bare.found.items() for source in sources]
+    ignored = [{**_bare(entry.place, entry.source), "reason": entry.reason} for entry in bare.ignored]
+    unseen = [{**_place(place), "why": why} for place, why in sorted(bare.unseen.items())]
+    return {"at": to_text(now), "unprotected": found, "ignored": ignored, "unseen": unseen}
+
+
+def _bare(place: Place, source: Source) -> Json:
+    return {
+        **_place(place),
+        "id": source.source_id,
+        "bytes": source.bytes or None,
+        "instance": source.instance or None,
+        "engine": source.settings.get("engine"),
+        "tags": dict(sorted(source.tags.items())),
+    }
+
+
+def _place(place: Place) -> Json:
+    return dict(zip(("kind", "account", "region"), place, strict=True))

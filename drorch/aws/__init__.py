@@ -144,14 +144,16 @@ class _AccountSession:
     def __init__(self, account: AwsAccount, timeouts: tuple[float, float]) -> None:
         import botocore.session
 
+        from drorch.aws.listings import ListingParsers
+
         self._timeouts = timeouts
         self._session: Any = botocore.session.Session()
         self._session.register_component("data_loader", _models())
         self._session.user_agent_name = "drorch"
         self._session.user_agent_version = __version__
         self._session.set_config_variable("sts_regional_endpoints", "regional")
-        # Parsing instants is a third of what a page of 1,000 snapshots costs with botocore's own parser.
-        self._session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+        # A page of 1,000 snapshots costs a fifth of what it does with botocore's own parsers.
+        self._session.register_component("response_parser_factory", ListingParsers(_timestamp))
         self._regions: list[str] = []
         self._checking = threading.Lock()
         self._checked = False

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "What the next pass would do, keep, let go and hold, each with its reason."),
     "run": ("run", "The daemon; with --once, passes until nothing is left to start."),
     "status": ("status", "Attained against promised RPO and RTO per failure level."),
+    "unprotected": ("unprotected", "Volumes and databases that no policy protects and nobody ignores."),
     "points": ("points", "Recovery points and their copies, newest first."),
     "backup": ("backup", "Cut a point now, for example before a deployment."),
     "drill": ("drill", "Restore into scratch, ask the probes, sign the proof."),
@@ -38,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kit": ("kit", "Make the crisis kit: all but the keys, for a safe."),
     "key": ("key", "Make an age identity or a signing key; prove that a key opens what it should."),
 }
-LATER = ("simulate", "evidence", "unprotected")
+LATER = ("simulate", "evidence")
 
 
 class LazyGroup(click.Group):

@@ -172,6 +172,7 @@ def _facts(seen: Pass, counts: Counts, version: str) -> Facts:
         vaults_checked=checked,
         never_read=observer.never_read(seen.world),
         keys=seen.keys,
+        unprotected={place: len(found) for place, found in seen.unprotected.found.items()} if seen.unprotected else {},
     )
 
 

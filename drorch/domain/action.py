@@ -69,10 +69,16 @@ class Cut(Action):
 
 @dataclass(frozen=True, slots=True)
 class Copy(Action):
-    """Copy a native point from vault `source` into `vault`, with the key of its policy."""
+    """Copy a native point from vault `source` into `vault`, with the key of its policy.
+
+    `full` says why the provider will copy all of it, `full_gib` how much that is at the most; "" and 0 when only what
+    has changed is expected to be copied.
+    """
 
     source: str
     kms_key: str = ""
+    full: str = ""
+    full_gib: int = 0
 
     urgency = Urgency.COPY
     name = "copy"

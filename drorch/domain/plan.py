@@ -61,7 +61,8 @@ class Failure:
 class Observed:
     """The world as one application sees it in this pass.
 
-    `unread` maps vaults (native and object) that were not read completely in this pass to why; `running` maps
+    `unread` maps vaults (native and object) that were not read completely in this pass to why; `claimed` maps resources
+    to why another one goes on with what both select (`drorch.domain.claims`); `running` maps
     resources whose lock is held to what holds it; `intents` maps points whose creating call or dump may be under way,
     or may lie in a vault that was not read, to when it was begun; `state_since` is when the state folder was made, if
     it is young enough to have lost intents; `stale` says that the policy is the last valid text of a file that is
@@ -77,6 +78,7 @@ class Observed:
     object_vaults: tuple[str, ...] = ()
     unread: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, SourcesSeen] = field(default_factory=dict)
+    claimed: Mapping[str, str] = field(default_factory=dict)
     running: Mapping[str, str] = field(default_factory=dict)
     intents: Mapping[str, datetime] = field(default_factory=dict)
     failures: Mapping[str, Failure] = field(default_factory=dict)
@@ -110,7 +112,11 @@ def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -
             actions.append(another)
         elif not retired:
             actions.extend(_selection(policy, resource, observed))
-            actions.extend(_cuts(policy, resource, observed, now, point_id))
+            if resource.name in observed.claimed:
+                home, why = resource.targets[0].vault, observed.claimed[resource.name]
+                actions.append(Hold(application, resource.name, home, "", why, "selected-twice"))
+            else:
+                actions.extend(_cuts(policy, resource, observed, now, point_id))
         actions.extend(plan_copies(application, resource, observed, now))
         actions.extend(plan_records(application, resource, observed, now))
         actions.extend(plan_suspicion(application, resource, observed, now))

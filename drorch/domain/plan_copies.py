@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from drorch.domain.action import Action, Copy, Hold, Replicate, Settling, Ship, WriteRecord
 from drorch.domain.instant import to_text
 from drorch.domain.model import CopyState, RecoveryPoint
+from drorch.domain.plan_full import foretold
 from drorch.domain.policy import ResourcePolicy, VaultRule
 from drorch.domain.retention import FUTURE, Candidate, keep
 from drorch.domain.schedule import Every
@@ -32,11 +33,14 @@ def plan_copies(application: str, resource: ResourcePolicy, observed: Observed, 
     for rule in resource.targets:
         if rule.home or rule.vault in observed.unread or all(_there(p, rule.vault) or not p.usable for p in points):
             continue
+        anchors: set[str] = set()
         for point in owed(points, resource, rule, observed.unread, now):
             if _there(point, rule.vault) or (observed.skewed and point.cut_at and point.cut_at > now + FUTURE):
                 continue  # by a host's clock that is behind everything is of the future and would be kept everywhere
             action = _bring(application, resource, rule, point, observed, now)
-            if action is not None:
+            if isinstance(action, Copy):
+                yield foretold(action, points, point, resource, rule, anchors)
+            elif action is not None:
                 yield action
 
 

@@ -30,6 +30,7 @@ from pydantic import (
 
 from drorch.domain.duration import Duration, duration_text
 from drorch.domain.explain import fault, type_name
+from drorch.domain.ignore import Ignore
 from drorch.domain.model import FailureDomain, FailureLevel, LockMode
 from drorch.domain.schedule import Schedule
 from drorch.domain.window import Window
@@ -385,7 +386,8 @@ class TemplateSeen(Frozen):
 class Policy(Frozen):
     """One application. `objectives` and `exempt` are the application's own, without those of its resources.
 
-    `formerly` are names that it had before; `reach_back` is how far back a restore after tampering must reach.
+    `formerly` are names that it had before; `reach_back` is how far back a restore after tampering must reach; `ignore`
+    is what may lie without a policy, each entry with account and region.
     `templates` is empty until they were replaced by their resources.
     """
 
@@ -399,6 +401,7 @@ class Policy(Frozen):
     retired: Retired | None = None
     formerly: tuple[str, ...] = ()
     reach_back: timedelta | None = None
+    ignore: tuple[Ignore, ...] = ()
     templates: tuple[TemplateSeen, ...] = ()
 
 

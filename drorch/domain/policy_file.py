@@ -9,8 +9,9 @@ from typing import Any
 from drorch.domain.duration import duration_text
 from drorch.domain.explain import Loc, Problem, read_fields, unknown_keys
 from drorch.domain.feasibility import Arithmetic, LockOutlasts, judge, outlasting
+from drorch.domain.ignore import Ignore, wrong_places
 from drorch.domain.model import FailureLevel
-from drorch.domain.policy import Policy, ResourcePolicy, Vocabulary
+from drorch.domain.policy import Home, Policy, ResourcePolicy, Vocabulary
 from drorch.domain.policy_datasets import Said, contradictions, merged
 from drorch.domain.policy_form import DefaultsForm, PolicyForm
 from drorch.domain.policy_names import former_names
@@ -37,6 +38,8 @@ def parse_policy(data: object, vocabulary: Vocabulary) -> tuple[Policy | None, t
     problems.extend(_same_names(drafts))
     problems.extend(former_names(top, drafts))
     problems.extend(wrong_templates(drafts))
+    problems.extend(wrong_places(top.get("ignore", ()), vocabulary.accounts, vocabulary.regions))
+    problems.extend(_nowhere(top.get("ignore", ()), top.get("home")))
     by_default = Said((), "the default", defaults.objectives)
     promises, _ = merged(by_default, [said])
     said = Said((), said.name, promises, said.exempt)
@@ -56,6 +59,7 @@ def parse_policy(data: object, vocabulary: Vocabulary) -> tuple[Policy | None, t
         retired=None if top["retired"] is None else top["retired"].retired,
         formerly=top["formerly"],
         reach_back=top["reach_back"],
+        ignore=tuple(entry.at(top["home"].account or "", top["home"].region) for entry in top["ignore"]),
     )
     return policy, ()
 
@@ -68,6 +72,14 @@ def _same_names(drafts: Sequence[Draft]) -> Iterator[Problem]:
             yield Problem((*draft.loc, "name"), f"resource {name} twice", "one name, one resource")
         elif name:
             seen.add(name)
+
+
+def _nowhere(entries: Sequence[Ignore | None], home: Home | None) -> Iterator[Problem]:
+    """What is ignored lies in AWS: an application at home elsewhere has to say where."""
+    for index, entry in enumerate(entries):
+        if entry is not None and home is not None and home.account is None and not (entry.account and entry.region):
+            hint = "such as {kind: ebs, account: prod, region: us-east-1, ...}"
+            yield Problem(("ignore", index), "needs account and region: the application's home is not in AWS", hint)
 
 
 def _reaches_for_nothing(top: Mapping[str, Any], said: Said, drafts: Sequence[Draft]) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ from pydantic import (
 from drorch.domain.cron import parse_cron
 from drorch.domain.duration import Duration
 from drorch.domain.explain import fault, near
+from drorch.domain.ignore import Ignore
 from drorch.domain.model import FailureLevel
 from drorch.domain.moment import Moment
 from drorch.domain.policy import Count, DrillRule, Frozen, Home, Keep, Name, Objective, Retired, Something, Text
@@ -231,6 +232,7 @@ class PolicyForm(Frozen):
     retired: Annotated[RetiredForm | None, Something] = None
     formerly: tuple[Name, ...] = ()
     reach_back: Annotated[Duration | None, Something] = None
+    ignore: tuple[Ignore, ...] = ()
     resources: Annotated[list[Any], Field(min_length=1)]
 
 

@@ -65,6 +65,8 @@ class Facts:
     pass_seconds: float | None = None
     pass_ended: datetime | None = None
     keys: KeysSeen | None = None
+    unprotected: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    """(kind, account, region) -> how many no policy selects and nobody ignores; absent where that is not known."""
 
 
 def render(facts: Facts, now: datetime) -> str:
@@ -96,6 +98,8 @@ def render(facts: Facts, now: datetime) -> str:
         holds.update(a.alarm or WAITING for a in seen.actions if isinstance(a, Hold))
         queues.update(_queued(seen))
     _keys(page, facts.keys or KeysSeen())
+    for (kind, account, region), count in facts.unprotected.items():
+        page["unprotected"].add(count, kind=kind, account=account, region=region)
     for reason, count in holds.items():
         page["holds"].add(count, reason=reason)
     for (service, region), count in queues.items():
@@ -152,6 +156,7 @@ _HELP = {
     "locked_until_timestamp_seconds": "When the lock of the newest usable point in the vault ends.",
     "key_proved_timestamp_seconds": "When the key of a recipient last proved that it opens what it should.",
     "key_proof_due_timestamp_seconds": "When it has to prove that again; in the past while that is late.",
+    "unprotected": "Volumes, database instances and clusters that no policy selects and no ignore: covers.",
     "deletions_held": "Deletions, and marks that begin one, which the brake holds until a person approves them.",
 }
 

@@ -19,7 +19,7 @@ from drorch.domain.errors import NotInThisVersion, Refused, Usage
 from drorch.domain.iam_roles import Declared
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import KindWords, LockRule, Vocabulary
-from drorch.ports import Engine, ObjectStore, SnapshotKind
+from drorch.ports import Engine, Everything, ObjectStore, SnapshotKind
 
 if TYPE_CHECKING:
     from drorch.app.config import Config
@@ -197,6 +197,12 @@ def service_of(kind: str) -> str:
     module, name = SNAPSHOT_KINDS[kind]
     service: str = getattr(_module("kinds", module), name).service
     return service
+
+
+def build_everything(accounts: AwsAccounts) -> Everything:
+    """What lists all that could be protected. No SDK is imported before it is asked."""
+    everything: Everything = _module("kinds", "everything").AwsEverything(accounts)
+    return everything
 
 
 def build_accounts(accounts: Mapping[str, AwsAccount]) -> AwsAccounts:

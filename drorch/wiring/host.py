@@ -36,6 +36,7 @@ from drorch.app.reconcile import Reconciler
 from drorch.app.restore_guide import GuideWords
 from drorch.app.runner import LocalRunner
 from drorch.app.secret import SecretRef, resolve_secret, resolve_secret_bytes
+from drorch.app.unprotected import UnprotectedWatch
 from drorch.app.vaults import VaultMarks
 from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.crypto import ids
@@ -344,6 +345,12 @@ class Host:
         return LocalHands(LocalRunner(environ=self.environ), partial(compose_job, self))
 
     @cached_property
+    def unprotected(self) -> UnprotectedWatch:
+        """Looks for what no policy protects."""
+        config = self.config
+        return UnprotectedWatch(adapters.build_everything(self.accounts), config.ignore, config.unprotected.every)
+
+    @cached_property
     def reconciler(self) -> Reconciler:
         """The loop's body."""
         limits = self.config.limits
@@ -361,6 +368,7 @@ class Host:
             keys=self.key_watch,
             databases=DatabaseLists(self.cache, partial(ask_servers, self) if self.asks_servers else None),
             guides=self.guides,
+            unprotected=self.unprotected,
             guards=Guards(
                 grace=self.config.grace,
                 brake=self.config.brake,

@@ -209,6 +209,21 @@ def test_what_a_brake_leaves_out_has_the_defaults_of_the_contract(tmp_path: Path
     assert load(tmp_path, SHORT + "brake: {per: 7d}\n").brake == BrakeRule(per=timedelta(days=7))
 
 
+def test_everything_is_listed_at_most_hourly_and_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    assert load(tmp_path, SHORT).unprotected.every is None
+    assert load(tmp_path, SHORT + "unprotected: {every: 2h}\n").unprotected.every == timedelta(hours=2)
+    assert "is too often" in str(refused(tmp_path, SHORT + "unprotected: {every: 59m}\n"))
+
+
+def test_what_is_ignored_names_places_that_there_are_or_none(tmp_path: Path) -> None:
+    ignore = "ignore:\n  - {kind: ebs, tags: {role: scratch}, reason: built anew}\n"
+    (entry,) = load(tmp_path, SHORT + ignore).ignore
+    assert (entry.account, entry.region, entry.tags) == (None, None, {"role": "scratch"})
+    found = str(refused(tmp_path, SHORT + ignore.replace("kind: ebs", "kind: ebs, account: nobody")))
+    assert "unknown account nobody" in found
+    assert "reason is missing" in str(refused(tmp_path, SHORT + ignore.replace(", reason: built anew", "")))
+
+
 def test_a_vault_has_the_lock_that_it_is_given_and_none_otherwise(tmp_path: Path) -> None:
     vaults = "vaults: {a: {type: s3, bucket: b, region: us-east-1, LOCK}}\n"
     for text, rule in (

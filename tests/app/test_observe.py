@@ -110,7 +110,10 @@ def test_a_policy_that_came_later_is_observed_with_the_others(tmp_path: Path) ->
 
 
 def test_one_application_gets_its_own_snapshots_and_every_view(tmp_path: Path) -> None:
-    world = Installation(tmp_path, VOLUMES, VOLUMES.replace("shop\n", "bank\n", 1))
+    second = VOLUMES.replace("shop\n", "bank\n", 1).replace("{app: shop}", "{app: bank}")
+    world = Installation(tmp_path, VOLUMES, second)
+    both = [world.volume("vol-1"), Source("vol-2", bytes=8 << 30, tags={"app": "bank"})]
+    world.cloud.put_sources("ec2", "prod", "us-east-1", both)
     world.quiet()
     seen = world.reconciler.look().world
     for application in ("shop", "bank", "nobody"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worlds import EU, HOME, ORDERS, SITE, VOLUMES, WEST, Installation
+from worlds import EU, HOME, ORDERS, SITE, VOLUMES, WEST, Installation, policies
 
 from drorch.app.locks import resource_lock
 from drorch.app.orders import Orders
@@ -118,6 +118,14 @@ def test_provider_that_fails_the_snapshot_is_told(volumes: Counter) -> None:
     volumes.orders.watch = fail
     with pytest.raises(Unavailable, match="failed at the provider"):
         volumes.backup("shop")
+
+
+def test_what_another_resource_cuts_is_not_cut_by_order_either(volumes: Counter) -> None:
+    volumes.world.policies = policies(VOLUMES.replace("application: shop", "application: bank"), VOLUMES)
+    with pytest.raises(Refused, match="selects the same") as told:
+        volumes.backup("shop")
+    assert "bank/data selects vol-1" in told.value.cause
+    assert not volumes.world.cloud.snapshots()
 
 
 def test_what_cannot_be_seen_is_no_empty_selection(volumes: Counter) -> None:

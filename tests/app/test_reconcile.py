@@ -99,7 +99,12 @@ def test_one_listing_per_account_region_and_kind_however_many_applications_there
     world.quiet()
     alone = calls_of_a_pass(world)
     assert alone == {"ebs snapshots": 2, "ebs sources": 1}
-    world.policies = policies(*(VOLUMES.replace("shop\n", f"shop{number}\n", 1) for number in range(12)))
+    names = [f"shop{number}" for number in range(12)]
+    volumes = [Source(f"vol-{name}", bytes=8 << 30, tags={"app": name}) for name in names]
+    world.cloud.put_sources("ec2", "prod", "us-east-1", volumes)
+    world.policies = policies(
+        *(VOLUMES.replace("shop\n", f"{name}\n", 1).replace("{app: shop}", f"{{app: {name}}}") for name in names)
+    )
     world.quiet()
     world.check_whole()
     assert calls_of_a_pass(world) == alone

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from clouds import client
+from clouds import client, volume
 from desks import AWAY, EBS, HOME, RDS, ROWS, Desk, Said, Surroundings, start, surroundings
 
 from drorch.stores import gcs
@@ -225,3 +225,45 @@ def test_second_run_beside_a_running_one_ends_with_4(desk: Desk) -> None:
     assert "drorch run --once (process" in said.err
     assert process.returncode == 4
     assert "cut of shop/orders was abandoned" in err
+
+
+def test_what_no_policy_protects_is_told_until_a_policy_or_a_reason_covers_it(desk: Desk, around: Surroundings) -> None:
+    assert around.aws is not None
+    desk.write_policy(resources=EBS)
+    scratch = volume(around.aws, role="scratch", size=16)
+    said = desk.drorch("unprotected", "--json")
+    assert (said.code, said.err) == (0, "")
+    found = {(entry["kind"], entry["region"], entry["id"]) for entry in said.json["unprotected"]}
+    assert found == {("ebs", HOME, scratch), ("rds-instance", HOME, "shop-ledger")}
+    (told,) = [entry for entry in said.json["unprotected"] if entry["kind"] == "ebs"]
+    assert told == {
+        "kind": "ebs",
+        "account": "prod",
+        "region": HOME,
+        "id": scratch,
+        "bytes": 16 << 30,
+        "instance": None,
+        "engine": None,
+        "tags": {"role": "scratch"},
+    }
+    shown = desk.drorch("unprotected")
+    assert re.search(rf"ebs +prod\.{HOME} +{scratch} +16\.0 GiB  role=scratch", shown.out)
+    assert "2 unprotected, 0 ignored" in shown.out
+    assert desk.drorch("unprotected", "--check").code == 5
+    desk.write_policy(resources=EBS + RDS)
+    desk.write_config("ignore: [{kind: ebs, tags: {role: scratch}, reason: made anew by the build}]")
+    said = desk.drorch("unprotected", "--check")
+    assert (said.code, said.out) == (0, "0 unprotected, 1 ignored (--all shows them)\n")
+    assert "made anew by the build" in desk.drorch("unprotected", "--all").out
+    (entry,) = desk.drorch("unprotected", "--json").json["ignored"]
+    assert (entry["id"], entry["reason"]) == (scratch, "made anew by the build")
+
+
+def test_what_cannot_be_listed_is_not_told_to_be_protected(desk: Desk, around: Surroundings) -> None:
+    assert around.aws is not None
+    desk.write_policy(resources=EBS)
+    around.aws.fail_next("DescribeDBClusters", "credentials-expired", times=2)
+    said = desk.drorch("unprotected", "--check", "--json")
+    assert said.code == 4
+    assert {(e["kind"], e["region"]) for e in said.json["unseen"]} == {("rds-cluster", HOME), ("rds-cluster", AWAY)}
+    assert f"rds-cluster in prod.{HOME} could not be seen" in said.err

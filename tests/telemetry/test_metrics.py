@@ -259,6 +259,13 @@ def test_deletions_that_the_brake_holds_are_counted_per_vault() -> None:
     assert found['holds{reason="brake"}'] == 3
 
 
+def test_what_is_unprotected_is_counted_where_it_was_looked_for_and_absent_elsewhere() -> None:
+    found = page(unprotected={("ebs", "prod", "us-east-1"): 2, ("rds-cluster", "prod", "us-east-1"): 0})
+    assert found['unprotected{kind="ebs",account="prod",region="us-east-1"}'] == 2
+    assert found['unprotected{kind="rds-cluster",account="prod",region="us-east-1"}'] == 0
+    assert not [name for name in page() if name.startswith("unprotected")]
+
+
 def test_the_daemon_publishes_what_its_pass_has_seen_of_all_this(tmp_path: Path) -> None:
     held = Braked("shop", "orders", OFF, "p3", "too many", "brake", "mark")
     plan = planned(catalogue=Catalogue("shop", (dump(),), head=head(**{OFF: {"p-lost": "x"}})), actions=(held,))
