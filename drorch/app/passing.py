@@ -11,8 +11,7 @@ from drorch.app.carry import Scene
 from drorch.app.locks import Lock
 from drorch.app.observe import World
 from drorch.app.policies import PolicySet
-from drorch.domain.action import Action, Hold, Verify
-from drorch.domain.admit import Waiting
+from drorch.domain.action import Action, Hold, Verify, Waiting
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.errors import DrorchError
 from drorch.domain.key_proof import KeysSeen

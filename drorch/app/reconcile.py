@@ -13,6 +13,7 @@ from functools import partial
 import structlog
 
 from drorch.app.carry import LightHands, Scene
+from drorch.app.copy_places import CopyPlaces
 from drorch.app.databases import DatabaseLists
 from drorch.app.failpoint import reach
 from drorch.app.guide_writing import GuideKeeper
@@ -23,9 +24,10 @@ from drorch.app.observe import Observer, World
 from drorch.app.passing import ApplicationPlan, Finished, Guards, Handle, HeavyHands, Pass
 from drorch.app.policies import PolicySet
 from drorch.domain.action import Action, Copy, Cut, Drill, Expire, Repair, Sweep, Verify
-from drorch.domain.admit import Limits, Running, admit, is_heavy
+from drorch.domain.admit import Admitted, Limits, Running, admit, is_heavy
 from drorch.domain.brake import approved_pairs
 from drorch.domain.catalogue_former import carries_on
+from drorch.domain.copy_urgency import with_due
 from drorch.domain.errors import Busy, DrorchError
 from drorch.domain.model import FailureDomain
 from drorch.domain.objective import Places, status
@@ -77,6 +79,7 @@ class Reconciler:
         self._futures: dict[tuple[str, str], tuple[tuple[Action, ...], Future[list[Finished]]]] = {}
         self._handles: dict[str, tuple[Action, Handle, Lock]] = {}
         self._failures: dict[str, Failure] = {}
+        self._copies = CopyPlaces(observer)
         self._policies = PolicySet(())
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.attempts: dict[tuple[str, str, str], datetime] = {}
@@ -139,9 +142,11 @@ class Reconciler:
             turns=None if guards.turns is None else guards.turns(policy.application),
         )
         actions = plan(policy, observed, now, self._point_id)
-        places = Places(self.domains(policy), self.observer.never_read(world), frozenset(guards.locks))
+        domains = self.domains(policy)
+        places = Places(domains, self.observer.never_read(world), frozenset(guards.locks))
         empty = frozenset(name for name, seen in observed.sources.items() if not seen.why and not seen.sources)
         standing = status(policy, catalogue, places, now, policy_valid=valid, empty=empty)
+        actions = with_due(actions, policy, catalogue, standing, domains, now)
         return ApplicationPlan(policy, catalogue, observed, actions, standing)
 
     def _held_locks(self, policy: Policy) -> dict[str, str]:
@@ -157,6 +162,13 @@ class Reconciler:
                 domains[rule.vault] = FailureDomain("aws", region, account)
         return domains
 
+    def admitted(self, seen: Pass) -> Admitted:
+        """What of a look may start now and what waits; where copies are due, everybody's under way are listed first."""
+        actions = [action for p in seen.plans.values() for action in p.actions]
+        begun = [action for started, _ in self._futures.values() for action in started]
+        copies = self._copies.seen(actions, begun, seen.world, seen.at)
+        return admit(actions, self._limits, self._running(), copies, seen.at)
+
     # --- acting ---
 
     def run_pass(self, *, start: bool = True) -> Pass:
@@ -165,7 +177,8 @@ class Reconciler:
         seen = self.look()
         blind = bool(seen.world.unread.keys() & self.observer.vaults.keys())
         settle(self._intents, seen.plans.values(), seen.at, blind=blind)
-        admitted = admit((action for p in seen.plans.values() for action in p.actions), self._limits, self._running())
+        admitted = self.admitted(seen)
+        self._copies.wait(admitted.wait, seen.at)
         started: tuple[Action, ...] = ()
         if admitted.start and start:
             self.observer.mark_new(self._now())
@@ -352,6 +365,10 @@ class Reconciler:
         if error is None:
             self._failures.pop(action.key, None)
             log.info("action done", action=action.name, **_where(action), result=finished.text)
+            return
+        if isinstance(action, Copy) and isinstance(error, Busy):
+            self._copies.refused(action, error, now)
+            log.info("action waits", action=action.name, **_where(action), error=str(error))
             return
         if not isinstance(error, Busy):
             self._failures = {key: f for key, f in self._failures.items() if now < f.at + FORGOTTEN}

@@ -18,7 +18,7 @@ from drorch.domain.catalogue_native import TAG_POINT, TAG_SET, TAG_SITE, TAG_SOU
 from drorch.domain.errors import NotFound, NotInThisVersion, Refused, Unavailable
 from drorch.domain.instant import floor_second
 from drorch.domain.model import native_vault_name
-from drorch.domain.native import NativeSnapshot, Source
+from drorch.domain.native import NativeSnapshot, PendingCopy, Source
 from drorch.kinds import (
     GIB,
     KEY_PERMISSIONS,
@@ -120,6 +120,19 @@ class RdsInstanceSnapshots:
             or snapshot.native_id == identifier
             or snapshot.native_id.startswith(f"{identifier}-")
         )
+
+    def pending_copies(self, account: str, region: str) -> Iterator[PendingCopy]:
+        """Every manual snapshot in the making that was copied from another region or account, or is being copied."""
+        vault = native_vault_name(account, region)
+        for page in self._pages(account, region):
+            with legible("rds DescribeDBSnapshots", vault):
+                found = [
+                    PendingCopy(entry["DBSnapshotIdentifier"], entry.get("SourceRegion") or "")
+                    for entry in page
+                    if _STATES.get(entry.get("Status") or "creating") == "pending"
+                    and (entry.get("SourceDBSnapshotIdentifier") or entry.get("Status") == "copying")
+                ]
+            yield from found
 
     def sources(self, account: str, region: str, options: Sequence[object]) -> Iterator[Source]:
         """The instances that `options` name, out of one listing of all (a filter on an absent name is an error)."""
@@ -250,17 +263,19 @@ class RdsInstanceSnapshots:
             return False
         return [entry.get("Status") for entry in reply.get("DBSnapshots", ())] in (["available"], ["failed"])
 
-    def _manual(self, account: str, region: str) -> Iterator[NativeSnapshot]:
-        vault = native_vault_name(account, region)
-        listing = pages(
+    def _pages(self, account: str, region: str) -> Iterator[Sequence[dict[str, Any]]]:
+        return pages(
             self._accounts.client("rds", account, region),
             "describe_db_snapshots",
             "DBSnapshots",
             size=RECORDS_PER_PAGE,
-            vault=vault,
+            vault=native_vault_name(account, region),
             SnapshotType="manual",
         )
-        for page in listing:
+
+    def _manual(self, account: str, region: str) -> Iterator[NativeSnapshot]:
+        vault = native_vault_name(account, region)
+        for page in self._pages(account, region):
             with legible("rds DescribeDBSnapshots", vault):
                 found = [_snapshot(entry, account, region) for entry in page]
             yield from found
