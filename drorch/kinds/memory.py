@@ -310,10 +310,10 @@ class MemorySnapshots:
 
     def _take_place(self, place: _Place, region: str, vault: str) -> None:
         pending = len(self.cloud.copies_under_way(place, region))
-        if pending >= self.cloud.copy_places.get(region, pending + 1):
-            raise Busy(
-                "the destination's copy places are taken", operation="copy", vault=vault, cause=f"{pending} pending"
-            )
+        places = self.cloud.copy_places.get(region, pending + 1)
+        if pending >= places:
+            told = f"Too many snapshot copies in progress. The limit is {places} for this destination region."
+            raise Busy("the destination's copy places are taken", operation="copy", vault=vault, cause=told)
 
     def _copyable(self, order: CopyOrder) -> _Held:
         wanted = order.snapshot.native_id

@@ -43,7 +43,7 @@ def test_a_native_copy_comes_from_home_once_home_is_usable() -> None:
     assert not only(planned(seen(point(SLOT, recorded(HOME, PENDING))), keyed), Copy)
     found = only(planned(seen(point(SLOT, recorded(HOME))), keyed), Copy)
     assert found == [
-        Copy("shop", "data", AWAY, point_id("shop", "data", SLOT, 1), f"{AWAY} lacks it", HOME, "alias/dr")
+        Copy("shop", "data", AWAY, point_id("shop", "data", SLOT, 1), f"{AWAY} lacks it", HOME, "alias/dr", "ebs", 1)
     ]
 
 
