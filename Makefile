@@ -32,7 +32,7 @@ year:
 
 bench:
 	@PYTHON="$(PYTHON)" sh .ci/venv test
-	@for name in startup plan restore backup; do echo "== $$name"; .venv/bin/python -m bench.$$name || exit 1; done
+	@for name in startup plan copies restore backup; do echo "== $$name"; .venv/bin/python -m bench.$$name || exit 1; done
 
 format:
 	.venv/bin/ruff check --fix .

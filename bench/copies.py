@@ -307,7 +307,7 @@ def _pass(reconciler: Any) -> Any:
 
 
 def in_fives(burst: Burst) -> Told:
-    """Per region: five copies, wait for all of them, the next five; what is refused is an error, and goes to the end."""
+    """Per region: five copies, wait for all, the next five; what is refused is an error, and goes to the end."""
     ec2 = _client(HOME)
     points = {name: str(ec2.create_snapshot(VolumeId=volume)["SnapshotId"]) for name, volume in burst.volumes.items()}
     names = {point: name for name, point in points.items()}

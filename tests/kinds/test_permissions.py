@@ -20,6 +20,7 @@ from native_clouds import (
 )
 
 from drorch.kinds import ebs, rds_instance
+from drorch.ports import CountsCopies
 
 
 def seen(world: EbsWorld | RdsWorld) -> set[str]:
@@ -34,6 +35,7 @@ def whole_life(world: EbsWorld | RdsWorld) -> None:
     world.finish()
     for snapshot in listed(world):
         world.kind.copy(copy_order(snapshot))
+    assert isinstance(world.kind, CountsCopies) and list(world.kind.pending_copies(ACCOUNT, AWAY))
     for copied in world.kind.find(ACCOUNT, AWAY, POINT):
         world.kind.expire(ACCOUNT, AWAY, copied.native_id)
     assert world.kind.find(ACCOUNT, AWAY, POINT) == ()
