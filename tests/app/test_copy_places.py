@@ -6,6 +6,7 @@ from pathlib import Path
 
 from worlds import AWAY, HOME, VOLUMES, Installation, outcomes, policies
 
+from drorch.app.once import run_once
 from drorch.app.report import plan_json
 from drorch.domain.action import Copy, Waiting
 from drorch.domain.admit import Limits
@@ -160,6 +161,18 @@ def test_a_set_is_copied_in_instalments_when_places_are_few(tmp_path: Path) -> N
     assert len(world.snapshots(AWAY)) == 3
     assert outcomes(world, "copy") == {"done": 2}
     world.check_whole()
+
+
+def test_a_run_that_leaves_copies_in_the_queue_says_so_and_does_not_end_with_0(tmp_path: Path) -> None:
+    world = crowded(tmp_path, 2)
+    cut_everything(world)
+    world.restart()
+    told = run_once(world.reconciler, world.clock)
+    assert told.exit_code == 4
+    assert len(told.pending) == 2 and "waits, place 1: 99 of 20 ec2 copies" in told.pending[0]
+    world.cloud.foreign_copies.clear()
+    assert run_once(world.reconciler, world.clock).exit_code == 0
+    assert len(world.snapshots(AWAY)) == 2
 
 
 def test_others_are_listed_only_when_a_copy_is_due_once_however_many_applications_wait(tmp_path: Path) -> None:
