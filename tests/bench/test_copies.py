@@ -11,7 +11,6 @@ import pytest
 
 from bench import copies
 
-
 ROOT = Path(__file__).parents[2]
 
 
