@@ -33,7 +33,7 @@ year:
 bench:
 	@PYTHON="$(PYTHON)" sh .ci/venv test
 	@sh .ci/azurite
-	@for name in startup calls observe plan idle memory restore backup; do echo "== $$name"; .venv/bin/python -m bench.$$name || exit 1; done
+	@for name in startup calls observe plan copies idle memory restore backup; do echo "== $$name"; .venv/bin/python -m bench.$$name || exit 1; done
 
 format:
 	.venv/bin/ruff check --fix .

@@ -15,6 +15,7 @@ from drorch.domain.errors import Refused
 from drorch.domain.model import ObjectLock as ObjectLock
 from drorch.domain.native import Inventory as Inventory
 from drorch.domain.native import NativeSnapshot as NativeSnapshot
+from drorch.domain.native import PendingCopy as PendingCopy
 from drorch.domain.native import Source as Source
 from drorch.domain.policy import LockRule as LockRule
 
@@ -280,6 +281,17 @@ class Everything(Protocol):
         """All of a kind there (`drorch.domain.unprotected.KINDS`), one paginated listing without a filter by tag.
 
         Raises Unavailable at any item: incomplete is never empty.
+        """
+
+
+@runtime_checkable
+class CountsCopies(Protocol):
+    """A kind that can say how many copies are under way at its provider."""
+
+    def pending_copies(self, account: str, region: str) -> Iterator[PendingCopy]:
+        """Every copy into the region that takes one of the account's places there, whoever began it: one listing.
+
+        Raises Unavailable at any item: incomplete is never few.
         """
 
 

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeVar, get_args
 
 from drorch.domain.errors import Busy, OutcomeUnknown, Unavailable
-from drorch.domain.native import NativeSnapshot, Source
+from drorch.domain.native import NativeSnapshot, PendingCopy, Source
 from drorch.ports import (
     CopyOrder,
+    CountsCopies,
     CutOrder,
     LockRule,
     ObjectInfo,
@@ -305,8 +306,8 @@ class FaultyUpload:
 
 
 class FaultySnapshots:
-    """A SnapshotKind in front of another. Methods to order for: snapshots sources cut copy find check_key
-    expire now.
+    """A SnapshotKind in front of another. Methods to order for: snapshots pending_copies sources cut copy
+    find check_key expire now.
 
     Black holes are by region; a copy is lost with either of its regions.
     """
@@ -336,6 +337,12 @@ class FaultySnapshots:
         found = tuple(self.inner.snapshots(account, region, site))
         self._seen[asked] = found
         yield from _half_of(iter(found), fault, "snapshots")
+
+    def pending_copies(self, account: str, region: str) -> Iterator[PendingCopy]:
+        """A listing that may end half-way."""
+        fault = self.faults.meet("pending_copies", region)
+        found = self.inner.pending_copies(account, region) if isinstance(self.inner, CountsCopies) else iter(())
+        yield from _half_of(found, fault, "pending_copies")
 
     def sources(self, account: str, region: str, options: Sequence[object]) -> Iterator[Source]:
         """A listing that may end half-way."""

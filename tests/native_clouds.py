@@ -59,6 +59,9 @@ class World(Protocol):
     def give_back(self, region: str) -> None:
         """It answers again."""
 
+    def leave_no_place(self, region: str) -> None:
+        """No copy into `region` may be begun."""
+
     def short_pages(self) -> None:
         """Listings come in pages of two."""
 
@@ -104,6 +107,9 @@ class _AwsWorld:
 
     def fail(self, snapshot: NativeSnapshot, why: str) -> None:
         self.aws.fail_snapshot(snapshot.region, snapshot.native_id, why)
+
+    def leave_no_place(self, region: str) -> None:
+        self.aws.set_copy_places(self.kind.service, 0)
 
     def short_pages(self) -> None:
         self.aws.cap_pages(2)
@@ -288,6 +294,9 @@ class MemoryWorld:
     def new_key(self, region: str) -> str:
         self.cloud.put_key(ACCOUNT, region, f"alias/{region}")
         return f"alias/{region}"
+
+    def leave_no_place(self, region: str) -> None:
+        self.cloud.copy_places[region] = 0
 
     def short_pages(self) -> None:
         """There are none here."""

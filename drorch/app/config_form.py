@@ -184,10 +184,15 @@ class Credential(Frozen):
 
 
 class Limits(Frozen):
-    """How many dumps run at once, over all and per database server."""
+    """How many dumps run at once, over all and per database server.
+
+    `copies`: how many copies of a service may be under way in one region of an account, everybody's counted; what is
+    left out is AWS's default.
+    """
 
     dumps: Count = 4
     dumps_per_server: Count = 1
+    copies: dict[Literal["ec2", "rds", "rds-cluster"], Count] = Field(default_factory=dict)
 
 
 def _with_sign(value: object) -> object:

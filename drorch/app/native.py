@@ -90,7 +90,10 @@ class NativeHands:
         listed: Sequence[NativeSnapshot],
         now: datetime,
     ) -> str:
-        """Begin the copy of every member that has none; `listed` is what the destination was seen to hold."""
+        """Begin the copies of the members that have none, of as many as the action has places.
+
+        `listed` is what the destination was seen to hold.
+        """
         hands = self._kinds[kind]
         account, _, region = action.vault.partition(".")
         self._check_key(hands, account, region, action.kms_key)
@@ -105,6 +108,8 @@ class NativeHands:
             of_member = [s for s in there if s.tags.get(TAG_SOURCE) == member.native_id]
             if any(s.state != "failed" for s in of_member):
                 continue
+            if action.places and begun >= action.places:
+                break  # the destination has no more places now; the others are begun later
             order = CopyOrder(
                 account=account,
                 region=region,

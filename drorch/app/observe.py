@@ -22,15 +22,16 @@ from drorch.domain.catalogue import Catalogue, FoldMemory, fold
 from drorch.domain.catalogue_former import carried_on, former_names
 from drorch.domain.catalogue_native import TAG_APPLICATION, NativeView, ValidId
 from drorch.domain.claims import Claimant, claims
+from drorch.domain.copy_queue import QUOTAS
 from drorch.domain.duration import duration_text
 from drorch.domain.errors import DrorchError, Refused
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.model import FailureDomain, Vault, native_vault_name
-from drorch.domain.native import NativeSnapshot, Part, Source
+from drorch.domain.native import NativeSnapshot, Part, PendingCopy, Source
 from drorch.domain.plan import SourcesSeen
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.domain.record import Record
-from drorch.ports import ObjectStore, SnapshotKind
+from drorch.ports import CountsCopies, ObjectStore, SnapshotKind
 
 LISTING_EVERY = timedelta(minutes=15)
 """How often an object vault is listed as a whole; what drorch itself writes is read back at once."""
@@ -39,7 +40,10 @@ SKEW = timedelta(minutes=5)
 UPLOADS_EVERY = timedelta(days=1)
 
 Place = tuple[str, str, str]
-"""(kind, account, region)."""
+"""(kind, account, region); of copies (service of their quota, account, region)."""
+
+PendingCopies = tuple[PendingCopy, ...] | str
+"""The copies under way in a place, or why they could not be listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +208,12 @@ class Observer:
             world._selected[id(resource)] = known
         return known[1]
 
+    def pending_copies(self, places: Iterable[Place]) -> Mapping[Place, PendingCopies]:
+        """Everybody's copies under way, by (service of a quota, account, region): one listing each, all at once."""
+        asked = sorted(set(places))
+        with ThreadPoolExecutor(max_workers=16, thread_name_prefix="observe") as pool:
+            return dict(zip(asked, pool.map(lambda place: self._pending(*place), asked), strict=True))
+
     # --- one listing each ---
 
     def _vault(self, name: str, now: datetime, fresh: bool) -> None:
@@ -309,6 +319,15 @@ class Observer:
             return NativeView(vault, kind, False, _loaded(known[1]), from_text(known[0]), str(error))
         self._cache.set_listing(name, to_text(now), _dumped(snapshots))
         return NativeView(vault, kind, complete=True, snapshots=snapshots, at=now)
+
+    def _pending(self, service: str, account: str, region: str) -> PendingCopies:
+        """By the first kind of the service that can tell; without one only our own copies are known."""
+        kinds = (kind for name, kind in self._kinds.items() if name in QUOTAS and QUOTAS[name].service == service)
+        counting = next((kind for kind in kinds if isinstance(kind, CountsCopies)), None)
+        try:
+            return tuple(counting.pending_copies(account, region)) if counting is not None else ()
+        except DrorchError as error:
+            return str(error)
 
     def _sources(self, place: Place, options: Sequence[object]) -> tuple[Source, ...] | str:
         kind, account, region = place

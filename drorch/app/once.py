@@ -114,7 +114,7 @@ class _Run:
             if self._over():
                 return self._stopped(seen)
             if not (seen.started or seen.finished or self._reconciler.running_count() or pending):
-                return self._report(seen, tuple(_settling(seen)))
+                return self._report(seen, (*_settling(seen), *_queued(seen)))
             self._wait(progress=bool(seen.finished))
 
     def _over(self) -> bool:
@@ -213,6 +213,13 @@ def _settling(seen: Pass) -> Iterator[str]:
     for hold in seen.holds:
         if isinstance(hold, Settling):
             yield f"{hold.application}/{hold.resource}: {hold.reason}"
+
+
+def _queued(seen: Pass) -> Iterator[str]:
+    """Copies for which the provider has no place now."""
+    for waits in seen.waiting:
+        if waits.place:
+            yield f"{_named(waits.action)} waits, place {waits.place}: {waits.why}"
 
 
 def _unstarted(seen: Pass) -> Iterator[str]:

@@ -11,8 +11,7 @@ from drorch.app.carry import Scene
 from drorch.app.locks import Lock
 from drorch.app.observe import World
 from drorch.app.policies import PolicySet
-from drorch.domain.action import Action, Hold, Verify
-from drorch.domain.admit import Waiting
+from drorch.domain.action import Action, Copy, Hold, Verify, Waiting
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.errors import DrorchError
 from drorch.domain.key_proof import KeysSeen
@@ -100,3 +99,30 @@ class Guards:
     host: str = ""
     turns: Callable[[str], Mapping[tuple[str, str], Mapping[int, datetime]]] | None = None
     turn_read: Callable[[Verify, datetime], None] = lambda _action, _at: None
+
+
+def planned_again(action: Action, again: Pass) -> Action | None:
+    """The same deletion as the second plan has it; None when it does not want it any more."""
+    p = again.plans.get(action.application)
+    return next((a for a in p.actions if a.key == action.key and type(a) is type(action)), None) if p else None
+
+
+def scene_of(seen: Pass, action: Action) -> Scene:
+    """What concerns the whole application (a head) is carried out beside its first resource."""
+    p = seen.plans[action.application]
+    resource = next((r for r in p.policy.resources if r.name == action.resource), p.policy.resources[0])
+    sources = p.observed.sources.get(action.resource)
+    return Scene(resource, p.catalogue, seen.world, sources.sources if sources else ())
+
+
+def where_of(action: Action) -> dict[str, str]:
+    """What a line of the log says of an action."""
+    fields = {
+        "application": action.application,
+        "resource": action.resource,
+        "vault": action.vault,
+        "point": action.point,
+    }
+    if isinstance(action, Copy):
+        fields["source"] = action.source
+    return {key: value for key, value in fields.items() if value}

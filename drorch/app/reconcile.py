@@ -13,6 +13,7 @@ from functools import partial
 import structlog
 
 from drorch.app.carry import LightHands, Scene
+from drorch.app.copy_places import CopyPlaces
 from drorch.app.databases import DatabaseLists
 from drorch.app.failpoint import reach
 from drorch.app.guide_writing import GuideKeeper
@@ -20,13 +21,24 @@ from drorch.app.intents import FORGOTTEN, Intents, settle
 from drorch.app.key_check import KeyWatch
 from drorch.app.locks import Lock, Locks, resource_lock, restoring_lock
 from drorch.app.observe import Observer, World
-from drorch.app.passing import ApplicationPlan, Finished, Guards, Handle, HeavyHands, Pass
+from drorch.app.passing import (
+    ApplicationPlan,
+    Finished,
+    Guards,
+    Handle,
+    HeavyHands,
+    Pass,
+    planned_again,
+    scene_of,
+    where_of,
+)
 from drorch.app.policies import PolicySet
 from drorch.app.unprotected import UnprotectedWatch
 from drorch.domain.action import Action, Copy, Cut, Drill, Expire, Repair, Sweep, Verify
-from drorch.domain.admit import Limits, Running, admit, is_heavy
+from drorch.domain.admit import Admitted, Limits, Running, admit, is_heavy
 from drorch.domain.brake import approved_pairs
 from drorch.domain.catalogue_former import carries_on
+from drorch.domain.copy_urgency import with_due
 from drorch.domain.errors import Busy, DrorchError
 from drorch.domain.model import FailureDomain
 from drorch.domain.objective import Places, status
@@ -81,6 +93,7 @@ class Reconciler:
         self._futures: dict[tuple[str, str], tuple[tuple[Action, ...], Future[list[Finished]]]] = {}
         self._handles: dict[str, tuple[Action, Handle, Lock]] = {}
         self._failures: dict[str, Failure] = {}
+        self._copies = CopyPlaces(observer)
         self._policies = PolicySet(())
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.attempts: dict[tuple[str, str, str], datetime] = {}
@@ -144,9 +157,11 @@ class Reconciler:
             turns=None if guards.turns is None else guards.turns(policy.application),
         )
         actions = plan(policy, observed, now, self._point_id)
-        places = Places(self.domains(policy), self.observer.never_read(world), frozenset(guards.locks))
+        domains = self.domains(policy)
+        places = Places(domains, self.observer.never_read(world), frozenset(guards.locks))
         empty = frozenset(name for name, seen in observed.sources.items() if not seen.why and not seen.sources)
         standing = status(policy, catalogue, places, now, policy_valid=valid, empty=empty)
+        actions = with_due(actions, policy, catalogue, standing, domains, now)
         return ApplicationPlan(policy, catalogue, observed, actions, standing)
 
     def _held_locks(self, policy: Policy) -> dict[str, str]:
@@ -162,6 +177,13 @@ class Reconciler:
                 domains[rule.vault] = FailureDomain("aws", region, account)
         return domains
 
+    def admitted(self, seen: Pass) -> Admitted:
+        """What of a look may start now and what waits; where copies are due, everybody's under way are listed first."""
+        actions = [action for p in seen.plans.values() for action in p.actions]
+        begun = [action for started, _ in self._futures.values() for action in started]
+        copies = self._copies.seen(actions, begun, seen.world, seen.at)
+        return admit(actions, self._limits, self._running(), copies, seen.at)
+
     # --- acting ---
 
     def run_pass(self, *, start: bool = True) -> Pass:
@@ -170,7 +192,8 @@ class Reconciler:
         seen = self.look()
         blind = bool(seen.world.unread.keys() & self.observer.vaults.keys())
         settle(self._intents, seen.plans.values(), seen.at, blind=blind)
-        admitted = admit((action for p in seen.plans.values() for action in p.actions), self._limits, self._running())
+        admitted = self.admitted(seen)
+        self._copies.wait(admitted.wait, seen.at)
         started: tuple[Action, ...] = ()
         if admitted.start and start:
             self.observer.mark_new(self._now())
@@ -214,7 +237,7 @@ class Reconciler:
             elif (action.application, action.resource) not in self._futures:
                 light.setdefault((action.application, action.resource), []).append(action)
         for where, actions in light.items():
-            scene = _scene(seen, actions[0])
+            scene = scene_of(seen, actions[0])
             future = self._pool.submit(self._carry_out, tuple(actions), scene)
             self._futures[where] = (tuple(actions), future)
             started.extend(actions)
@@ -239,12 +262,12 @@ class Reconciler:
             confirmed = [
                 same
                 for action in actions
-                if (action.application, action.resource) == where and (same := _planned_again(action, again))
+                if (action.application, action.resource) == where and (same := planned_again(action, again))
             ]
             if not confirmed:
                 lock.release()
                 continue
-            future = self._pool.submit(self._carry_out_under, lock, tuple(confirmed), _scene(again, confirmed[0]))
+            future = self._pool.submit(self._carry_out_under, lock, tuple(confirmed), scene_of(again, confirmed[0]))
             self._futures[where] = (tuple(confirmed), future)
             started.extend(confirmed)
         return tuple(started)
@@ -292,13 +315,13 @@ class Reconciler:
                 return False
             if isinstance(action, Cut):
                 self._intents.begin(action.point, self._now())
-            handle = self._heavy.start(action, _scene(seen, action), lock)
+            handle = self._heavy.start(action, scene_of(seen, action), lock)
         except DrorchError as error:
             lock.release()
             self._note(Finished(action, "", error))
             return False
         self._handles[action.key] = (action, handle, lock)
-        log.info("action started", action=action.name, **_where(action), reason=action.reason)
+        log.info("action started", action=action.name, **where_of(action), reason=action.reason)
         return True
 
     def _still_wanted(self, action: Action, seen: Pass) -> bool:
@@ -328,7 +351,7 @@ class Reconciler:
         except DrorchError as error:
             return Finished(action, "", error)
         except Exception as error:  # a fault in one action must not take the pass of all applications along
-            log.exception("a fault in drorch", action=action.name, **_where(action))
+            log.exception("a fault in drorch", action=action.name, **where_of(action))
             fault = DrorchError("a fault in drorch", operation=action.name, cause=f"{type(error).__name__}: {error}")
             return Finished(action, "", fault)
 
@@ -363,13 +386,17 @@ class Reconciler:
             self._guards.turn_read(action, now)
         if error is None:
             self._failures.pop(action.key, None)
-            log.info("action done", action=action.name, **_where(action), result=finished.text)
+            log.info("action done", action=action.name, **where_of(action), result=finished.text)
+            return
+        if isinstance(action, Copy) and isinstance(error, Busy):
+            self._copies.refused(action, error, now)
+            log.info("action waits", action=action.name, **where_of(action), error=str(error))
             return
         if not isinstance(error, Busy):
             self._failures = {key: f for key, f in self._failures.items() if now < f.at + FORGOTTEN}
             before = self._failures.get(action.key)
             self._failures[action.key] = Failure(now, before.count + 1 if before else 1, str(error))
-        log.warning("action failed", action=action.name, **_where(action), outcome=finished.outcome, error=str(error))
+        log.warning("action failed", action=action.name, **where_of(action), outcome=finished.outcome, error=str(error))
 
     def _read_back(self, ended: Sequence[Finished]) -> None:
         for vault in {f.action.vault for f in ended if isinstance(f.action, Sweep) and f.action.what == "uploads"}:
@@ -416,29 +443,3 @@ class Reconciler:
         self._pool.shutdown(wait=True)
         for _, _, lock in self._handles.values():
             lock.release()
-
-
-def _planned_again(action: Action, again: Pass) -> Action | None:
-    """The same deletion as the second plan has it; None when it does not want it any more."""
-    p = again.plans.get(action.application)
-    return next((a for a in p.actions if a.key == action.key and type(a) is type(action)), None) if p else None
-
-
-def _scene(seen: Pass, action: Action) -> Scene:
-    """What concerns the whole application (a head) is carried out beside its first resource."""
-    p = seen.plans[action.application]
-    resource = next((r for r in p.policy.resources if r.name == action.resource), p.policy.resources[0])
-    sources = p.observed.sources.get(action.resource)
-    return Scene(resource, p.catalogue, seen.world, sources.sources if sources else ())
-
-
-def _where(action: Action) -> dict[str, str]:
-    fields = {
-        "application": action.application,
-        "resource": action.resource,
-        "vault": action.vault,
-        "point": action.point,
-    }
-    if isinstance(action, Copy):
-        fields["source"] = action.source
-    return {key: value for key, value in fields.items() if value}

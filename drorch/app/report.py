@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from drorch.app.passing import ApplicationPlan
-from drorch.domain.action import deletions_digest
+from drorch.domain.action import Waiting, deletions_digest
 from drorch.domain.instant import to_text
 from drorch.domain.model import Copy, FailureDomain, FailureLevel, RecoveryPoint
 from drorch.domain.native import Source
@@ -27,13 +27,17 @@ def status_json(now: datetime, plans: Mapping[str, ApplicationPlan], invalid: It
     return {"at": to_text(now), "applications": [*known, *unknown]}
 
 
-def plan_json(now: datetime, plans: Mapping[str, ApplicationPlan]) -> Json:
-    """`plan`. The digest covers the sorted (vault, point) deletions of all applications."""
+def plan_json(now: datetime, plans: Mapping[str, ApplicationPlan], waiting: Iterable[Waiting] = ()) -> Json:
+    """`plan`. The digest covers the sorted (vault, point) deletions of all applications.
+
+    A copy of `waiting` says so: its place in the queue (from 1) and what for.
+    """
     actions = [action for plan in plans.values() for action in plan.actions]
+    queued = {w.action.key: {"waiting": {"place": w.place, "reason": w.why}} for w in waiting if w.place}
     return {
         "at": to_text(now),
         "digest": deletions_digest(actions),
-        "actions": [dict(action.to_json()) for action in actions],
+        "actions": [{**action.to_json(), **queued.get(action.key, {})} for action in actions],
     }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,7 @@ from drorch.cli.screen import RED, YELLOW, prose, say, say_prose, table, tell
 
 if TYPE_CHECKING:
     from drorch.app.passing import ApplicationPlan, Pass
+    from drorch.domain.action import Waiting
 
 
 @click.command()
@@ -30,15 +32,17 @@ def plan(config: str | None, applications: tuple[str, ...], everything: bool, as
 
     host = the_host(config, asks_servers=True)
     seen = host.reconciler.look()
+    waiting = host.reconciler.admitted(seen).wait
     plans = chosen(seen, applications)
     held = holdings((loaded.policy for loaded in seen.policies.valid), host.config.grace)
     told: Collection[str] = ()
     if as_json:
-        document = plan_json(seen.at, {p.policy.application: p for p in plans})
+        document = plan_json(seen.at, {p.policy.application: p for p in plans}, waiting)
         emit_json(document | {"snapshot_quotas": [holding.to_json() for holding in held]})
     else:
         together = len(plans) in (1, len(seen.plans))
-        told = print_plan(plans, seen.at, everything=everything, causes=_causes(seen), together=together)
+        queue = {w.action.key: w for w in waiting if w.place}
+        told = print_plan(plans, seen.at, everything=everything, causes=_causes(seen), together=together, queue=queue)
     tell_about_policies(seen)
     for holding in held:
         if not holding.fits:
@@ -76,11 +80,13 @@ def print_plan(
     everything: bool = False,
     causes: Iterable[str] = (),
     together: bool = True,
+    queue: Mapping[str, Waiting] = MappingProxyType({}),
 ) -> Collection[str]:
     """One table per application, many deletions summed up before it; what is kept is counted unless `everything`.
 
     `together`: the digest is that of all of it, else each application has its own (only those can be approved). Those
-    of `causes` that reasons quote are told once, at the end; they are returned.
+    of `causes` that reasons quote are told once, at the end; they are returned. `queue` maps the keys of copies that
+    wait for a place to what they wait for.
     """
     notes = _Footnotes(causes)
     for number, p in enumerate(plans):
@@ -89,7 +95,7 @@ def print_plan(
         say(p.policy.application, bold=True)
         for line, held in words.summary(p, at):
             say_prose(prose(line), color=YELLOW if held else RED, bold=True)
-        shown = words.rows(p, notes.shorten, everything=everything)
+        shown = words.rows(p, notes.shorten, everything=everything, queue=queue)
         if shown:
             table(("ACTION", "RESOURCE", "VAULT", "POINT", "REASON"), shown)
         kept = sum(action.name == "keep" for action in p.actions)

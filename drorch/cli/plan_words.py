@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +17,7 @@ from drorch.cli.screen import GREEN, RED, YELLOW, when
 
 if TYPE_CHECKING:
     from drorch.app.passing import ApplicationPlan
-    from drorch.domain.action import Action
+    from drorch.domain.action import Action, Waiting
 
 FEW = 5
 """More deletions than that are summed up before the table: nobody reads a thousand rows to see them."""
@@ -36,11 +37,13 @@ def copies(count: int) -> str:
 # --- rows ----------------------------------------------------------------------------------------------------------
 
 
-def rows(plan: ApplicationPlan, shorten: Shorten, *, everything: bool) -> list[tuple[str, ...]]:
+def rows(
+    plan: ApplicationPlan, shorten: Shorten, *, everything: bool, queue: Mapping[str, Waiting] = MappingProxyType({})
+) -> list[tuple[str, ...]]:
     """(action, resource, vault, point, reason) of every decision but what is merely kept; `everything` leaves none out
-    and joins none.
+    and joins none. What `queue` names by its key waits for a place.
     """
-    shown = [action for action in plan.actions if everything or action.name != "keep"]
+    shown = [_queued(action, queue) for action in plan.actions if everything or action.name != "keep"]
     if everything:
         return [_row(action, shorten) for action in shown]
     found: list[tuple[str, ...]] = []
@@ -49,6 +52,13 @@ def rows(plan: ApplicationPlan, shorten: Shorten, *, everything: bool) -> list[t
         joined = len(run) > _RUN and _joins(run[0])
         found += [_joined(plan, run, shorten)] if joined else [_row(action, shorten) for action in run]
     return found
+
+
+def _queued(action: Action, queue: Mapping[str, Waiting]) -> Action:
+    waits = queue.get(action.key)
+    if waits is None:
+        return action
+    return replace(action, reason=f"{action.reason}; waits, place {waits.place} in the queue: {waits.why}")
 
 
 def _alike(action: Action) -> tuple[str, ...]:

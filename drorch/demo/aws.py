@@ -33,8 +33,8 @@ from moto.moto_server.werkzeug_app import (  # noqa: E402
 from moto.rds.models import rds_backends  # noqa: E402
 from moto.s3.models import s3_backends  # noqa: E402
 
-from drorch.demo.repairs import offers, paging, rds, rds_clusters, states  # noqa: E402
-from drorch.demo.repairs.ec2 import SNAPSHOT  # noqa: E402
+from drorch.demo.repairs import copy_places, offers, paging, rds, rds_clusters, states  # noqa: E402
+from drorch.demo.repairs.ec2 import SNAPSHOT, foreign_copy  # noqa: E402
 
 ACCOUNT = "123456789012"
 """The account of every credential that moto did not hand out itself."""
@@ -106,6 +106,7 @@ class EmbeddedAws:
         self._replies.clear()
         paging.cap_pages(None)
         offers.clear()
+        copy_places.places.update(copy_places.DEFAULTS)
         self.set_snapshot_transition("immediate")
         self.set_db_instance_transition("immediate")
 
@@ -153,18 +154,28 @@ class EmbeddedAws:
         """Every pending snapshot, in all regions, is complete now; failed ones stay failed."""
         states.finish(_SNAPSHOTS)
 
+    def finish_snapshot(self, region: str, native_id: str) -> None:
+        """One pending snapshot is complete now, a foreign copy too. NotFound when there is none."""
+        states.finish_one(_snapshot(region, native_id))
+
     def finish_db_instances(self) -> None:
         """Every DB instance and DB cluster is available now."""
         states.finish(_INSTANCES)
 
     def fail_snapshot(self, region: str, native_id: str, message: str = "An internal error has occurred") -> None:
         """An EBS snapshot goes to ``error``, an image or one of RDS to ``failed``. NotFound when there is none."""
-        ec2_there, rds_there = ec2_backends[ACCOUNT][region], rds_backends[ACCOUNT][region]
-        snapshot: Any = ec2_there.snapshots.get(native_id) or ec2_there.amis.get(native_id)
-        snapshot = snapshot or rds_there.database_snapshots.get(native_id) or rds_there.cluster_snapshots.get(native_id)
-        if snapshot is None:
-            raise NotFound(f"no snapshot {native_id} in {region}", operation="fail a snapshot", resource=native_id)
-        states.fail(snapshot, message)
+        states.fail(_snapshot(region, native_id), message)
+
+    # --- copy places ---------------------------------------------------------------------------------------------
+
+    def set_copy_places(self, service: Literal["ec2", "rds"], places: int) -> None:
+        """So many copies may be under way into each region of the account (20 at first)."""
+        copy_places.places[service] = places
+
+    def put_foreign_copies(self, region: str, count: int) -> tuple[str, ...]:
+        """`count` EBS copies of somebody else take places in `region` until `finish_snapshot`; their ids."""
+        with self._one_at_a_time:
+            return tuple(str(foreign_copy(ACCOUNT, region).id) for _ in range(count))
 
     # --- what a region offers ---
 
@@ -245,6 +256,15 @@ class EmbeddedAws:
         if call.listing:
             self._replies[name] = reply
         return reply
+
+
+def _snapshot(region: str, native_id: str) -> Any:
+    ec2_there, rds_there = ec2_backends[ACCOUNT][region], rds_backends[ACCOUNT][region]
+    snapshot: Any = ec2_there.snapshots.get(native_id) or ec2_there.amis.get(native_id)
+    snapshot = snapshot or rds_there.database_snapshots.get(native_id) or rds_there.cluster_snapshots.get(native_id)
+    if snapshot is None:
+        raise NotFound(f"no snapshot {native_id} in {region}", operation="turn a snapshot", resource=native_id)
+    return snapshot
 
 
 def _run(call: Call, environ: dict[str, Any]) -> tuple[str, list[tuple[str, str]], bytes]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
 from enum import IntEnum
+
+from drorch.domain.instant import to_text
 
 
 class Urgency(IntEnum):
@@ -41,8 +44,13 @@ class Action:
 
     def to_json(self) -> Mapping[str, object]:
         """The stable fields of contract section 4, then those of the action's own."""
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {"action": self.name, **{key: list(v) if isinstance(v, tuple) else v for key, v in own.items()}}
+        return {"action": self.name, **{field.name: _plain(getattr(self, field.name)) for field in fields(self)}}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return to_text(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +79,19 @@ class Cut(Action):
 class Copy(Action):
     """Copy a native point from vault `source` into `vault`, with the key of its policy.
 
+    `kind` and `places` are what AWS counts: of which kind it is, and how many places it still takes (the members that
+    have no copy yet, the volumes of an image); so many members are begun at most, 0 says all. `due` is when a promise
+    is missed that it would renew, None when it renews none; `cut_at` is the point's.
     `full` says why the provider will copy all of it, `full_gib` how much that is at the most; "" and 0 when only what
     has changed is expected to be copied.
     """
 
     source: str
     kms_key: str = ""
+    kind: str = ""
+    places: int = 0
+    cut_at: datetime | None = None
+    due: datetime | None = None
     full: str = ""
     full_gib: int = 0
 
@@ -239,7 +254,14 @@ class Hold(Action):
 
 @dataclass(frozen=True, slots=True)
 class Settling(Hold):
-    """Due, and held because something is under way: another process at the resource, or a call that may still show."""
+    """Due, and held because something is under way: another process at the resource, or a call that may still show.
+
+    `source`, `kind` and `places` are, as in `Copy`, of a copy that may be under way already.
+    """
+
+    source: str = ""
+    kind: str = ""
+    places: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +269,15 @@ class Braked(Hold):
     """A deletion (or the mark that begins one, as `wanted` says) that the brake holds until a person approves it."""
 
     wanted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An action that may not start yet. `place` is its place in the queue of copies (from 1), 0 without a queue."""
+
+    action: Action
+    why: str
+    place: int = 0
 
 
 EXECUTABLE: tuple[type[Action], ...] = (

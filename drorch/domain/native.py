@@ -50,6 +50,14 @@ class NativeSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingCopy:
+    """A copy under way at a provider, whoever began it. `origin` is the region it comes from, "" where not told."""
+
+    native_id: str
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """One thing that a resource selects: a volume or a database instance, as it is now."""
 

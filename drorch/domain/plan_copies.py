@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from drorch.domain.action import Action, Copy, Hold, Replicate, Settling, Ship, WriteRecord
 from drorch.domain.instant import to_text
+from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.plan_full import foretold
 from drorch.domain.policy import ResourcePolicy, VaultRule
@@ -81,18 +82,27 @@ def _bring(
         begun = observed.intents.get(f"{point.id}@{rule.vault}")
         if begun is not None and (there is None or there.partial) and now < begun + SETTLING:
             reason = f"a copy begun at {to_text(begun)} may still show; settling"
-            return Settling(application, resource.name, rule.vault, point.id, reason)
+            copying = "", source.vault, resource.kind, _places(source, there)
+            return Settling(application, resource.name, rule.vault, point.id, reason, *copying)
         tried = max((at for at in (begun, there.failed_at if there else None) if at is not None), default=None)
         if tried is not None and there is not None and not there.partial and now < tried + AFTER_FAILURE:
             reason += f"; next try at {to_text(tried + AFTER_FAILURE)}"
             return Hold(application, resource.name, rule.vault, point.id, reason, "copy-failed")
-        return Copy(application, resource.name, rule.vault, point.id, reason, source.vault, rule.kms_key or "")
+        how = source.vault, rule.kms_key or "", resource.kind, _places(source, there)
+        return Copy(application, resource.name, rule.vault, point.id, reason, *how)
     if there is not None:
         return None  # a damaged copy of a dump is repaired, not shipped again (plan_care)
     if resource.name in observed.running:
         reason = f"{rule.vault} lacks it, but {observed.running[resource.name]} is running"
         return Settling(application, resource.name, rule.vault, point.id, reason)
     return Ship(application, resource.name, rule.vault, point.id, reason, source.vault)
+
+
+def _places(source: PointCopy, there: PointCopy | None) -> int:
+    """How many copies are still to be begun: an image has as many as volumes, whatever else it is made of."""
+    begun = {member.source_id for member in there.members} if there is not None and there.partial else set()
+    left = [member for member in source.members if member.role != "image" and member.native_id not in begun]
+    return max(1, len(left))
 
 
 def fillers(points: Iterable[RecoveryPoint], unread: Container[str] = ()) -> set[str]:

@@ -17,7 +17,7 @@ from drorch.domain.catalogue_native import TAG_IMAGE, TAG_POINT, TAG_SET, TAG_SI
 from drorch.domain.errors import Refused, Unavailable
 from drorch.domain.instant import floor_second
 from drorch.domain.model import native_vault_name
-from drorch.domain.native import NativeSnapshot, Source
+from drorch.domain.native import NativeSnapshot, PendingCopy, Source
 from drorch.kinds import (
     GIB,
     IN_THE_BIN,
@@ -66,6 +66,9 @@ VOLUMES_PER_PAGE = 500
 MOST_EXCLUDED = 40
 """Data volumes that one CreateSnapshots call can leave out (EC2 API, InstanceSpecification)."""
 
+_VOLUME_OF_COPIES = "vol-ffffffff"
+"""What every copy was seen to name as its volume. EC2 promises no such thing (EC2 API, Snapshot, VolumeId): nothing but
+the count of pending copies goes by it, and a count that is too small costs a refused call."""
 _GONE = ("InvalidSnapshot.NotFound",)
 
 
@@ -94,6 +97,23 @@ class EbsSnapshots:
     def find(self, account: str, region: str, point: str) -> tuple[NativeSnapshot, ...]:
         """The snapshots there that bear the point's id, asked now."""
         return tuple(self._listed(account, region, TAG_POINT, point))
+
+    def pending_copies(self, account: str, region: str) -> Iterator[PendingCopy]:
+        """Every pending snapshot there that is a copy: it has a TransferType, only copies do (EC2 API, Snapshot)."""
+        vault = native_vault_name(account, region)
+        listing = pages(
+            self._accounts.client("ec2", account, region),
+            "describe_snapshots",
+            "Snapshots",
+            size=SNAPSHOTS_PER_PAGE,
+            vault=vault,
+            OwnerIds=["self"],
+            Filters=[{"Name": "status", "Values": ["pending"]}],
+        )
+        for page in listing:
+            with legible("ec2 DescribeSnapshots", vault):
+                found = [PendingCopy(entry["SnapshotId"]) for entry in page if _is_copy(entry)]
+            yield from found
 
     def sources(self, account: str, region: str, options: Sequence[object]) -> Iterator[Source]:
         """Every volume in use or available that bears one tag key of each of `options`, in one listing."""
@@ -344,3 +364,8 @@ def _snapshot(entry: Mapping[str, Any], account: str, region: str) -> NativeSnap
         progress=percent(entry.get("Progress") or ""),
         why="" if state in SNAPSHOT_STATES else entry.get("StateMessage") or f"state {state}",
     )
+
+
+def _is_copy(entry: Mapping[str, Any]) -> bool:
+    tagged = any(tag.get("Key") == TAG_SOURCE for tag in entry.get("Tags") or ())
+    return bool(entry.get("TransferType")) or tagged or entry.get("VolumeId") == _VOLUME_OF_COPIES

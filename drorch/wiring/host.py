@@ -362,7 +362,11 @@ class Host:
             heavy=self.heavy,
             locks=self.locks,
             intents=self.intents,
-            limits=Limits(limits.dumps, limits.dumps_per_server),
+            limits=Limits(
+                limits.dumps,
+                limits.dumps_per_server,
+                {str(service): places for service, places in limits.copies.items()},
+            ),
             now=self.now,
             drills=bool(self.config.encryption.identities),
             keys=self.key_watch,

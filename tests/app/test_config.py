@@ -90,7 +90,7 @@ credentials:
   bank-db: {{env: BANK_DB}}
 allow_unknown_regions: false
 tools: {{postgres: [/usr/lib/postgresql/17/bin]}}
-limits: {{dumps: 2, dumps_per_server: 1}}
+limits: {{dumps: 2, dumps_per_server: 1, copies: {{ec2: 40}}}}
 drills: {{scratch: {{postgres: {{connection: {{host: scratch, user: drill, password: {{file: keys/scratch}}}}}}}}}}
 defaults: {{keep: {{daily: 7}}, drill: {{every: 30d, from: [nas]}}}}
 http: {{listen: "127.0.0.1:9188"}}
@@ -171,7 +171,7 @@ def test_a_full_configuration_is_resolved(tmp_path: Path) -> None:
     assert config.credentials["orders-db"].applications == ("shop",)
     assert config.credentials["bank-db"].applications == ()
     assert config.tools == {"postgres": ("/usr/lib/postgresql/17/bin",)}
-    assert (config.limits.dumps, config.limits.dumps_per_server) == (2, 1)
+    assert (config.limits.dumps, config.limits.dumps_per_server, config.limits.copies) == (2, 1, {"ec2": 40})
     assert config.defaults == {"keep": Keep(daily=7), "drill": DrillRule(every="30d", from_=("nas",))}
     assert config.http.listen is not None
     assert (config.http.listen.host, config.http.listen.port) == ("127.0.0.1", 9188)
@@ -195,7 +195,7 @@ def test_secrets_are_named_never_read_and_files_lie_beside_the_configuration(tmp
 def test_what_is_left_out_has_the_defaults_of_the_contract(tmp_path: Path) -> None:
     config = load(tmp_path, SHORT)
     assert (config.state, config.tick) == (Path("/var/lib/drorch"), timedelta(seconds=60))
-    assert (config.limits.dumps, config.limits.dumps_per_server) == (4, 1)
+    assert (config.limits.dumps, config.limits.dumps_per_server, config.limits.copies) == (4, 1, {})
     assert (config.vaults, config.credentials, config.defaults) == ({}, {}, {})
     assert config.encryption.recipients == ()
     assert config.signing.key is None

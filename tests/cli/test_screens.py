@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from passes import HOME, NOW, OFF, hours, planned, point
+from passes import HOME, NOW, OFF, copy, hours, planned, point
 
 from drorch.app.passing import ApplicationPlan
 from drorch.cli.plan import print_plan
 from drorch.cli.points import print_points, unsuspicious
-from drorch.domain.action import Action, Braked, Cut, Expire, Hold, Keep, Lock, Mark, Sweep, deletions_digest
+from drorch.domain.action import Action, Braked, Cut, Expire, Hold, Keep, Lock, Mark, Sweep, Waiting, deletions_digest
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.model import Copy, CopyState, LockMode, RecoveryPoint
 
@@ -47,6 +47,15 @@ def shown(capsys: pytest.CaptureFixture[str], *plans: ApplicationPlan, **options
 
 
 # --- plan ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_that_waits_says_its_place_and_what_for(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = copy("p1"), copy("p2")
+    why = "20 of 20 ec2 copies into prod.us-west-2 are under way, 7 of them not of this site"
+    print_plan([plan_of([first, second])], NOW, everything=True, queue={second.key: Waiting(second, why, 3)})
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "copy data prod.us-west-2 p1 lacks it" in lines
+    assert f"copy data prod.us-west-2 p2 lacks it; waits, place 3 in the queue: {why}" in " ".join(lines)
 
 
 def test_a_summary_tells_each_step_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:

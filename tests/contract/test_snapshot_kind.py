@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, timedelta
@@ -31,8 +32,9 @@ from native_clouds import (
     world_of,
 )
 
-from drorch.domain.errors import AlreadyExists, NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.errors import AlreadyExists, Busy, NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.native import NativeSnapshot, Source
+from drorch.ports import CountsCopies
 
 
 @pytest.fixture(scope="module")
@@ -337,6 +339,41 @@ def test_a_copy_out_of_a_lost_region_did_not_happen_or_is_unknown(world: World) 
     with pytest.raises((Unavailable, OutcomeUnknown)):
         world.kind.copy(copy_order(first))
     assert world.kind.find(ACCOUNT, AWAY, POINT) == ()
+
+
+def test_a_copy_takes_a_place_in_its_region_until_it_is_done_and_a_cut_takes_none(world: World) -> None:
+    assert isinstance(world.kind, CountsCopies)
+    world.source_with()
+    made = cut(world)
+    assert list(world.kind.pending_copies(ACCOUNT, HOME)) == []
+    world.finish()
+    (source,) = listed(world)
+    copied = world.kind.copy(copy_order(source))
+    assert [copy.native_id for copy in world.kind.pending_copies(ACCOUNT, AWAY)] == [copied.native_id]
+    assert {copy.origin for copy in world.kind.pending_copies(ACCOUNT, AWAY)} <= {"", HOME}
+    assert list(world.kind.pending_copies(ACCOUNT, HOME)) == []
+    world.finish()
+    assert list(world.kind.pending_copies(ACCOUNT, AWAY)) == []
+    assert made.native_id == source.native_id
+
+
+def test_how_many_copies_are_under_way_in_a_lost_region_is_not_known(world: World) -> None:
+    assert isinstance(world.kind, CountsCopies)
+    world.lose(AWAY)
+    with pytest.raises(Unavailable):
+        list(world.kind.pending_copies(ACCOUNT, AWAY))
+
+
+def test_a_copy_without_a_place_is_busy_and_did_not_happen(world: World) -> None:
+    world.source_with()
+    cut(world)
+    world.finish()
+    (source,) = listed(world)
+    world.leave_no_place(AWAY)
+    with pytest.raises(Busy) as refused:
+        world.kind.copy(copy_order(source))
+    assert re.search(r"limit is 0|more than 0 snapshots across", refused.value.cause)
+    assert listed(world, AWAY) == []
 
 
 def test_a_copy_into_another_account_is_not_in_this_version(world: World) -> None:

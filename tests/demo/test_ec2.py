@@ -256,3 +256,61 @@ def test_a_snapshot_that_an_image_uses_is_not_deleted_until_the_image_is_gone(aw
 
 def test_an_image_of_a_snapshot_that_is_not_there_is_refused(aws: EmbeddedAws) -> None:
     assert error_code(lambda: image(aws, "snap-0123456789abcdef0")) == "InvalidSnapshot.NotFound"
+
+
+# --- copy places ---------------------------------------------------------------------------------------------------
+
+
+def pending(aws: EmbeddedAws, region: str) -> list[dict[str, Any]]:
+    listing = client(aws, "ec2", region).describe_snapshots(
+        OwnerIds=["self"], Filters=[{"Name": "status", "Values": ["pending"]}]
+    )
+    return list(listing["Snapshots"])
+
+
+def test_a_region_takes_so_many_copies_at_once_and_the_next_is_refused_in_ec2_s_words(aws: EmbeddedAws) -> None:
+    source = snapshot(aws, volume(aws))
+    aws.set_snapshot_transition("held")
+    aws.set_copy_places("ec2", 2)
+    first, _ = copied(aws, source), copied(aws, source)
+    with pytest.raises(ClientError) as refused:
+        copied(aws, source)
+    assert refused.value.response["Error"]["Code"] == "ResourceLimitExceeded"
+    assert "The limit is 2 for this destination region" in refused.value.response["Error"]["Message"]
+    assert len(pending(aws, SECOND)) == 2
+    aws.finish_snapshot(SECOND, first)
+    copied(aws, source)
+    assert len(pending(aws, SECOND)) == 2
+
+
+def test_cuts_and_copies_into_other_regions_take_no_place(aws: EmbeddedAws) -> None:
+    source = snapshot(aws, volume(aws))
+    aws.set_snapshot_transition("held")
+    aws.set_copy_places("ec2", 1)
+    snapshot(aws, volume(aws, SECOND), SECOND)
+    aws.put_foreign_copies(HOME, 1)
+    copied(aws, source)
+
+
+def test_other_people_s_copies_take_places_until_they_are_done(aws: EmbeddedAws) -> None:
+    source = snapshot(aws, volume(aws))
+    foreign = aws.put_foreign_copies(SECOND, 20)
+    assert error_code(lambda: copied(aws, source)) == "ResourceLimitExceeded"
+    (seen_,) = [entry for entry in pending(aws, SECOND) if entry["SnapshotId"] == foreign[0]]
+    assert (seen_["TransferType"], seen_.get("Tags", [])) == ("standard", [])
+    aws.finish_snapshots()
+    assert len(pending(aws, SECOND)) == 20
+    aws.finish_snapshot(SECOND, foreign[0])
+    copied(aws, source)
+
+
+def test_a_new_world_has_the_quota_of_aws(aws: EmbeddedAws) -> None:
+    aws.set_copy_places("ec2", 0)
+    aws.reset()
+    assert copied(aws, snapshot(aws, volume(aws)))
+
+
+def test_only_a_copy_says_how_it_is_transferred(aws: EmbeddedAws) -> None:
+    source = snapshot(aws, volume(aws))
+    assert "TransferType" not in seen(aws, source)
+    assert seen(aws, copied(aws, source), SECOND)["TransferType"] == "standard"

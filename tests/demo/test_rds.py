@@ -200,3 +200,15 @@ def test_an_encrypted_cross_region_copy_needs_a_key_of_the_destination(aws: Embe
     assert error_code(lambda: copied(aws, "one", KmsKeyId="alias/none")) == "KMSKeyNotAccessibleFault"
     made = copied(aws, "one", KmsKeyId=there)
     assert (made["Encrypted"], made["KmsKeyId"]) == (True, there)
+
+
+def test_a_region_takes_so_many_copies_from_others_and_the_next_is_refused(aws: EmbeddedAws) -> None:
+    database(aws)
+    for name in ("one", "two"):
+        snapshot(aws, name)
+    aws.set_snapshot_transition("held")
+    aws.set_copy_places("rds", 1)
+    copied(aws, "one")
+    assert error_code(lambda: copied(aws, "two")) == "SnapshotQuotaExceeded"
+    aws.finish_snapshot(SECOND, "one-copy")
+    copied(aws, "two")

@@ -51,8 +51,10 @@ def test_a_native_copy_comes_from_home_once_home_is_usable() -> None:
             f"{AWAY} lacks it; a full copy of up to 8 GiB: the first of vol-1 in us-west-2",
             HOME,
             "alias/dr",
-            "the first of vol-1 in us-west-2",
-            8,
+            "ebs",
+            1,
+            full="the first of vol-1 in us-west-2",
+            full_gib=8,
         )
     ]
 

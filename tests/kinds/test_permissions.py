@@ -22,6 +22,7 @@ from native_clouds import (
 )
 
 from drorch.kinds import ami, ebs, rds_cluster, rds_instance
+from drorch.ports import CountsCopies
 
 World = AmiWorld | EbsWorld | RdsWorld | RdsClusterWorld
 
@@ -38,6 +39,7 @@ def whole_life(world: World) -> None:
     world.finish()
     for snapshot in listed(world):
         world.kind.copy(copy_order(snapshot))
+    assert isinstance(world.kind, CountsCopies) and list(world.kind.pending_copies(ACCOUNT, AWAY))
     for copied in world.kind.find(ACCOUNT, AWAY, POINT):
         for native_id in (copied.native_id, *(part.native_id for part in copied.parts)):
             world.kind.expire(ACCOUNT, AWAY, native_id)

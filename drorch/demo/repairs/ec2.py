@@ -18,7 +18,7 @@ from moto.ec2.models.elastic_block_store import EBSBackend, Snapshot
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 
-from drorch.demo.repairs import states
+from drorch.demo.repairs import copy_places, states
 from drorch.demo.repairs.kms import key_arn
 from drorch.demo.repairs.paging import BadToken, page
 from drorch.demo.repairs.replacing import around, instead_of
@@ -26,12 +26,16 @@ from drorch.demo.repairs.replacing import around, instead_of
 SNAPSHOT = "ec2::snapshot"
 COPIED_VOLUME = "vol-ffffffff"
 """The volume id that AWS shows on a copy: it names no volume (EC2 API, Snapshot)."""
+FOREIGN = "drorch::foreignsnapshot"
+"""The state machine of other people's copies: nothing that a test says of its own snapshots moves them."""
 _FEWEST_PER_PAGE, _MOST_PER_PAGE = 5, 1000
 
 _snapshot: Any = Snapshot
 states.manage(_snapshot, SNAPSHOT, [("pending", "completed")], failed="error")
 _snapshot.state = property(lambda self: self.status)
 _snapshot.state_message = None
+_snapshot.is_copy = False
+_snapshot.transfer_type = property(lambda self: "standard" if self.is_copy else None)
 _snapshot.progress = property(lambda self: "100%" if self.status == "completed" else "45%")
 
 
@@ -111,6 +115,7 @@ def _copy_snapshot(self: Any) -> ActionResult:
     region, description = self._get_param("SourceRegion"), self._get_param("Description") or ""
     _require_completed(ec2_backends[backend.account_id][region].get_snapshot(source_id))
     self.error_on_dryrun()
+    _require_place(backend)
     made = copied(backend, source_id, region, asked=asked, encrypt=encrypt, description=description)
     made.add_tags(tags)
     return ActionResult({"SnapshotId": made.id, "Tags": made.tag_set})
@@ -128,6 +133,7 @@ def copied(
     made = backend.copy_snapshot(source_id, region, description, arn)
     made.volume = copy.copy(source.volume)
     made.volume.id = COPIED_VOLUME
+    made.is_copy = True
     made.encrypted = key is not None
     if key and not arn:
         made.kms_key_id = key
@@ -177,6 +183,26 @@ def in_pages(response: Any, name: str, found: list[Any], *, by_id: bool) -> Acti
     if name == "Snapshots":
         states.described(chosen)
     return ActionResult({name: chosen, "NextToken": token})
+
+
+def _require_place(backend: Any) -> None:
+    """In the words of EC2; the code is that of its error page, ResourceLimitExceeded."""
+    if copy_places.is_full("ec2", backend.snapshots.values()):
+        limit = copy_places.places["ec2"]
+        message = f"Too many snapshot copies in progress. The limit is {limit} for this destination region."
+        raise EC2ClientError("ResourceLimitExceeded", message)
+
+
+def foreign_copy(account: str, region: str) -> Any:
+    """A copy that somebody else began in this account: pending until `states.finish_one`, without a tag."""
+    backend: Any = ec2_backends[account][region]
+    volume = backend.create_volume(8, f"{region}a")
+    made = backend.create_snapshot(volume.id, "")
+    del backend.volumes[volume.id]
+    made.volume.id = COPIED_VOLUME
+    made.is_copy = True
+    states.hold_one(made, FOREIGN)
+    return made
 
 
 def _require_completed(snapshot: Any) -> None:

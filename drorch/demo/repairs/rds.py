@@ -21,7 +21,7 @@ from moto.rds.exceptions import (
 from moto.rds.models import DBInstance, DBSnapshot, RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
 
-from drorch.demo.repairs import states
+from drorch.demo.repairs import copy_places, states
 from drorch.demo.repairs.paging import BadToken, page
 from drorch.demo.repairs.replacing import around, instead_of
 
@@ -59,6 +59,7 @@ states.manage(_instance, DB_INSTANCE, [("creating", "backing-up"), ("backing-up"
 states.manage(_db_snapshot, DB_SNAPSHOT, [("creating", "available")], failed="failed")
 _db_snapshot.percent_progress = property(lambda self: 100 if self.status == "available" else 45)
 _db_snapshot.source_region = None
+_db_snapshot.is_copy = False
 _db_snapshot.source_db_snapshot_identifier = None
 _db_snapshot.database_name = None
 
@@ -135,8 +136,12 @@ def _copy_db_snapshot(
     if crosses and source.encrypted and not given.get("kms_key_id"):
         message = "A KmsKeyId of the destination region is required to copy an encrypted snapshot from another region"
         raise InvalidParameterCombination(message)
+    if crosses and copy_places.is_full("rds", self.database_snapshots.values()):
+        message = f"Cannot copy more than {copy_places.places['rds']} snapshots across regions"
+        raise RDSClientError("SnapshotQuotaExceeded", message)
     made = original(self, source_db_snapshot_identifier, target_db_snapshot_identifier, **given)
     made.dbi_resource_id = source.dbi_resource_id
+    made.is_copy = crosses
     if crosses:
         made.source_region = source.region
         made.source_db_snapshot_identifier = source.arn

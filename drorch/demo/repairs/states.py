@@ -57,9 +57,20 @@ def set_transition(models: tuple[str, ...], *, seconds: float | None, describes:
 def finish(models: tuple[str, ...]) -> None:
     """Bring everything of `models` to its last state now; what failed stays failed."""
     for resource in list(_alive):
-        managed = resource.__dict__["_managed_status"]
-        if managed.model_name in models:
-            managed.status = managed._get_last_status(managed._status)
+        if resource.__dict__["_managed_status"].model_name in models:
+            finish_one(resource)
+
+
+def finish_one(resource: Any) -> None:
+    """Bring one resource to its last state now; what failed stays failed."""
+    managed = resource.__dict__["_managed_status"]
+    managed.status = managed._get_last_status(managed._status)
+
+
+def hold_one(resource: Any, model: str) -> None:
+    """Keep one resource where it is until `finish_one`, whatever holds for the others; `model` names such ones."""
+    state_manager.register_default_transition(model, {"progression": "manual", "times": _NEVER})
+    resource.__dict__["_managed_status"] = ManagedState(model, resource.__dict__["_managed_status"]._transitions)
 
 
 def fail(resource: Any, message: str) -> None:

@@ -20,7 +20,7 @@ from drorch.domain.catalogue_native import TAG_POINT, TAG_SET, TAG_SITE, TAG_SOU
 from drorch.domain.errors import AlreadyExists, Busy, NotFound, Refused, Unavailable
 from drorch.domain.instant import floor_second
 from drorch.domain.model import native_vault_name
-from drorch.domain.native import NativeSnapshot, Source
+from drorch.domain.native import NativeSnapshot, PendingCopy, Source
 from drorch.kinds import (
     carried_tags,
     check_copy,
@@ -56,7 +56,8 @@ class MemoryCloud:
     """Regions, sources, keys and snapshots. `now` gives the present; nothing here reads a clock of its own.
 
     A snapshot is shown as pending by `pending_for` listings (None: until `finish`) and as usable from then on.
-    `copy_places` limits the copies pending in a destination region, per account and service, as AWS does.
+    `copy_places` limits the copies pending in a destination region, per account and service, as AWS does;
+    `foreign_copies` says how many of those places are taken there by copies that are not drorch's.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class MemoryCloud:
         self.now = now
         self.pending_for = pending_for
         self.copy_places = dict(copy_places or {})
+        self.foreign_copies: dict[str, int] = {}
         self.lock = RLock()
         self._places: dict[tuple[str, str, str], Place] = {}
         self._lost: set[str] = set()
@@ -164,6 +166,12 @@ class MemoryCloud:
                 self._settle(place, native_id, held.doom)
         return [held.snapshot for held in place.held.values()]
 
+    def copies_under_way(self, place: Place, region: str) -> list[PendingCopy]:
+        """The copies that take places in a destination region: those held here, and others'."""
+        own = [native_id for native_id in place.pending if TAG_SOURCE in place.held[native_id].snapshot.tags]
+        others = [f"other-{number}" for number in range(self.foreign_copies.get(region, 0))]
+        return [PendingCopy(name) for name in (*own, *others)]
+
     def _place(self, service: str, account: str, region: str) -> Place:
         return self._places.setdefault((service, account, region), Place())
 
@@ -200,6 +208,11 @@ class MemorySnapshots:
         with self.cloud.lock:
             place = self.cloud.reach(self.service, account, region, "find")
             return tuple(place.held[native_id].snapshot for native_id in place.points.get(point, ()))
+
+    def pending_copies(self, account: str, region: str) -> Iterator[PendingCopy]:
+        """Everybody's copies that are pending there; looking changes nothing."""
+        with self.cloud.lock:
+            yield from self.cloud.copies_under_way(self.cloud.reach(self.service, account, region, "copies"), region)
 
     def sources(self, account: str, region: str, options: Sequence[object]) -> Iterator[Source]:
         """The sources there that any of `options` selects."""
@@ -304,11 +317,11 @@ class MemorySnapshots:
         return self.cloud.add(place, made)
 
     def _take_place(self, place: Place, region: str, vault: str) -> None:
-        pending = sum(TAG_SOURCE in place.held[native_id].snapshot.tags for native_id in place.pending)
-        if pending >= self.cloud.copy_places.get(region, pending + 1):
-            raise Busy(
-                "the destination's copy places are taken", operation="copy", vault=vault, cause=f"{pending} pending"
-            )
+        pending = len(self.cloud.copies_under_way(place, region))
+        places = self.cloud.copy_places.get(region, pending + 1)
+        if pending >= places:
+            told = f"Too many snapshot copies in progress. The limit is {places} for this destination region."
+            raise Busy("the destination's copy places are taken", operation="copy", vault=vault, cause=told)
 
     def _copyable(self, order: CopyOrder) -> Held:
         wanted = order.snapshot.native_id

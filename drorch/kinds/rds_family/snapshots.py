@@ -16,7 +16,7 @@ from drorch.aws import code_of, mapped
 from drorch.domain.catalogue_native import TAG_POINT, TAG_SET, TAG_SITE
 from drorch.domain.errors import NotFound, Refused, Unavailable
 from drorch.domain.model import native_vault_name
-from drorch.domain.native import NativeSnapshot, Source
+from drorch.domain.native import NativeSnapshot, PendingCopy, Source
 from drorch.kinds import (
     GIB,
     carried_tags,
@@ -120,6 +120,18 @@ class ManualSnapshots:
             or snapshot.native_id == identifier
             or snapshot.native_id.startswith(f"{identifier}-")
         )
+
+    def pending_copies(self, account: str, region: str) -> Iterator[PendingCopy]:
+        """Every manual snapshot in the making that was copied from another region or account, or is being copied."""
+        noun = self.nouns.snapshot
+        for page in self._pages(account, region, self.listing, f"{noun}s", SnapshotType="manual"):
+            with legible(f"rds Describe{noun}s", native_vault_name(account, region)):
+                found = [
+                    PendingCopy(entry[f"{noun}Identifier"], _origin_region(entry, noun))
+                    for entry in page
+                    if _STATES.get(entry.get("Status") or "creating") == "pending" and _is_copy(entry, noun)
+                ]
+            yield from found
 
     def sources(self, account: str, region: str, options: Sequence[object]) -> Iterator[Source]:
         """Those that `options` name and that are there, each once."""
@@ -305,3 +317,15 @@ def people_tags(entry: Mapping[str, Any]) -> dict[str, str]:
 
 def _identifier(point: str) -> str:
     return f"drorch-{point}"
+
+
+def _is_copy(entry: Mapping[str, Any], noun: str) -> bool:
+    """Of instances RDS names the source's identifier, of clusters its ARN (RDS API, DBSnapshot, DBClusterSnapshot)."""
+    named = entry.get(f"Source{noun}Identifier") or entry.get(f"Source{noun}Arn")
+    return bool(named) or entry.get("Status") == "copying"
+
+
+def _origin_region(entry: Mapping[str, Any], noun: str) -> str:
+    told = entry.get("SourceRegion")
+    parts = str(entry.get(f"Source{noun}Arn") or "").split(":")
+    return str(told) if told else (parts[3] if len(parts) > 3 else "")
