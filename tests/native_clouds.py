@@ -109,7 +109,8 @@ class _AwsWorld:
         self.aws.fail_snapshot(snapshot.region, snapshot.native_id, why)
 
     def leave_no_place(self, region: str) -> None:
-        self.aws.set_copy_places(self.kind.service, 0)
+        clusters = self.kind.kind == "rds-cluster"
+        self.aws.set_copy_places("rds-cluster" if clusters else self.kind.service, 0)
 
     def short_pages(self) -> None:
         self.aws.cap_pages(2)
@@ -319,6 +320,8 @@ class MemoryWorld:
 
 
 WORLDS = ("ebs", "ami", "rds-instance", "rds-cluster", "memory", "memory-images", "memory-named")
+COUNTING_WORLDS = tuple(name for name in WORLDS if name != "ami")
+"""Those that count copies under way: those of images are copies of snapshots to EC2, and `ebs` counts them."""
 ENCRYPTING_WORLDS = tuple(name for name in WORLDS if name != "rds-cluster")
 """Those in which the copy of a plain snapshot can be encrypted: RDS refuses it of clusters."""
 USED_WORLDS = ("ebs", "memory", "memory-named")

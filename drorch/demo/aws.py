@@ -168,8 +168,8 @@ class EmbeddedAws:
 
     # --- copy places ---------------------------------------------------------------------------------------------
 
-    def set_copy_places(self, service: Literal["ec2", "rds"], places: int) -> None:
-        """So many copies may be under way into each region of the account (20 at first)."""
+    def set_copy_places(self, service: Literal["ec2", "rds", "rds-cluster"], places: int) -> None:
+        """So many copies may be under way into each region of the account (`copy_places.DEFAULTS` at first)."""
         copy_places.places[service] = places
 
     def put_foreign_copies(self, region: str, count: int) -> tuple[str, ...]:

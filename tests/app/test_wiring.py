@@ -22,7 +22,7 @@ from drorch.crypto.age import new_identity
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.action import Copy, Cut, Drill, Repair, Ship, Verify
 from drorch.domain.catalogue import Catalogue
-from drorch.domain.errors import NotFound, NotInThisVersion, Refused, Usage
+from drorch.domain.errors import NotFound, Refused, Usage
 from drorch.domain.model import Copy as DumpCopy
 from drorch.domain.model import CopyState, FailureDomain, RecoveryPoint
 from drorch.wiring import adapters
@@ -234,7 +234,7 @@ def test_repair_names_its_point_and_both_vaults(tmp_path: Path) -> None:
         (lambda: adapters.store_from_url("ftp://a/b"), Usage, "is no vault"),
         (lambda: adapters.store_from_url("http://a/b"), Usage, "is no vault"),
         (lambda: adapters.store_from_url(""), Usage, "is no vault"),
-        (lambda: adapters.build_engine("rds-cluster"), NotInThisVersion, "rds-cluster"),
+        (lambda: adapters.build_engine("rds-cluster"), Refused, "no kind of dump"),
         (lambda: adapters.build_engine("oracle"), Refused, "no kind of dump"),
         (lambda: adapters.engine_options("postgres", {"connection": {}}), Refused, "no options of postgres"),
         (lambda: adapters.engine_of_target("region:us-east-1"), Usage, "not in this version"),

@@ -11,6 +11,7 @@ import pytest
 from native_clouds import (
     ACCOUNT,
     AWAY,
+    COUNTING_WORLDS,
     ENCRYPTING_WORLDS,
     HOME,
     OTHER_POINT,
@@ -341,6 +342,7 @@ def test_a_copy_out_of_a_lost_region_did_not_happen_or_is_unknown(world: World) 
     assert world.kind.find(ACCOUNT, AWAY, POINT) == ()
 
 
+@pytest.mark.parametrize("world", COUNTING_WORLDS, indirect=True)
 def test_a_copy_takes_a_place_in_its_region_until_it_is_done_and_a_cut_takes_none(world: World) -> None:
     assert isinstance(world.kind, CountsCopies)
     world.source_with()
@@ -357,6 +359,7 @@ def test_a_copy_takes_a_place_in_its_region_until_it_is_done_and_a_cut_takes_non
     assert made.native_id == source.native_id
 
 
+@pytest.mark.parametrize("world", COUNTING_WORLDS, indirect=True)
 def test_how_many_copies_are_under_way_in_a_lost_region_is_not_known(world: World) -> None:
     assert isinstance(world.kind, CountsCopies)
     world.lose(AWAY)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-DEFAULTS = {"ec2": 20, "rds": 20}
-"""Per destination region (EBS endpoints and quotas, concurrent snapshot copies; RDS user guide, copying snapshots)."""
+DEFAULTS = {"ec2": 20, "rds": 20, "rds-cluster": 5}
+"""Per destination region (EBS endpoints and quotas, concurrent snapshot copies; RDS user guide, copying snapshots); of
+clusters from one region to another (Aurora user guide, copying a DB cluster snapshot)."""
 
 places = dict(DEFAULTS)
 """What holds now, in every region; set by the embedded AWS."""

@@ -115,7 +115,7 @@ def _copy_snapshot(self: Any) -> ActionResult:
     region, description = self._get_param("SourceRegion"), self._get_param("Description") or ""
     _require_completed(ec2_backends[backend.account_id][region].get_snapshot(source_id))
     self.error_on_dryrun()
-    _require_place(backend)
+    require_place(backend)
     made = copied(backend, source_id, region, asked=asked, encrypt=encrypt, description=description)
     made.add_tags(tags)
     return ActionResult({"SnapshotId": made.id, "Tags": made.tag_set})
@@ -185,7 +185,7 @@ def in_pages(response: Any, name: str, found: list[Any], *, by_id: bool) -> Acti
     return ActionResult({name: chosen, "NextToken": token})
 
 
-def _require_place(backend: Any) -> None:
+def require_place(backend: Any) -> None:
     """In the words of EC2; the code is that of its error page, ResourceLimitExceeded."""
     if copy_places.is_full("ec2", backend.snapshots.values()):
         limit = copy_places.places["ec2"]

@@ -14,7 +14,7 @@ from moto.ec2.models.amis import Ami
 from moto.ec2.responses.amis import AmisResponse
 from moto.ec2.utils import random_ami_id
 
-from drorch.demo.repairs.ec2 import copied, in_pages
+from drorch.demo.repairs.ec2 import copied, in_pages, require_place
 from drorch.demo.repairs.replacing import around, instead_of
 
 _FORCED = frozenset({"disabled", "failed"})
@@ -129,6 +129,7 @@ def _copy_image(self: Any) -> ActionResult:
     if source.state != "available":
         raise EC2ClientError("InvalidAMIID.Unavailable", f"The image ID '[{source_id}]' is not available")
     self.error_on_dryrun()
+    require_place(backend)
     image: Any = Ami(
         backend,
         random_ami_id(),

@@ -12,7 +12,7 @@ from moto.rds.exceptions import InvalidParameterCombination, RDSClientError
 from moto.rds.models import DBCluster, DBClusterSnapshot, RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
 
-from drorch.demo.repairs import states
+from drorch.demo.repairs import copy_places, states
 from drorch.demo.repairs.rds import in_pages
 from drorch.demo.repairs.replacing import around, instead_of
 
@@ -85,9 +85,19 @@ def _copy_db_cluster_snapshot(
         raise InvalidParameterCombination(message)
     if key and not source.storage_encrypted:
         raise InvalidParameterCombination("A KmsKeyId is given, and the source snapshot is not encrypted")
+    if source.region != self.region_name:
+        _require_place(self, source.region)
     made = original(self, source_db_cluster_snapshot_identifier, target_db_cluster_snapshot_identifier, **given)
     made.source_db_cluster_snapshot_arn = source.arn
     return made
+
+
+def _require_place(backend: Any, origin: str) -> None:
+    """So many from one region at a time (Aurora user guide, copying a DB cluster snapshot, limitations)."""
+    places = copy_places.places["rds-cluster"]
+    copying = [s for s in backend.cluster_snapshots.values() if s.status == "copying"]
+    if sum(s.source_db_cluster_snapshot_arn.split(":")[3] == origin for s in copying) >= places:
+        raise RDSClientError("SnapshotQuotaExceeded", f"Cannot copy more than {places} snapshots across regions")
 
 
 @around(RDSBackend, "delete_db_cluster_snapshot")
