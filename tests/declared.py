@@ -17,6 +17,8 @@ from drorch.stores.s3 import permissions as s3
 from drorch.wiring.adapters import SNAPSHOT_KINDS, declared_of
 
 _ADAPTER = re.compile(r"drorch\.(kinds\.\w+|stores\.s3|aws\.asking)\b")
+_SHARED = "drorch.kinds.rds_family"
+"""What the kinds of RDS have in common calls for one of them: its object's class says for which."""
 NEEDS_NO_RIGHT = frozenset({"sts:GetCallerIdentity"})
 _TAGS = {"ec2": ("TagSpecifications", "ec2:CreateTags"), "rds": ("Tags", "rds:AddTagsToResource")}
 """Tags in a creating call are authorised as an action of their own."""
@@ -71,7 +73,9 @@ def _caller() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         module = _ADAPTER.match(str(frame.f_globals.get("__name__", "")))
-        if module:
+        if module and module[0] == _SHARED:
+            module = _ADAPTER.match(type(frame.f_locals.get("self")).__module__)
+        if module and module[0] != _SHARED:
             return module[0]
         frame = frame.f_back  # type: ignore[assignment]  # the outermost has none
     return ""
