@@ -67,7 +67,7 @@ def counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter
         world.clock.turn(minutes=24 * 60 - 3)
         world.run(3)
     made = Counter(world)
-    monkeypatch.setattr("drorch.cli.opening.the_host", lambda _config: made.host)
+    monkeypatch.setattr("drorch.cli.opening.the_host", lambda _config, **_more: made.host)
     yield made
 
 
