@@ -49,7 +49,8 @@ class Counter:
             clock=world.clock,
             by="ada",
         )
-        return SimpleNamespace(reconciler=world.reconciler, orders=orders, clock=world.clock)
+        config = SimpleNamespace(grace=timedelta(days=3))
+        return SimpleNamespace(reconciler=world.reconciler, orders=orders, clock=world.clock, config=config)
 
     def drorch(self, *arguments: str) -> Said:
         return typed(*arguments)
