@@ -39,7 +39,8 @@ def whole_life(world: World) -> None:
     world.finish()
     for snapshot in listed(world):
         world.kind.copy(copy_order(snapshot))
-    assert isinstance(world.kind, CountsCopies) and list(world.kind.pending_copies(ACCOUNT, AWAY))
+    if not isinstance(world, AmiWorld):  # `ebs` counts those of images
+        assert isinstance(world.kind, CountsCopies) and list(world.kind.pending_copies(ACCOUNT, AWAY))
     for copied in world.kind.find(ACCOUNT, AWAY, POINT):
         for native_id in (copied.native_id, *(part.native_id for part in copied.parts)):
             world.kind.expire(ACCOUNT, AWAY, native_id)
