@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from drorch.app.damage import VerifyOrder
 from drorch.app.dump import DumpOrder
@@ -209,10 +209,10 @@ class ServerSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class ListJob:
-    """Ask `servers` which databases they have, all at once."""
+class ServersJob:
+    """Ask `servers`, all at once."""
 
-    name: ClassVar[str] = "list"
+    name: ClassVar[str]
     servers: tuple[ServerSpec, ...]
     host: HostSpec = HostSpec()
 
@@ -221,27 +221,23 @@ class ListJob:
         return {"job": self.name, "servers": [asdict(server) for server in self.servers], "host": asdict(self.host)}
 
     @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> ListJob:
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
         return cls(tuple(ServerSpec(**server) for server in body["servers"]), HostSpec.from_json(body["host"]))
 
 
 @dataclass(frozen=True, slots=True)
-class VersionsJob:
-    """Ask `servers`, all at once, for their versions and those of the programs that would dump them."""
+class ListJob(ServersJob):
+    """Which databases they have."""
+
+    name: ClassVar[str] = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionsJob(ServersJob):
+    """Their versions, and those of the programs that would dump them."""
 
     name: ClassVar[str] = "versions"
-    servers: tuple[ServerSpec, ...]
-    host: HostSpec = HostSpec()
-
-    def to_json(self) -> dict[str, Any]:
-        """The object for the pipe."""
-        return {"job": self.name, "servers": [asdict(server) for server in self.servers], "host": asdict(self.host)}
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> VersionsJob:
-        """The inverse of `to_json`."""
-        return cls(tuple(ServerSpec(**server) for server in body["servers"]), HostSpec.from_json(body["host"]))
 
 
 @dataclass(frozen=True, slots=True)

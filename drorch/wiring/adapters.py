@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import BaseModel, ValidationError
 
 from drorch.aws import AwsAccount, AwsAccounts, regions
-from drorch.domain.errors import NotInThisVersion, Refused, Usage
+from drorch.domain.errors import Refused, Usage
 from drorch.domain.iam_roles import Declared
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import KindWords, LockRule, Vocabulary
@@ -32,7 +32,6 @@ ENGINES = {
     "mysql": "MysqlEngine",
     "files": "FilesEngine",
 }
-LATER_KINDS: frozenset[str] = frozenset()
 SNAPSHOT_KINDS = {
     "ebs": ("ebs", "EbsSnapshots"),
     "ami": ("ami", "AmiImages"),
@@ -137,12 +136,10 @@ def build_engine(
     granted: Sequence[str] = (),
     scratch: Path | None = None,
 ) -> Engine:
-    """The engine of a kind; `tools` maps engines to folders of client programs. NotInThisVersion, Refused.
+    """The engine of a kind; `tools` maps engines to folders of client programs. Refused.
 
     `granted` are the paths of this host that may be dumped, `scratch` is the folder that they are drilled in.
     """
-    if kind in LATER_KINDS:
-        raise NotInThisVersion(f"{kind} is not in this version")
     if kind == "memory":
         return _module("engines", "memory").MemoryEngine()  # type: ignore[no-any-return]
     if kind == "files":
@@ -234,7 +231,6 @@ def vocabulary(
     }
     return Vocabulary(
         kinds=kinds,
-        later_kinds=LATER_KINDS,
         regions=None if allow_unknown_regions else regions(),
         vaults=vaults,
         accounts=accounts,

@@ -1,4 +1,4 @@
-"""Servers asked for their databases, by one worker for all of them: their drivers stay out of this process."""
+"""Servers asked for their databases."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from drorch.app.databases import Answer, Question
 from drorch.app.jobs import ListJob, ServerSpec
-from drorch.app.runner import LocalRunner
 from drorch.app.worker_protocol import error_of
-from drorch.domain.errors import DrorchError, Unavailable
+from drorch.domain.errors import DrorchError
 from drorch.wiring.jobs import credentials, host_spec, options_json
+from drorch.wiring.servers import answers
 
 if TYPE_CHECKING:
     from drorch.wiring.host import Host
@@ -34,19 +34,11 @@ def ask_servers(host: Host, questions: Sequence[Question]) -> Sequence[Answer]:
         else:
             servers[number] = ServerSpec(resource.kind, options_json(resource.options), secrets)
     if servers:
-        answers = _answers(host, ListJob(tuple(servers.values()), host_spec(host)))
-        found |= dict(zip(servers, answers, strict=True))
+        told = _answers(host, ListJob(tuple(servers.values()), host_spec(host)))
+        found |= dict(zip(servers, told, strict=True))
     return [found[number] for number in range(len(questions))]
 
 
 def _answers(host: Host, job: ListJob) -> list[Answer]:
-    handle = LocalRunner(environ=host.environ).start(job)
-    outcome = handle.wait(PATIENCE)
-    if outcome is None:
-        handle.cancel()
-        handle.wait(_END)
-        raise Unavailable("the servers did not answer", operation="list", cause=f"not within {PATIENCE.seconds} s")
-    return [
-        error_of(answer["failed"]) if "failed" in answer else tuple(answer["databases"])
-        for answer in outcome.get()["servers"]
-    ]
+    found = answers(host, job, operation=job.name, patience=PATIENCE, end=_END)
+    return [error_of(one["failed"]) if "failed" in one else tuple(one["databases"]) for one in found]

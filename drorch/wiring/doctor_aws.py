@@ -55,13 +55,18 @@ def _identity(host: Host, account: str, region: str) -> Answer:
 
 def rights(host: Host, policies: Sequence[Policy]) -> Iterator[Check]:
     """One for each kind, account and region."""
+    for (kind, account, region), uses in _places(policies):
+        subject = f"{kind} {native_vault_name(account, region)}"
+        yield Check("rights", subject, partial(_rights, host, kind, account, region, uses))
+
+
+def _places(policies: Sequence[Policy]) -> list[tuple[tuple[str, str, str], list[tuple[ResourcePolicy, VaultRule]]]]:
+    """(kind, account, region) and which resources have which copies there, in that order."""
     places: dict[tuple[str, str, str], list[tuple[ResourcePolicy, VaultRule]]] = defaultdict(list)
     for _, resource in native_resources(policies):
         for rule, account, region in copy_places(resource):
             places[resource.kind, account, region].append((resource, rule))
-    for (kind, account, region), uses in sorted(places.items(), key=lambda item: item[0]):
-        subject = f"{kind} {native_vault_name(account, region)}"
-        yield Check("rights", subject, partial(_rights, host, kind, account, region, uses))
+    return sorted(places.items(), key=lambda item: item[0])
 
 
 def _rights(
@@ -158,14 +163,10 @@ def _key(host: Host, kind: str, account: str, region: str, key: str, crosses: bo
 
 def quotas(host: Host, policies: Sequence[Policy], only: frozenset[str] | None = None) -> Iterator[Check]:
     """One for each kind, account and region: what the policies will hold there. `only` narrows the regions."""
-    places: dict[tuple[str, str, str], list[tuple[ResourcePolicy, VaultRule]]] = defaultdict(list)
-    for _, resource in native_resources(policies):
-        for rule, account, region in copy_places(resource):
-            if only is None or region in only:
-                places[resource.kind, account, region].append((resource, rule))
-    for (kind, account, region), uses in sorted(places.items(), key=lambda item: item[0]):
-        subject = f"{kind} {native_vault_name(account, region)}"
-        yield Check("quota", subject, partial(_quota, host, kind, account, region, uses))
+    for (kind, account, region), uses in _places(policies):
+        if only is None or region in only:
+            subject = f"{kind} {native_vault_name(account, region)}"
+            yield Check("quota", subject, partial(_quota, host, kind, account, region, uses))
 
 
 def _quota(

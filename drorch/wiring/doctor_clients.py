@@ -1,19 +1,18 @@
-"""Database servers and the programs that dump them, asked by one worker for all: their drivers stay out of here."""
+"""Database servers and the programs that dump them."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from drorch.app.doctor import Answer, Check, Verdict
 from drorch.app.jobs import ServerSpec, VersionsJob
-from drorch.app.runner import LocalRunner
-from drorch.domain.errors import Unavailable
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.wiring.jobs import credentials, host_spec, options_json
+from drorch.wiring.servers import answers
 
 if TYPE_CHECKING:
     from drorch.wiring.host import Host
@@ -31,7 +30,7 @@ class _Asked:
         self._host = host
         self._servers: list[ServerSpec] = []
         self._lock = threading.Lock()
-        self._answers: list[dict[str, Any]] | None = None
+        self._answers: Sequence[Mapping[str, Any]] | None = None
         self._failed: Exception | None = None
 
     def add(self, server: ServerSpec) -> int:
@@ -52,16 +51,9 @@ class _Asked:
         found = (self._answers or [])[number]
         return Answer(Verdict(found["verdict"]), found["said"], found["hint"])
 
-    def _ask(self) -> list[dict[str, Any]]:
+    def _ask(self) -> Sequence[Mapping[str, Any]]:
         job = VersionsJob(tuple(self._servers), host_spec(self._host))
-        handle = LocalRunner(environ=self._host.environ).start(job)
-        outcome = handle.wait(_PATIENCE)
-        if outcome is None:
-            handle.cancel()
-            handle.wait(_END)
-            raise Unavailable("the servers did not answer", operation="doctor", cause=f"within {_PATIENCE.seconds} s")
-        found: list[dict[str, Any]] = outcome.get()["servers"]
-        return found
+        return answers(self._host, job, operation="doctor", patience=_PATIENCE, end=_END)
 
 
 def checks(host: Host, policies: Sequence[Policy]) -> Iterator[Check]:

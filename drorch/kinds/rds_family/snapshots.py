@@ -5,6 +5,7 @@ RDS takes no client token; the identifier that we choose is the key, and a call 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,7 +60,7 @@ class Nouns:
     snapshot: str
 
 
-class ManualSnapshots:
+class ManualSnapshots(ABC):
     """The SnapshotKind port but for what its kinds say. The state `usable` is RDS's `available`."""
 
     kind = ""
@@ -75,32 +76,37 @@ class ManualSnapshots:
 
     # --- what each kind says
 
+    @abstractmethod
     def _listed(self, account: str, region: str, wanted: frozenset[str]) -> Iterator[Source]:
         """The sources of these identifiers, out of one listing of all (a filter on an absent name is an error)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _snapshot(self, entry: Mapping[str, Any], account: str, region: str) -> NativeSnapshot:
         """A snapshot of a listing or of a creating call's reply. KeyError for one that lacks its identifier."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _create(self, client: Any, request: Mapping[str, Any]) -> Any:
-        raise NotImplementedError
+        """The creating call of a cut."""
 
+    @abstractmethod
     def _copy(self, client: Any, request: Mapping[str, Any]) -> Any:
-        raise NotImplementedError
+        """The creating call of a copy."""
 
+    @abstractmethod
     def _describe(self, client: Any, native_id: str) -> Any:
-        raise NotImplementedError
+        """One snapshot, by its identifier."""
 
+    @abstractmethod
     def _delete(self, client: Any, native_id: str) -> object:
-        raise NotImplementedError
+        """The call that ends one."""
 
+    @abstractmethod
     def _check_source(self, source: Source, operation: str, vault: str) -> None:
         """Refused for what has no snapshots of this kind."""
 
+    @abstractmethod
     def _copy_request(self, order: CopyOrder, entry: Mapping[str, Any]) -> dict[str, Any]:
         """What a copy of this snapshot (as its region shows it) asks for beside names and tags. Refused."""
-        raise NotImplementedError
 
     # --- the port
 
