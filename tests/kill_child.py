@@ -2,8 +2,8 @@
 
 Orders come as JSON lines ``{"config", "minutes", "failpoint", "locked"}`` on standard input; each is answered by the
 child's wait status. `minutes` is how far the child's clock is ahead, and with it those of vaults and regions; `locked`
-says that the vault `disk` locks. Everything is the product's own but the database: dumps are of
-kind ``memory``, made by workers that run this file with the argument ``worker``.
+says that the vault `disk` locks. Everything is the product's own but the database: dumps are of kind ``memory``, made
+by workers that run `kill_worker`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import fake_worker
-
-from drorch import worker
 from drorch.app.failpoint import VARIABLE
 from drorch.app.heavy import LocalHands
 from drorch.app.once import OnceReport, run_once
@@ -29,12 +26,12 @@ from drorch.app.runner import LocalRunner
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.model import LockMode, ObjectLock
 from drorch.domain.policy import KindWords, LockRule
-from drorch.engines.memory import DATA, MemoryEngine, MemorySource, Options
+from drorch.engines.memory import Options
 from drorch.wiring import adapters
 from drorch.wiring.host import Host, open_host
 from drorch.wiring.jobs import compose_job
 
-WORKER_GRACE_S = 3.0
+_WORKER = Path(__file__).with_name("kill_worker.py")
 
 
 class ClockAhead:
@@ -50,13 +47,6 @@ class ClockAhead:
         time.sleep(seconds)
 
 
-class Present(fake_worker.Fakes):
-    """Dumps as of now."""
-
-    def engine(self, kind: str, /) -> Any:
-        return MemoryEngine({"main": MemorySource({DATA: fake_worker.ROWS}, cut_at=datetime.now(UTC))})
-
-
 LOCKED = LockRule(for_=timedelta(days=30))
 
 
@@ -65,7 +55,7 @@ def host_of(config: str, minutes: float, locked: bool = False) -> Host:
     host = open_host(config, clock=ClockAhead(minutes), environ=os.environ)
     known = adapters.vocabulary_of(host.config)
     words = {**known.kinds, "memory": KindWords(Options, native=False)}
-    runner = LocalRunner(command=(sys.executable, __file__, "worker"), environ=os.environ)
+    runner = LocalRunner(command=(sys.executable, str(_WORKER)), environ=os.environ)
     locks = {"disk": LOCKED} if locked else {}
     host.__dict__["vocabulary"] = replace(known, kinds=words, locks=locks)
     host.__dict__["heavy"] = LocalHands(runner, partial(compose_job, host))
@@ -137,8 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["worker"]:
-        worker.GRACE = WORKER_GRACE_S
-        worker.main(Present)
-    else:
-        main()
+    main()

@@ -29,7 +29,7 @@ class Ignore(BaseModel):
     `account` and `region` None mean every one in the host configuration, the application's home in a policy.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     kind: SourceKind
     account: _Text | None = None

@@ -81,7 +81,8 @@ Something = BeforeValidator(_something)
 class Frozen(BaseModel):
     """A value without surprises: unknown keys are errors, nothing changes after it was made."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    # Built at the first use: most processes use few of the models that they import.
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)
 
 
 class CredentialRef(Frozen):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import kill_child
+import kill_worker
 import pytest
 from clouds import REGIONS, aws_environment, client, embedded_aws, volume
 
@@ -210,7 +211,7 @@ class Site:
 
     def nobody_left(self) -> None:
         """A worker whose daemon was killed goes by itself; until then it holds its resource's lock."""
-        locks, deadline = Locks(self.folder / "state"), time.monotonic() + kill_child.WORKER_GRACE_S + 20
+        locks, deadline = Locks(self.folder / "state"), time.monotonic() + kill_worker.GRACE_S + 20
         while locks.holder("shop.data"):
             assert time.monotonic() < deadline, "a worker was left behind"
             time.sleep(0.02)
