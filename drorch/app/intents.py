@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drorch.domain.errors import Unavailable
-from drorch.domain.instant import from_text, to_text
-from drorch.domain.model import CopyState
+from drorch.domain.instant import from_text, to_slot, to_text
+from drorch.domain.model import CopyState, RecoveryPoint
+from drorch.domain.policy import ResourcePolicy
 
 if TYPE_CHECKING:  # whose scenes carry these intents
     from drorch.app.passing import ApplicationPlan
@@ -91,13 +92,17 @@ def settle(intents: Intents, plans: Iterable[ApplicationPlan], at: datetime, *, 
     """An intent ends when what it was about shows, whole and not failed, and when it is of no use any more.
 
     That of a copy stands until the copy is usable: one that fails at the provider is tried again an hour after it.
+    That of a dump stands until every vault of its resource shows it, or its slot is over: should the only vault that
+    has it not be read after the cache was lost, its id must not be given to another dump.
     `blind`: an object vault cannot be read, and a dump may lie there that nobody has seen yet.
     """
     standing = intents.standing()
     for p in plans if standing else ():
-        homes = {r.name: r.targets[0].vault for r in p.policy.resources if r.native}
+        resources = {r.name: r for r in p.policy.resources}
+        homes = {name: r.targets[0].vault for name, r in resources.items() if r.native}
         for point in p.catalogue.points:
-            if point.id in standing and point.resource not in homes:
+            dump = point.id in standing and point.resource not in homes
+            if dump and not _may_be_cut_again(point, resources.get(point.resource), at):
                 intents.end(point.id)
             for copy in point.copies:
                 home = homes.get(point.resource) == copy.vault
@@ -108,3 +113,10 @@ def settle(intents: Intents, plans: Iterable[ApplicationPlan], at: datetime, *, 
     for key, begun_at in standing.items():
         if not blind and at >= begun_at + FORGOTTEN:
             intents.end(key)
+
+
+def _may_be_cut_again(point: RecoveryPoint, resource: ResourcePolicy | None, at: datetime) -> bool:
+    """Whether the dump's slot is due while nobody sees that it was filled: one vault read, another not."""
+    if resource is None or point.manual or point.slot != to_slot(resource.schedule.slot_at(at)):
+        return False
+    return not {rule.vault for rule in resource.targets} <= {copy.vault for copy in point.copies if copy.usable}
