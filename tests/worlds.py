@@ -438,7 +438,7 @@ class Installation:
     def check_whole(self, slots: int = 1) -> None:
         """Exactly one kept point per slot in every vault of every resource, none missing, its records everywhere.
 
-        Of a dump that was cut blindly a vault may keep a second one besides: its newest, or the newest that was drilled.
+        Of dumps that were cut blindly a vault may keep a second one: its newest, or the newest that was drilled.
         """
         seen = self.reconciler.look(fresh=True)
         hourly = "the last head is of"
@@ -457,7 +457,7 @@ class Installation:
         self.check_records()
 
     def _surplus(self, action: Keep) -> bool:
-        """Whether a vault keeps a second dump of a slot only because it is the newest, usable or drilled, that it has."""
+        """Whether a vault keeps a second dump of a slot only as its newest, or as the newest that was drilled."""
         allowed = ("the newest usable point of a vault always stays, a duplicate", "the newest point that a drill")
         return action.point in self.blind and all(why.startswith(allowed) for why in action.reason.split("; "))
 
