@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aws_faults import STRIKES, Moulds, Strike, struck
+from aws_faults import ABSENT, ACTIONS, FAULTS, STRIKES, Strike, struck
+from estate import KINDS, SETS, Moulds
+from fault_matrix_page import PAGE, page
 from worlds import ROOM
 
 
@@ -22,3 +25,15 @@ def test_after_the_strike_everything_is_made_once_and_whole_and_others_were_carr
     strike: Strike, moulds: Moulds
 ) -> None:
     assert struck(strike, moulds) == []
+
+
+def test_every_fault_meets_every_action_or_the_table_says_why_not() -> None:
+    met = [(strike.fault, strike.action) for strike in STRIKES]
+    assert len(met) == len(set(met))
+    assert {*met, *ABSENT} == set(itertools.product(FAULTS, ACTIONS))
+    assert not ABSENT.keys() & set(met)
+    assert {strike.kinds for strike in STRIKES} == {KINDS, SETS}
+
+
+def test_the_page_says_what_the_tests_run() -> None:
+    assert PAGE.read_text() == page(), "write it anew: PYTHONPATH=tests:. python tests/fault_matrix_page.py"
