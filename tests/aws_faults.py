@@ -57,9 +57,7 @@ def struck(strike: Strike, moulds: Moulds) -> list[str]:
             break
         estate.passes(1, minutes=7)
     assert not any(estate.faulty(kind).faults.standing for kind in KINDS), "the fault was never met"
-    for _ in range(8):
-        estate.passes(1, minutes=9)
-    estate.world.quiet(most=90)
+    estate.quiet()
     wrong = estate.judged()
     estate.world.reconciler.close()
     return wrong

@@ -18,6 +18,7 @@ from witness import Witness, at_rest
 from worlds import AWAY, CLUSTERS, HOME, LEDGER, SEATS, VOLUMES, Installation
 
 from drorch.app.passing import Guards
+from drorch.domain.action import WriteHead
 from drorch.domain.catalogue_native import TAG_APPLICATION, TAG_POINT, TAG_SET, TAG_SITE, TAG_SLOT, TAG_SOURCE
 from drorch.domain.native import PART, NativeSnapshot, Source
 from drorch.kinds.memory.images import IMAGES
@@ -74,6 +75,18 @@ class Estate:
             self.world.once()
             self._nothing_half_counts()
             self.world.clock.turn(minutes=minutes)
+
+    def quiet(self) -> None:
+        """Until three passes in a row have nothing to do or wait for."""
+        calm = 0
+        for _ in range(90):
+            self.passes(1, minutes=9)
+            assert self.world.seen is not None
+            hourly = tuple(a for a in self.world.seen.started if not isinstance(a, WriteHead))
+            calm = 0 if self.world.busy(replace(self.world.seen, started=hourly)) else calm + 1
+            if calm == 3:
+                return
+        raise AssertionError("it never becomes quiet")
 
     def until(self, there: Callable[[], bool]) -> None:
         for _ in range(12):
@@ -216,5 +229,6 @@ class Moulds:
                 world.clock.turn(days=1)
             self._made[lived] = world
         self._twins += 1
+        self._made[lived].serial = True
         twin = self._made[lived].twin(self.folder / f"twin-{self._twins}")
         return Estate(twin, slots=2 if lived else 1)

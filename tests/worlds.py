@@ -415,12 +415,13 @@ class Installation:
         for _ in range(most):
             seen = self.once()
             self.clock.turn(minutes=minutes)
-            calm = 0 if self._busy(seen) else calm + 1
+            calm = 0 if self.busy(seen) else calm + 1
             if calm == 3:
                 return seen
         raise AssertionError([action for action in self.actions(seen) if not isinstance(action, Keep)])
 
-    def _busy(self, seen: Pass) -> bool:
+    def busy(self, seen: Pass) -> bool:
+        """Whether a pass had something to do, to wait for or to try again."""
         pending = any(
             copy.state == "pending" for p in seen.plans.values() for q in p.catalogue.points for copy in q.copies
         )
