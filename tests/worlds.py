@@ -19,7 +19,7 @@ from typing import Any
 from dumped import DATA, table_rows
 from faults import Faults, FaultySnapshots, FaultyStore
 from manual_clock import ManualClock
-from policy_words import KINDS, VAULTS, Instance, policy_of, words
+from policy_words import KINDS, REGIONS, VAULTS, Instance, policy_of, words
 
 from drorch.app import drill, ship
 from drorch.app.cache import Cache
@@ -70,6 +70,7 @@ WORDS = words(
         "memory": KindWords(Options, native=False),
     },
     later_kinds=frozenset(),
+    regions=REGIONS | {"eu-west-1"},
 )
 
 VOLUMES = """
