@@ -23,6 +23,8 @@ may be asked for in a loop.
 In a world in memory that behaves as the kinds' contract (`tests/contract/`) says; all kinds are struck at once, and in
 the same passes another application is carried on. What else must hold: every tag is on every snapshot, nothing is
 signed or counted that is not whole at the provider. A letter says why the fault cannot meet the action.
+One example of each fault runs through the real kinds on the embedded cloud (`tests/app/test_aws_faults_embedded.py`).
+A drill or a restore of native points, which a disabled key would fail, is not in this version.
 """
 _IN_GENERAL = """
 ## In general, by action
