@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, TypeVar, get_args
 
+from drorch.domain.catalogue_native import TAG_APPLICATION
 from drorch.domain.errors import Busy, OutcomeUnknown, Unavailable
 from drorch.domain.native import NativeSnapshot, PendingCopy, Source
 from drorch.ports import (
@@ -65,7 +66,8 @@ class Faults:
     def order(self, method: str, fault: Ordered, *, times: int = 1, after: int = 0, only: str = "") -> None:
         """Let `times` calls of `method` meet `fault`, once `after` more calls have gone through.
 
-        Only those calls count whose region or path (or id, of what expires) contains `only`.
+        Only those calls count whose region or path (or id, of what expires; application, of cuts and copies) contains
+        `only`.
         """
         if not callable(fault) and fault not in get_args(Fault):
             raise ValueError(f"unknown fault {fault!r}")
@@ -359,14 +361,14 @@ class FaultySnapshots:
 
     def cut(self, order: CutOrder, call: int) -> tuple[NativeSnapshot, ...]:
         """A cut whose reply may be lost."""
-        fault = self.faults.meet("cut", order.region)
+        fault = self.faults.meet("cut", order.region, order.tags.get(TAG_APPLICATION, ""))
         made = self.inner.cut(order, call)
         self.faults.end("cut", fault)
         return made
 
     def copy(self, order: CopyOrder) -> NativeSnapshot:
         """A copy whose reply may be lost."""
-        fault = self.faults.meet("copy", order.region)
+        fault = self.faults.meet("copy", order.region, order.tags.get(TAG_APPLICATION, ""))
         self.faults.meet("copy source", order.from_region)
         made = self.inner.copy(order)
         self.faults.end("copy", fault)

@@ -1,7 +1,7 @@
 """Intents: what was about to be asked of a provider whose calls have no token, written down and fsynced first.
 
 After a crash, or a reply that never came, the planner waits until such a call would show in a listing before it asks
-again. An intent goes away when its point is seen, or when the provider said that nothing happened.
+again. An intent goes away when its point is usable, or when the provider said that nothing happened.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drorch.domain.errors import Unavailable
-from drorch.domain.instant import from_text, to_text
-from drorch.domain.model import CopyState
+from drorch.domain.instant import from_text, to_slot, to_text
+from drorch.domain.model import RecoveryPoint
+from drorch.domain.policy import ResourcePolicy
 
 if TYPE_CHECKING:  # whose scenes carry these intents
     from drorch.app.passing import ApplicationPlan
@@ -88,23 +89,38 @@ def copy_intent(point: str, vault: str) -> str:
 
 
 def settle(intents: Intents, plans: Iterable[ApplicationPlan], at: datetime, *, blind: bool) -> None:
-    """An intent ends when what it was about shows, whole and not failed, and when it is of no use any more.
+    """An intent ends when what it was about is usable, and when it is of no use any more.
 
-    That of a copy stands until the copy is usable: one that fails at the provider is tried again an hour after it.
+    Until then what one listing showed may be missing from the next, which another server of the provider answers; and
+    a copy that fails there is tried again an hour after it was begun.
+    That of a dump stands until its slot is over or filled in every vault: should the only vault that has it not be read
+    after the cache was lost, its id must not be given to another dump.
     `blind`: an object vault cannot be read, and a dump may lie there that nobody has seen yet.
     """
     standing = intents.standing()
     for p in plans if standing else ():
-        homes = {r.name: r.targets[0].vault for r in p.policy.resources if r.native}
+        resources = {r.name: r for r in p.policy.resources}
+        homes = {name: r.targets[0].vault for name, r in resources.items() if r.native}
         for point in p.catalogue.points:
-            if point.id in standing and point.resource not in homes:
+            dump = point.id in standing and point.resource not in homes
+            if dump and not _may_be_cut_again(point, resources.get(point.resource), p.catalogue.points, at):
                 intents.end(point.id)
             for copy in point.copies:
                 home = homes.get(point.resource) == copy.vault
-                begun = copy.usable or (home and copy.state is CopyState.PENDING and not copy.partial)
                 key = point.id if home else copy_intent(point.id, copy.vault)
-                if begun and key in standing:
+                if copy.usable and key in standing:
                     intents.end(key)
     for key, begun_at in standing.items():
         if not blind and at >= begun_at + FORGOTTEN:
             intents.end(key)
+
+
+def _may_be_cut_again(
+    point: RecoveryPoint, resource: ResourcePolicy | None, points: Iterable[RecoveryPoint], at: datetime
+) -> bool:
+    """Whether the dump's slot is due where nobody sees that it was filled: one vault is read, the other is not."""
+    if resource is None or point.manual or point.slot != to_slot(resource.schedule.slot_at(at)):
+        return False
+    of_slot = [p for p in points if p.resource == point.resource and p.slot == point.slot]
+    filled = {copy.vault for p in of_slot for copy in p.copies if copy.usable}
+    return not {rule.vault for rule in resource.targets} <= filled

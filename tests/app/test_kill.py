@@ -35,7 +35,7 @@ from drorch.domain.errors import Unavailable
 from drorch.domain.model import CopyState
 
 HOME, AWAY = REGIONS[0], REGIONS[1]
-AWS_KINDS = ("ebs", "rds-instance", "rds-cluster")
+AWS_KINDS = ("ebs", "ami", "rds-instance", "rds-cluster")
 STEPS = ("before", "called", "recorded")
 TOP = """
 version: 1
@@ -50,6 +50,7 @@ resources:
 """ % (HOME, 0)  # noqa: UP031 - the text is full of braces
 KINDS = {
     "ebs": f"    kind: ebs\n    select: {{tags: {{app: shop}}}}\n    copies: [{{region: {AWAY}}}]\n",
+    "ami": f"    kind: ami\n    select: {{tags: {{app: shop}}}}\n    copies: [{{region: {AWAY}}}]\n",
     "rds-instance": f"    kind: rds-instance\n    identifier: shop-data\n    copies: [{{region: {AWAY}}}]\n",
     "rds-cluster": f"    kind: rds-cluster\n    identifier: shop-data\n    copies: [{{region: {AWAY}}}]\n",
     "memory": "    kind: memory\n    vaults: [disk, nas]\n    drill: {every: 7d, from: [disk]}\n",
@@ -74,15 +75,12 @@ class Row:
 
 
 ROWS = [
-    *(Row(f"{action}.{step}", "ebs") for action in ("cut", "copy", "record") for step in STEPS),
+    Row("record.recorded", "ebs"),
     *(Row(f"replicate.{step}", "ebs", late=True) for step in STEPS),
     Row("cut.called:2", "ebs"),
     Row("copy.called:2", "ebs"),
     Row("cut.called", "rds-instance"),
     Row("copy.called", "rds-instance"),
-    Row("cut.called", "rds-cluster"),
-    Row("copy.called", "rds-cluster"),
-    Row("expire.member-deleted", "rds-cluster", after="marked"),
     *(Row(f"{action}.{step}", "memory") for action in ("cut", "drill") for step in STEPS),
     *(Row(f"ship.{step}", "memory", late=True) for step in STEPS),
     *(Row(f"dump.{at}", "memory", in_worker=True) for at in ("data-written", "before-manifest", "manifest-written")),
@@ -98,7 +96,6 @@ ROWS = [
         Row(f"expire.{step}", "undrilled", after="marked")
         for step in (*STEPS, "marked", "manifest-deleted", "manifest-deleted:2", "data-deleted", "data-deleted:3")
     ),
-    *(Row(f"expire.{step}", "ebs", after="marked") for step in ("marked", "member-deleted", "called")),
     *(Row(f"sweep.{step}", "memory", after="leftover") for step in (*STEPS, "deleted")),
     *(Row(f"repair.{step}", "memory", after="damaged") for step in STEPS),
     *(
@@ -111,13 +108,13 @@ ROWS = [
 def test_every_action_dies_at_every_step() -> None:
     """A new action without its rows fails here."""
     wanted = {f"{action.name}.{step}" for action in EXECUTABLE for step in STEPS}
-    assert wanted <= {row.failpoint for row in ROWS}
+    assert wanted <= {row.failpoint for row in ROWS} | CHAINED
 
 
 def test_every_failpoint_of_the_product_is_died_at() -> None:
     source = "".join(path.read_text() for path in Path(drorch.__file__).parent.rglob("*.py"))
     written = set(re.findall(r'\breach\("([^"]+)"\)', source))
-    assert written and written <= {row.failpoint for row in ROWS}
+    assert written and written <= {row.failpoint for row in ROWS} | CHAINED
 
 
 # --- the world -----------------------------------------------------------------------------------------------------
@@ -280,6 +277,15 @@ def sources(aws: EmbeddedAws, kind: str) -> None:
     if kind == "ebs":
         for _ in range(2):
             volume(aws, HOME, app="shop")
+    elif kind == "ami":
+        for _ in range(2):
+            client(aws, "ec2", HOME).run_instances(
+                ImageId="ami-12345678",
+                MinCount=1,
+                MaxCount=1,
+                BlockDeviceMappings=[{"DeviceName": d, "Ebs": {"VolumeSize": 8}} for d in ("/dev/sda1", "/dev/sdf")],
+                TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "app", "Value": "shop"}]}],
+            )
     elif kind == "rds-instance":
         client(aws, "rds", HOME).create_db_instance(
             DBInstanceIdentifier="shop-data",
@@ -302,10 +308,8 @@ def made(aws: EmbeddedAws, kind: str) -> list[int]:
     """How many snapshots of drorch's there are at home and away."""
     found: list[int] = []
     for region in (HOME, AWAY):
-        if kind == "ebs":
-            listed: Any = client(aws, "ec2", region).describe_snapshots(
-                Filters=[{"Name": "tag:drorch:site", "Values": ["acme"]}]
-            )["Snapshots"]
+        if kind in ("ebs", "ami"):
+            listed: Any = of_site(aws, region, "Snapshots")
         elif kind == "rds-cluster":
             rds = client(aws, "rds", region)
             listed = rds.describe_db_cluster_snapshots(SnapshotType="manual")["DBClusterSnapshots"]
@@ -313,6 +317,13 @@ def made(aws: EmbeddedAws, kind: str) -> list[int]:
             listed = client(aws, "rds", region).describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
         found.append(len(listed))
     return found
+
+
+def of_site(aws: EmbeddedAws, region: str, what: str) -> list[Any]:
+    """Snapshots or images that bear the site's tag."""
+    ec2 = client(aws, "ec2", region)
+    ask = ec2.describe_snapshots if what == "Snapshots" else ec2.describe_images
+    return list(ask(Filters=[{"Name": "tag:drorch:site", "Values": ["acme"]}])[what])
 
 
 class Moulds:
@@ -369,9 +380,68 @@ def test_killed_and_started_again(row: Row, aws: EmbeddedAws, moulds: Moulds, mo
         assert made(aws, row.kind) == ([2, 2] if row.kind == "ebs" else [1, 1])
 
 
-def become(site: Site, what: str) -> float:
-    """Live until the world is as `Row.after` says; the minutes that this took."""
-    assert site.run() == 0
+BEGINNING = ("cut.before", "cut.called", "copy.before", "copy.called", "record.before", "record.called")
+RESUMED = ("cut.before", "cut.called", "cut.recorded", "copy.before", "copy.called", "copy.recorded", *BEGINNING[4:])
+"""Where a point has two creating calls the second is made after the death, and the action ends."""
+MEMBER = "expire.member-deleted"
+LETTING_GO = ("expire.before", "expire.marked", MEMBER)
+CHAINS = {
+    "ebs": (RESUMED, (*LETTING_GO, "expire.called", "expire.recorded")),
+    "ami": (RESUMED, (*LETTING_GO, MEMBER, MEMBER, "expire.called", "expire.recorded")),
+    "rds-cluster": (BEGINNING, (*LETTING_GO, "expire.recorded")),
+}
+"""Deaths one after the other in one life: while a point is made, and while one is let go at home, then away."""
+CHAINED = {failpoint for making, letting_go in CHAINS.values() for failpoint in (*making, *letting_go)}
+
+
+@pytest.mark.parametrize("kind", CHAINS)
+def test_killed_at_every_step_of_one_life(
+    kind: str, aws: EmbeddedAws, moulds: Moulds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in aws_environment(aws.endpoint_url, HOME).items():
+        monkeypatch.setenv(name, value)
+    site, minutes = moulds.site(Row("", kind))
+    making, letting_go = CHAINS[kind]
+    for failpoint in making:
+        assert site.run(minutes, failpoint) == -signal.SIGKILL, f"{failpoint} was not reached"
+        minutes += 6
+    minutes = become(site, "marked", minutes)
+    golden = use_a_snapshot(aws) if kind == "ami" else ""
+    for failpoint in letting_go[:-1]:
+        assert site.run(minutes, failpoint) == -signal.SIGKILL, f"{failpoint} was not reached"
+        minutes += 1
+    if golden:
+        let_the_snapshot_go(aws, golden)
+    assert site.run(minutes, letting_go[-1]) == -signal.SIGKILL, "the last failpoint was not reached"
+    assert site.run(minutes + 1) == 0
+    site.check_whole(minutes + 1)
+    assert made(aws, kind) == {"ebs": [2, 2], "ami": [4, 4], "rds-cluster": [1, 1]}[kind]
+    if kind == "ami":
+        assert [len(of_site(aws, region, "Images")) for region in (HOME, AWAY)] == [2, 2]
+
+
+def use_a_snapshot(aws: EmbeddedAws) -> str:
+    """An image of somebody else's, of a snapshot of the older of drorch's images; its id."""
+    oldest = min(of_site(aws, HOME, "Images"), key=lambda image: image["CreationDate"])
+    snapshot = oldest["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    blocks = [{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": snapshot}}]
+    ec2 = client(aws, "ec2", HOME)
+    return str(ec2.register_image(Name="golden", RootDeviceName="/dev/sda1", BlockDeviceMappings=blocks)["ImageId"])
+
+
+def let_the_snapshot_go(aws: EmbeddedAws, image: str) -> None:
+    """The other image is whole; of the older point nothing but its snapshot is left."""
+    ec2 = client(aws, "ec2", HOME)
+    (golden,) = ec2.describe_images(ImageIds=[image])["Images"]
+    used = golden["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    kept = {b["Ebs"]["SnapshotId"] for i in of_site(aws, HOME, "Images") for b in i["BlockDeviceMappings"]}
+    assert {s["SnapshotId"] for s in of_site(aws, HOME, "Snapshots")} == {used, *kept} and used not in kept
+    ec2.deregister_image(ImageId=image)
+
+
+def become(site: Site, what: str, minutes: float = 0) -> float:
+    """Live until the world is as `Row.after` says; the minutes that this took, from now on in."""
+    assert site.run(minutes) == 0
     if what == "leftover":
         site.leave_leftover()
     elif what == "damaged":

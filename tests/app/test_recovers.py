@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from faults import Fault
-from worlds import AWAY, EU, EVERYTHING, HOME, LEDGER, VOLUMES, WEST, Installation, outcomes
+from worlds import AWAY, EU, EVERYTHING, HOME, LEDGER, ORDERS, VOLUMES, WEST, Installation, outcomes
 
+from drorch.app.passing import Guards
 from drorch.domain.action import EXECUTABLE, Action, Copy, Cut, Drill, Keep, Replicate, Ship, WriteRecord
 
 # --- several faults of one action (one of each sort: test_fault_matrix) ---------------------------------------------
@@ -123,6 +125,44 @@ def test_a_bad_week_ends_whole(tmp_path: Path, seed: int) -> None:
         world.clock.present = world.clock.present.replace(hour=12, minute=0)
         world.clock.turn(days=1)
     assert len(world.snapshots(HOME)) == len(world.snapshots(AWAY)) == 3 * 3
+
+
+def slot_filled_out_of_sight(tmp_path: Path) -> Installation:
+    """The only vault that has the slot's dump cannot be read by a new process that remembers nothing of it."""
+    world = Installation(tmp_path, ORDERS.partition("        drill:")[0], guards=Guards(grace=timedelta(days=1)))
+    world.stores[EU].faults.black_hole()
+    world.run(2)
+    world.stores[WEST].faults.black_hole()
+    world.stores[EU].faults.recover()
+    world.restart(without=("cache",))
+    world.run(2)
+    world.stores[WEST].faults.recover()
+    return world
+
+
+def test_an_id_is_never_given_to_a_second_dump(tmp_path: Path) -> None:
+    world = slot_filled_out_of_sight(tmp_path)
+    manifests = [path for name in world.stores for path in world.memory(name).objects if path.endswith("manifest.json")]
+    first, second = (path.split("/")[-2] for path in sorted(manifests))
+    assert first.partition("-")[2] != second.partition("-")[2]
+
+
+def test_of_two_dumps_of_a_slot_the_earlier_fills_it_and_the_other_goes_once_it_is_not_the_newest(
+    tmp_path: Path,
+) -> None:
+    world = slot_filled_out_of_sight(tmp_path)
+    seen = world.quiet()
+    world.check_whole()
+    second, first = seen.plans["desk"].catalogue.of("orders")
+    assert {c.vault for c in first.copies} == {WEST, EU} and {c.vault for c in second.copies} == {EU}
+    why = {a.reason for a in world.actions(seen, Keep) if a.point == second.id}
+    assert why == {"the newest usable point of a vault always stays, a duplicate or not"}
+    for day in (2, 3):
+        world.clock.turn(days=1)
+        seen = world.quiet()
+        world.check_whole(slots=day)
+    assert second.id not in {point.id for point in seen.plans["desk"].catalogue.points}
+    assert first.id in {point.id for point in seen.plans["desk"].catalogue.points}
 
 
 # --- several members -----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -29,7 +29,22 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from witness import Truth, Witness, at_rest
-from worlds import AWAY, CLOUD, EU, HOME, ORDERS, ROOM, SITE, VOLUMES, WEST, FakeHands, Installation, policies
+from worlds import (
+    AWAY,
+    CLOUD,
+    EU,
+    HOME,
+    IMAGES,
+    ORDERS,
+    ROOM,
+    SEATS,
+    SITE,
+    VOLUMES,
+    WEST,
+    FakeHands,
+    Installation,
+    policies,
+)
 
 from drorch.app import reconcile
 from drorch.app.expiry import ExpiryHands
@@ -49,13 +64,12 @@ LONG = int(os.environ.get("DRORCH_MACHINE_EXAMPLES", "0"))
 PROBE = "select count(*) from orders"
 COUNTED = ORDERS.replace("schedule: {every: 1d}", "schedule: {every: 1d}\n        inventory: exact")
 KEEPS = (1, 2, 5)
-TEXTS = {n: policies(*(t.replace("last: 3", f"last: {n}") for t in (COUNTED, VOLUMES))) for n in KEEPS}
+NATIVE = "a kind"
 REGIONS = {HOME: "us-east-1", AWAY: "us-west-2"}
-PLACES = {"ebs": ("cut", "copy", "find", "snapshots", "sources", "expire", "now")} | dict.fromkeys(
+PLACES = {NATIVE: ("cut", "copy", "find", "snapshots", "sources", "expire", "now")} | dict.fromkeys(
     (WEST, EU), ("list", "read", "put", "delete", "commit", "write", "now", "stat")
 )
 HOURS = (-24 * 365, -24 * 30, -24, -1, 0, 0, 0, 1, 5, 24, 24 * 30, 24 * 365)
-RESOURCES = (("desk", "orders", (WEST, EU)), ("shop", "data", (HOME, AWAY)))
 COUNTS: Counter[str] = Counter()
 """What all lives together have tried and met."""
 
@@ -78,36 +92,42 @@ def tried(**given: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return counting
 
 
-class Mould:
-    """A world of some days with deletions under way, made once; every life begins in a twin of it."""
+def keeping(count: int, texts: Sequence[str]) -> tuple[Policy, ...]:
+    return policies(*(text.replace("last: 3", f"last: {count}") for text in texts))
 
-    folder: Path | None = None
-    world: Installation
 
-    @classmethod
-    def twin(cls, state: Path) -> Installation:
-        if cls.folder is None:
-            cls.folder = Path(tempfile.mkdtemp(dir=ROOM))
-            cls.world = Installation(cls.folder, guards=Guards(host="backup1", grace=timedelta(days=1)))
-            cls.world.policies, cls.world.serial = TEXTS[2], True
-            cls.world.restart()
-            cls.world.memory(EU).versioned = True
-            for _ in range(4):
-                cls.world.quiet(minutes=11)
-                cls.world.clock.turn(days=1)
-        return cls.world.twin(state)
+_moulds: dict[tuple[str, ...], Installation] = {}
+
+
+def born(texts: tuple[str, ...], state: Path) -> Installation:
+    """A twin of a world of some days with deletions under way, which is made once."""
+    if texts not in _moulds:
+        folder = Path(tempfile.mkdtemp(dir=ROOM))
+        world = _moulds[texts] = Installation(folder, guards=Guards(host="backup1", grace=timedelta(days=1)))
+        world.policies, world.serial = keeping(2, texts), True
+        world.restart()
+        world.memory(EU).versioned = True
+        for _ in range(4):
+            world.quiet(minutes=11)
+            world.clock.turn(days=1)
+    return _moulds[texts].twin(state)
 
 
 class Life(RuleBasedStateMachine):
     """What may happen; what must never."""
 
+    texts = (COUNTED, VOLUMES)
+    natives: tuple[str, ...] = ("ebs",)
+    restored = ("desk", "orders")
+
     def __init__(self) -> None:
         super().__init__()
         self.state = Path(tempfile.mkdtemp(dir=ROOM))
-        self.world = Mould.twin(self.state / "a")
+        self.world = born(self.texts, self.state / "a")
         self.witness = Witness(self.world)
         self.held: dict[str, Lock] = {}
         self.rival: Installation | None = None
+        self.choices = {count: keeping(count, self.texts) for count in KEEPS}
         self.keep, self.looks = 2, 0
         self.gone: set[str] = set()
         COUNTS["lives"] += 1
@@ -162,7 +182,7 @@ class Life(RuleBasedStateMachine):
     # --- policies ---
 
     def _set_policies(self) -> None:
-        self.world.policies = tuple(p for p in TEXTS[self.keep] if p.application not in self.gone)
+        self.world.policies = tuple(p for p in self.choices[self.keep] if p.application not in self.gone)
 
     @tried(keep=st.sampled_from(KEEPS))
     def retention_changes(self, keep: int) -> None:
@@ -204,20 +224,23 @@ class Life(RuleBasedStateMachine):
 
     @tried(where=st.sampled_from(sorted(PLACES)), method=pick, fault=st.sampled_from(("before", "after", "timeout")))
     def something_will_fail(self, where: str, method: int, fault: Fault) -> None:
-        only = REGIONS[HOME] if where == "ebs" else ""  # two regions are listed at once, in no certain order
-        self.world.faults(where).order(PLACES[where][method % len(PLACES[where])], fault, only=only)
+        only = REGIONS[HOME] if where == NATIVE else ""  # two regions are listed at once, in no certain order
+        for place in self.natives if where == NATIVE else (where,):
+            self.world.faults(place).order(PLACES[where][method % len(PLACES[where])], fault, only=only)
 
     @tried(where=st.sampled_from(sorted(PLACES)), times=st.integers(1, 6))
     def listings_will_end_half_way(self, where: str, times: int) -> None:
-        if where == "ebs":
-            self.world.faults(where).order("snapshots", "half", times=times, only=REGIONS[AWAY])
+        if where == NATIVE:
+            for kind in self.natives:
+                self.world.faults(kind).order("snapshots", "half", times=times, only=REGIONS[AWAY])
         else:
             self.world.faults(where).order("list", "half", times=times)
 
     @tried(where=st.sampled_from(sorted(PLACES)), times=st.integers(1, 8))
     def listings_will_be_stale(self, where: str, times: int) -> None:
-        if where == "ebs":
-            self.world.kinds[where].stale(2 * times)
+        if where == NATIVE:
+            for kind in self.natives:
+                self.world.kinds[kind].stale(2 * times)
         else:
             self.world.stores[where].stale(times)
 
@@ -331,15 +354,14 @@ class Life(RuleBasedStateMachine):
 
     @tried()
     def a_restore_holds_a_resource_or_ends(self) -> None:
-        for application, resource, _ in RESOURCES[:1]:
-            name = resource_lock(application, resource)
-            if name in self.held:
-                self.held.pop(name).release()
-                self.witness.restoring.discard((application, resource))
-                continue
-            with suppress(DrorchError):
-                self.held[name] = self.world.locks.take(name, "restore")
-                self.witness.restoring.add((application, resource))
+        name = resource_lock(*self.restored)
+        if name in self.held:
+            self.held.pop(name).release()
+            self.witness.restoring.discard(self.restored)
+            return
+        with suppress(DrorchError):
+            self.held[name] = self.world.locks.take(name, "restore")
+            self.witness.restoring.add(self.restored)
 
     @tried(fails=st.booleans())
     def drills_will_fail_or_pass(self, fails: bool) -> None:
@@ -466,6 +488,14 @@ class Life(RuleBasedStateMachine):
         assert not problems, (problems, sorted(alarms))
 
 
+class NativeLife(Life):
+    """The same of images, each of which has snapshots of its own, and of clusters; nothing is dumped."""
+
+    texts = (IMAGES, SEATS)
+    natives = ("ami", "rds-cluster")
+    restored = ("shop", "web")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _quiet_log() -> Iterator[None]:
     before = structlog.get_config()
@@ -487,9 +517,9 @@ def _report() -> Iterator[None]:
         sys.stdout.write(f"\n{json.dumps(dict(sorted(COUNTS.items())), indent=1)}\n")
 
 
-TestLife = Life.TestCase
-TestLife.settings = settings(
-    max_examples=LONG or 10,
+TestLife, TestNativeLife = Life.TestCase, NativeLife.TestCase
+TestLife.settings = TestNativeLife.settings = settings(
+    max_examples=LONG or 6,
     stateful_step_count=30,
     derandomize=not LONG,
     database=None,
@@ -530,6 +560,15 @@ def test_deletions_marks_taken_back_brakes_removals_and_suspicion_are_within_rea
     assert life.witness.seen["copy"] and life.witness.seen["dump"] and life.witness.seen["snapshot"]
     assert met["braked"] and met["hold removed"] and met["hold suspect"]
     life.nothing_that_was_deleted_should_have_stayed()
+
+
+def test_images_and_clusters_are_let_go_within_reach() -> None:
+    life = NativeLife()
+    for _ in range(3):
+        life.days_pass(days=2)
+    assert all(life.world.kinds[kind].faults.calls["expire"] for kind in life.natives)
+    assert life.witness.seen["copy"] and not life.witness.wrong
+    life.teardown()
 
 
 def _observed(monkeypatch: pytest.MonkeyPatch, **said: object) -> None:
