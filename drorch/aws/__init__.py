@@ -113,9 +113,8 @@ class AwsAccounts:
                 with mapped(f"{service} client", resource=f"{account}.{region}"):
                     attempts, read_seconds = self._patience(service, repeatable=repeatable)
                     client = session.client(service, region, attempts, read_seconds, endpoint)
-                if service != "s3":
+                if service != "s3":  # of objects nothing waits: a signed word goes into every vault, or none
                     client.meta.events.register_first("needs-retry", _given_up_in_silence)
-                if not endpoint:
                     self.pace.watch(client, service, account, region)
                 self._clients[key] = client
             return self._clients[key]

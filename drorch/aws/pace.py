@@ -33,7 +33,9 @@ ONE_REFUSAL = 1.0
 YIELDS = 120.0
 """For so long after a higher priority had to wait the lower ones do; a pass asks for each again within it."""
 PATIENCE = 600.0
-"""After so many seconds without a turn one action of a priority is let in, whatever the others want."""
+"""After so many seconds without a turn one action of a priority is let in, and all others but restores wait for it:
+else those that ask sooner in a pass might use up what EC2 has, time and again.
+"""
 
 
 class Budget:
@@ -87,13 +89,19 @@ class Budget:
     def _why_not(self, priority: Priority, now: float) -> str:
         if math.isinf(self._rate) or priority is Priority.RESTORE:
             return ""
-        if now - self._waits_since.get(priority, now) >= PATIENCE:
+        late = [p for p in Priority if now - self._waits_since.get(p, now) >= PATIENCE]
+        if priority in late:
             return ""
-        first = next((p for p in Priority if p < priority and now - self._waited_at.get(p, -math.inf) < YIELDS), None)
-        if first is None and self._saved >= 1:
+        late = [p for p in late if self._asks(p, now)]
+        before = late or [p for p in Priority if p < priority and self._asks(p, now)]
+        if not before and self._saved >= 1:
             return ""
         self._waits(priority, now)
-        return "it throttles" if first is None else f"it throttles, and {_PLURALS[first]} go first"
+        return f"it throttles, and {_PLURALS[before[0]]} go first" if before else "it throttles"
+
+    def _asks(self, priority: Priority, now: float) -> bool:
+        """Whether it had to wait of late."""
+        return now - self._waited_at.get(priority, -math.inf) < YIELDS
 
     def _waits(self, priority: Priority, now: float) -> None:
         self._waited_at[priority] = now
@@ -108,7 +116,6 @@ class Budget:
         if self._rate >= FREE:
             self._rate, self._saved = math.inf, 0.0
             self._waited_at.clear()
-            self._waits_since.clear()
         else:
             self._saved = min(self._saved + self._rate * passed, self._most_saved())
         return now
