@@ -33,8 +33,8 @@ Fault = Literal["before", "after", "stall", "lose", "short", "flip", "half", "th
 """``before``: Unavailable, nothing happened. ``after``: it happened, then OutcomeUnknown. ``stall``: blocks until
 released, then goes on. ``lose``: says it happened, and did not (put, write, commit, delete). ``short``: a read ends in
 Unavailable half-way. ``flip``: a read has one bit flipped in its middle. ``half``: a listing ends in Unavailable
-half-way. ``throttled``: Throttled, nothing happened. ``timeout``: OutcomeUnknown, nothing happened. ``full``: Unavailable,
-as a full disk is. ``expired``: this call and all after it are Unavailable until `recover`, as with expired credentials.
+half-way. ``throttled``: Throttled, nothing happened. ``timeout``: OutcomeUnknown, nothing happened. ``full``:
+Unavailable, as a full disk is. ``expired``: this call and all after it are Unavailable until `recover`, as with expired credentials.
 """
 
 Ordered = Fault | Callable[[], None]
