@@ -34,7 +34,8 @@ Fault = Literal["before", "after", "stall", "lose", "short", "flip", "half", "th
 released, then goes on. ``lose``: says it happened, and did not (put, write, commit, delete). ``short``: a read ends in
 Unavailable half-way. ``flip``: a read has one bit flipped in its middle. ``half``: a listing ends in Unavailable
 half-way. ``throttled``: Throttled, nothing happened. ``timeout``: OutcomeUnknown, nothing happened. ``full``:
-Unavailable, as a full disk is. ``expired``: this call and all after it are Unavailable until `recover`, as with expired credentials.
+Unavailable, as a full disk is. ``expired``: this call and all after it are Unavailable until `recover`, as with expired
+credentials.
 """
 
 Ordered = Fault | Callable[[], None]
