@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from clouds import aws_environment, client, embedded_aws
 from passes import HandClock, HandReconciler, copy
 from worlds import AWAY, HOME, VOLUMES, Installation, outcomes
 
 from drorch.app.once import run_once
 from drorch.app.passing import Pass
 from drorch.app.report import plan_json
+from drorch.aws.pace import Pace
 from drorch.cli.plan_words import rows
+from drorch.crypto.minisign import SecretKey
 from drorch.domain.action import EXECUTABLE, Action, Copy, Cut, Waiting
 from drorch.domain.priority import Priority, acting, priority_of, turn
+from drorch.wiring.host import Host, open_host
 
 WHY = "ec2 in prod.us-west-2: it throttles, and copies go first"
 
@@ -127,3 +133,66 @@ def test_cuts_and_copies_are_what_a_provider_is_asked_for(tmp_path: Path) -> Non
     asked = hold(world)
     world.quiet()
     assert {Cut, Copy} <= {type(action) for action in asked}
+
+
+# --- a host on the embedded AWS ------------------------------------------------------------------------------------
+
+HOME_REGION = HOME.partition(".")[2]
+CONFIG = """\
+version: 1
+site: acme
+policies: policies/
+state: state
+aws: {accounts: {prod: {id: "123456789012"}}}
+signing: {key: {file: minisign.key}}
+"""
+
+
+def host_of(folder: Path, applications: int, monotonic: Callable[[], float]) -> Host:
+    key = folder / "minisign.key"
+    key.write_text(SecretKey.generate().text())
+    key.chmod(0o600)
+    (folder / "drorch.yaml").write_text(CONFIG)
+    (folder / "policies").mkdir()
+    for number in range(applications):
+        text = VOLUMES.replace("shop\n", f"shop{number}\n", 1).replace("app: shop", f"app: shop{number}")
+        (folder / "policies" / f"shop{number}.yaml").write_text(text)
+    host = open_host(str(folder / "drorch.yaml"))
+    host.accounts.pace = Pace(monotonic)
+    return host
+
+
+def passed(host: Host) -> Pass:
+    """One pass, and the end of what it started."""
+    seen = host.reconciler.run_pass()
+    while host.reconciler.running_count():
+        time.sleep(0.005)
+        host.reconciler.harvest()
+    return seen
+
+
+def test_a_host_whose_cuts_are_throttled_waits_and_asks_for_none_until_the_rate_allows_it(tmp_path: Path) -> None:
+    seconds = [0.0]
+    with embedded_aws() as aws, pytest.MonkeyPatch.context() as environment:
+        for name, value in aws_environment(aws.endpoint_url).items():
+            environment.setenv(name, value)
+        for number in range(4):
+            tags = [{"ResourceType": "volume", "Tags": [{"Key": "app", "Value": f"shop{number}"}]}]
+            client(aws, "ec2", HOME_REGION).create_volume(
+                AvailabilityZone=f"{HOME_REGION}a", Size=8, TagSpecifications=tags
+            )
+        host = host_of(tmp_path, 4, lambda: seconds[0])
+        aws.fail_next("CreateSnapshot", "throttle", times=4)
+        passed(host)
+        refused = aws.calls["ec2", "CreateSnapshot", HOME_REGION]
+        assert host.reconciler.outcomes == {("cut", "throttled"): 4}
+        seen = passed(host)
+        assert aws.calls["ec2", "CreateSnapshot", HOME_REGION] == refused
+        assert [(w.action.name, w.throttled) for w in seen.waiting] == [("cut", True)] * 4
+        assert "ec2 in prod.us-east-1: it throttles" in seen.waiting[0].why
+        aws.faults.clear()
+        seconds[0] += 30
+        passed(host)
+        assert host.reconciler.outcomes["cut", "done"] == 4
+        assert not host.reconciler._failures
+        host.reconciler.close()
