@@ -11,13 +11,15 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
 
-from bench.measure import Wrong, tell, write_json
+from bench.measure import Figure, Wrong, tell, tell_figures
 from drorch.crypto import age, minisign
 from drorch.demo.aws import ACCOUNT, EmbeddedAws
 
@@ -49,34 +51,55 @@ resources:
 Calls = Counter[tuple[str, str, str]]
 
 
+@dataclass(frozen=True)
+class _Told:
+    """The calls of one `drorch plan`, and how long it took, its start included."""
+
+    calls: Calls
+    seconds: float
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """0; 1 when more applications take more calls."""
     parser = argparse.ArgumentParser(prog="bench.calls", description="calls of a pass, by number of applications")
     parser.add_argument("--applications", type=int, nargs="+", default=[10, 200])
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(given)
-    found: dict[int, Calls] = {}
+    found: dict[int, list[_Told]] = {number: [] for number in options.applications}
     try:
-        for number in options.applications:
-            tell(f"{number} applications")
-            found[number] = _calls(number)
+        for turn in range(options.rounds):
+            for number in options.applications:
+                tell(f"round {turn + 1} of {options.rounds}: {number:,} applications")
+                found[number].append(_told(number))
     except Wrong as error:
         sys.stderr.write(f"\n{error}\n")
         return 1
-    names = sorted({call for calls in found.values() for call in calls})
-    sys.stdout.write(f"\n{'calls of one pass':48}" + "".join(f"{n:>8,} apps" for n in found) + "\n")
+    return _report(found, options.json)
+
+
+def _report(found: dict[int, list[_Told]], file: Path | None) -> int:
+    names = sorted({call for told in found.values() for each in told for call in each.calls})
+    sys.stdout.write(f"\n{'calls of one pass':48}" + "".join(f"{n:>9,} apps" for n in found) + "\n")
     for name in names:
         line = " ".join(part for part in name if part)
-        sys.stdout.write(f"{line:48}" + "".join(f"{calls[name]:>13}" for calls in found.values()) + "\n")
-    totals = [calls.total() for calls in found.values()]
-    same = len(set(totals)) == 1
-    verdict = "no more" if same else "MORE with more applications"
-    sys.stdout.write(f"{'altogether':48}" + "".join(f"{total:>13}" for total in totals) + f"   {verdict}\n")
-    write_json(options.json, {str(n): {" ".join(k): v for k, v in calls.items()} for n, calls in found.items()})
+        sys.stdout.write(f"{line:48}" + "".join(f"{told[0].calls[name]:>14}" for told in found.values()) + "\n")
+    totals = {number: tuple(float(each.calls.total()) for each in told) for number, told in found.items()}
+    same = len({total for each in totals.values() for total in each}) == 1
+    figures = [Figure(f"{n:,} applications", "calls", values, digits=0) for n, values in totals.items()]
+    figures += [
+        Figure(f"{n:,} applications, `drorch plan`", "s", tuple(each.seconds for each in told))
+        for n, told in found.items()
+    ]
+    few, many = totals[min(totals)], totals[max(totals)]
+    ratios = {"calls, many of few": [b / a for a, b in zip(few, many, strict=True)]}
+    calls = {str(n): {" ".join(k): v for k, v in told[0].calls.items()} for n, told in found.items()}
+    verdict = "no more calls with more applications" if same else "MORE calls with more applications"
+    tell_figures(verdict, figures, ratios, {"calls": calls, "no_more": same, "cores": os.cpu_count()}, file)
     return 0 if same else 1
 
 
-def _calls(applications: int) -> Calls:
+def _told(applications: int) -> _Told:
     with tempfile.TemporaryDirectory(prefix="drorch-bench-") as name, EmbeddedAws() as aws:
         folder, keys = Path(name), {"aws_access_key_id": "bench", "aws_secret_access_key": "bench"}
         words = {"region_name": AWAY, "endpoint_url": aws.endpoint_url, **keys}
@@ -87,9 +110,9 @@ def _calls(applications: int) -> Calls:
         env |= {name.upper(): value for name, value in keys.items()}
         _furnish(folder, applications)
         _drorch(folder, env, "vault", "init", "s3")
-        before = Counter(aws.calls)
+        before, began = Counter(aws.calls), time.monotonic()
         _drorch(folder, env, "plan")
-        return Counter(aws.calls) - before
+        return _Told(Counter(aws.calls) - before, time.monotonic() - began)
 
 
 def _furnish(folder: Path, applications: int) -> None:
@@ -100,7 +123,7 @@ def _furnish(folder: Path, applications: int) -> None:
     (folder / "drorch.yaml").write_text(_CONFIG.format(account=ACCOUNT, away=AWAY, recipient=recipient))
     (folder / "policies").mkdir()
     for number in range(applications):
-        name = f"app-{number:04}"
+        name = f"app-{number:05}"
         (folder / "policies" / f"{name}.yaml").write_text(_POLICY.format(name=name, home=HOME, away=AWAY))
 
 

@@ -11,7 +11,6 @@ import hashlib
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bench.measure import Wrong, tell, write_json
+from bench.measure import Figure, Wrong, tell, tell_figures
 from drorch.crypto import age, minisign
 from drorch.domain import layout
 from drorch.domain.instant import to_slot
@@ -70,27 +69,23 @@ def main(given: Sequence[str] | None = None) -> int:
         except Wrong as error:
             sys.stderr.write(f"\n{error}\n")
             return 1
-    sys.stdout.write(_table(told, options.applications * options.points))
-    write_json(options.json, told)
+    figures = [
+        Figure("CPU between passes", "ms/s", tuple(told["idle_cpu_ms_per_s"]), REACH_MS),
+        Figure("resident memory", "MiB", tuple(told["mib"]), REACH_MIB),
+        Figure("CPU of a pass", "ms", tuple(told["pass_cpu_ms"])),
+    ]
+    points = options.applications * options.points
+    title = f"\na daemon with {points:,} points, no SDK in use, a pass every {_TICK} s"
+    apart = {"a pass costs, of what a tick between passes does": _of_a_tick(told)}
+    tell_figures(title, figures, apart, {"points": points, "tick_s": _TICK, "cores": os.cpu_count()}, options.json)
     return 0
 
 
-def _table(told: dict[str, list[float]], points: int) -> str:
-    def line(name: str, values: Sequence[float], unit: str, reach: float) -> str:
-        middle = statistics.median(values)
-        verdict = "reached" if middle <= reach else f"NOT reached, {middle / reach:.1f} times over"
-        return f"{name:34} {middle:7.1f} {unit} ({min(values):.1f}-{max(values):.1f}), to reach {reach:g}: {verdict}"
-
-    passes = statistics.median(told["pass_cpu_ms"])
-    return "\n".join(
-        [
-            f"a daemon with {points:,} points, no SDK in use, a pass every {_TICK} s",
-            line("CPU between passes", told["idle_cpu_ms_per_s"], "ms/s", REACH_MS),
-            line("resident memory", told["mib"], "MiB", REACH_MIB),
-            f"{'CPU of a pass':34} {passes:7.1f} ms ({min(told['pass_cpu_ms']):.1f}-{max(told['pass_cpu_ms']):.1f})",
-            "",
-        ]
-    )
+def _of_a_tick(told: dict[str, list[float]]) -> list[float]:
+    """The kernel counts in hundredths of a second: what it saw nothing of is taken for one of them."""
+    least = 10.0 / _TICK
+    pairs = zip(told["pass_cpu_ms"], told["idle_cpu_ms_per_s"], strict=True)
+    return [of_pass / (max(idle, least) * _TICK) for of_pass, idle in pairs]
 
 
 class _Desk:

@@ -178,6 +178,59 @@ def as_json(
     return {"facts": dict(facts), "runs": {n: [asdict(r) for r in runs] for n, runs in found.items()}, "claims": said}
 
 
+@dataclass(frozen=True)
+class Figure:
+    """One thing that was measured, once a round; `reach` is what its median is to stay within, if anything."""
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
+    reach: float | None = None
+    digits: int = 1
+
+
+def tell_figures(
+    title: str,
+    figures: Sequence[Figure],
+    ratios: Mapping[str, Sequence[float]],
+    facts: Mapping[str, object],
+    file: Path | None,
+) -> None:
+    """A table on stdout, medians with their range, and the same with every single value into `file`.
+
+    `ratios` are of one round each: how many times as fast, or as much. What is not reached says so, and fails nothing.
+    """
+    width = max(map(len, (*(figure.name for figure in figures), *ratios)))
+    lines = [title, *(f"{figure.name:{width}}  {_figure(figure)}" for figure in figures)]
+    for name, values in ratios.items():
+        lines.append(f"{name:{width}}  {statistics.median(values):.2f} times ({min(values):.2f}-{max(values):.2f})")
+    sys.stdout.write("\n".join(lines) + "\n")
+    told = {figure.name: {"unit": figure.unit, **spread(figure.values), **_verdict(figure)} for figure in figures}
+    write_json(file, {"facts": dict(facts), "figures": told, "ratios": {n: spread(v) for n, v in ratios.items()}})
+
+
+def spread(values: Sequence[float]) -> dict[str, object]:
+    """Every value, their median, and their range (two numbers, and as a share of the median)."""
+    middle = statistics.median(values)
+    share = (max(values) - min(values)) / middle if middle else 0.0
+    return {"values": list(values), "median": middle, "range": [min(values), max(values)], "spread": share}
+
+
+def _verdict(figure: Figure) -> dict[str, object]:
+    if figure.reach is None:
+        return {}
+    return {"reach": figure.reach, "reached": statistics.median(figure.values) <= figure.reach}
+
+
+def _figure(figure: Figure) -> str:
+    middle, low, high = statistics.median(figure.values), min(figure.values), max(figure.values)
+    digits, verdict = figure.digits, ""
+    if figure.reach is not None:
+        reached = "reached" if middle <= figure.reach else f"NOT reached, {middle / figure.reach:.1f} times over"
+        verdict = f", to reach {figure.reach:g}: {reached}"
+    return f"{middle:,.{digits}f} {figure.unit} ({low:,.{digits}f}-{high:,.{digits}f}){verdict}"
+
+
 def write_json(file: Path | None, body: Mapping[str, object]) -> None:
     """Beside the table, for whoever compares runs."""
     if file is not None:

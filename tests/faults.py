@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeVar, get_args
 
 from drorch.domain.catalogue_native import TAG_APPLICATION
-from drorch.domain.errors import Busy, OutcomeUnknown, Unavailable
+from drorch.domain.errors import Busy, OutcomeUnknown, Throttled, Unavailable
 from drorch.domain.native import NativeSnapshot, PendingCopy, Source
 from drorch.ports import (
     CopyOrder,
@@ -34,8 +34,9 @@ Fault = Literal["before", "after", "stall", "lose", "short", "flip", "half", "th
 """``before``: Unavailable, nothing happened. ``after``: it happened, then OutcomeUnknown. ``stall``: blocks until
 released, then goes on. ``lose``: says it happened, and did not (put, write, commit, delete). ``short``: a read ends in
 Unavailable half-way. ``flip``: a read has one bit flipped in its middle. ``half``: a listing ends in Unavailable
-half-way. ``throttled``: Busy, nothing happened. ``timeout``: OutcomeUnknown, nothing happened. ``full``: Unavailable,
-as a full disk is. ``expired``: this call and all after it are Unavailable until `recover`, as with expired credentials.
+half-way. ``throttled``: Throttled, nothing happened. ``timeout``: OutcomeUnknown, nothing happened. ``full``:
+Unavailable, as a full disk is. ``expired``: this call and all after it are Unavailable until `recover`, as with expired
+credentials.
 """
 
 Ordered = Fault | Callable[[], None]
@@ -122,7 +123,7 @@ class Faults:
         if fault == "before":
             raise Unavailable("failed before anything happened, as ordered", **said)
         if fault == "throttled":
-            raise Busy("too many requests, as ordered", **said)
+            raise Throttled("too many requests, as ordered", **said)
         if fault == "timeout":
             raise OutcomeUnknown("no reply came in time, as ordered", **said)
         if fault == "full":

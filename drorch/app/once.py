@@ -113,7 +113,8 @@ class _Run:
             pending = tuple(self._pending(seen))
             if self._over():
                 return self._stopped(seen)
-            if not (seen.started or seen.finished or self._reconciler.running_count() or pending):
+            soon = pending or any(waits.throttled for waits in seen.waiting)
+            if not (seen.started or seen.finished or self._reconciler.running_count() or soon):
                 return self._report(seen, (*_settling(seen), *_queued(seen)))
             self._wait(progress=bool(seen.finished))
 

@@ -12,6 +12,7 @@ from drorch.app.locks import Lock
 from drorch.app.observe import World
 from drorch.app.policies import PolicySet
 from drorch.domain.action import Action, Copy, Hold, Verify, Waiting
+from drorch.domain.admit import Admitted
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.errors import DrorchError
 from drorch.domain.key_proof import KeysSeen
@@ -113,6 +114,19 @@ def scene_of(seen: Pass, action: Action) -> Scene:
     resource = next((r for r in p.policy.resources if r.name == action.resource), p.policy.resources[0])
     sources = p.observed.sources.get(action.resource)
     return Scene(resource, p.catalogue, seen.world, sources.sources if sources else ())
+
+
+def held_back(admitted: Admitted, seen: Pass, throttled: Callable[[str, Action], str]) -> Admitted:
+    """What may start, without what its provider would throttle: `throttled` says why (kind, action), or ""."""
+    start: list[Action] = []
+    wait = list(admitted.wait)
+    for action in admitted.start:
+        why = throttled(scene_of(seen, action).resource.kind, action)
+        if why:
+            wait.append(Waiting(action, why, throttled=True))
+        else:
+            start.append(action)
+    return Admitted(tuple(start), tuple(wait))
 
 
 def where_of(action: Action) -> dict[str, str]:

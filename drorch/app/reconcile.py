@@ -28,6 +28,7 @@ from drorch.app.passing import (
     Handle,
     HeavyHands,
     Pass,
+    held_back,
     planned_again,
     scene_of,
     where_of,
@@ -39,11 +40,12 @@ from drorch.domain.admit import Admitted, Limits, Running, admit, is_heavy
 from drorch.domain.brake import approved_pairs
 from drorch.domain.catalogue_former import carries_on
 from drorch.domain.copy_urgency import with_due
-from drorch.domain.errors import Busy, DrorchError
+from drorch.domain.errors import Busy, DrorchError, Throttled
 from drorch.domain.model import FailureDomain
 from drorch.domain.objective import Places, status
 from drorch.domain.plan import Failure, Observed, PointId, plan
 from drorch.domain.policy import Policy
+from drorch.domain.priority import acting, priority_of
 from drorch.domain.unprotected import UnprotectedSeen
 
 log = structlog.get_logger()
@@ -73,13 +75,16 @@ class Reconciler:
         databases: DatabaseLists | None = None,
         guides: GuideKeeper | None = None,
         unprotected: UnprotectedWatch | None = None,
+        throttled: Callable[[str, Action], str] = lambda _kind, _action: "",
     ) -> None:
+        """`throttled` says why an action (of this kind of resource) has to wait at its provider now, or ""."""
         self._load = load
         self._drills = drills
         self._keys = keys
         self._databases = databases
         self._guides = guides
         self._unprotected = unprotected
+        self._throttled = throttled
         self._guards = guards or Guards()
         self.observer = observer
         self._point_id = point_id
@@ -182,7 +187,7 @@ class Reconciler:
         actions = [action for p in seen.plans.values() for action in p.actions]
         begun = [action for started, _ in self._futures.values() for action in started]
         copies = self._copies.seen(actions, begun, seen.world, seen.at)
-        return admit(actions, self._limits, self._running(), copies, seen.at)
+        return held_back(admit(actions, self._limits, self._running(), copies, seen.at), seen, self._throttled)
 
     # --- acting ---
 
@@ -331,8 +336,7 @@ class Reconciler:
         if isinstance(action, Verify):
             return True  # it reads, and whatever lies there is worth reading
         before = seen.plans[action.application]
-        valid = before.status.policy_valid
-        intents = before.observed.intents
+        valid, intents = before.status.policy_valid, before.observed.intents
         again = self._plan(before.policy, seen.world, seen.at, intents, valid=valid, held=(action.resource,))
         return any(a.key == action.key and a.point == action.point for a in again.actions)
 
@@ -347,7 +351,8 @@ class Reconciler:
 
     def _carry_out_one(self, action: Action, scene: Scene) -> Finished:
         try:
-            return Finished(action, self._light.carry_out(action, scene, self._now()))
+            with acting(priority_of(action)):
+                return Finished(action, self._light.carry_out(action, scene, self._now()))
         except DrorchError as error:
             return Finished(action, "", error)
         except Exception as error:  # a fault in one action must not take the pass of all applications along
@@ -388,7 +393,7 @@ class Reconciler:
             self._failures.pop(action.key, None)
             log.info("action done", action=action.name, **where_of(action), result=finished.text)
             return
-        if isinstance(action, Copy) and isinstance(error, Busy):
+        if isinstance(error, Throttled) or (isinstance(action, Copy) and isinstance(error, Busy)):
             self._copies.refused(action, error, now)
             log.info("action waits", action=action.name, **where_of(action), error=str(error))
             return

@@ -30,10 +30,12 @@ def status_json(now: datetime, plans: Mapping[str, ApplicationPlan], invalid: It
 def plan_json(now: datetime, plans: Mapping[str, ApplicationPlan], waiting: Iterable[Waiting] = ()) -> Json:
     """`plan`. The digest covers the sorted (vault, point) deletions of all applications.
 
-    A copy of `waiting` says so: its place in the queue (from 1) and what for.
+    What of `waiting` is a copy in the queue, or throttled, says so: its place in the queue (from 1, null without a
+    queue) and what for.
     """
     actions = [action for plan in plans.values() for action in plan.actions]
-    queued = {w.action.key: {"waiting": {"place": w.place, "reason": w.why}} for w in waiting if w.place}
+    waits = (w for w in waiting if w.place or w.throttled)
+    queued = {w.action.key: {"waiting": {"place": w.place or None, "reason": w.why}} for w in waits}
     return {
         "at": to_text(now),
         "digest": deletions_digest(actions),

@@ -23,6 +23,7 @@ from drorch import __version__
 from drorch.aws.errors import HINT_CREDENTIALS
 from drorch.aws.errors import code_of as code_of
 from drorch.aws.errors import mapped as mapped
+from drorch.aws.pace import Pace
 from drorch.domain.errors import DrorchError, Refused, Unavailable
 from drorch.domain.model import native_vault_name
 
@@ -30,16 +31,19 @@ AMBIENT = "-"
 """The account key for the credentials of the process itself; no name of the host configuration can be spelled so."""
 
 ATTEMPTS = 6
-"""Attempts at a call that may be repeated, the first included (botocore's standard mode, exponential back-off)."""
+"""Attempts at a call that may be repeated, the first included (botocore's standard mode, exponential back-off), while
+AWS answers: it throttles, or has a fault of its own.
+"""
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
 """For the bytes of objects (S3), and for calls that are sent once: giving those up early leaves their outcome open."""
 
-ASKING_ATTEMPTS = 4
+SILENT_ATTEMPTS = 4
 ASKING_READ_SECONDS = 20
-"""For repeatable calls of every service but S3. Their replies are one page, which takes AWS seconds, and the next pass
-asks again. A door that accepts connections and never answers would hold up a pass for many minutes otherwise.
+"""For repeatable calls of every service but S3 that get no answer. Their replies are one page, which takes AWS seconds,
+and the next pass asks again. A door that accepts connections and never answers, or a region that is lost, would hold up
+a pass for many minutes otherwise.
 """
 
 IDENTITY_SECONDS = 5
@@ -67,6 +71,8 @@ class AwsAccounts:
         connect_seconds: float = CONNECT_SECONDS,
         read_seconds: float = READ_SECONDS,
     ) -> None:
+        self.pace = Pace()
+        """Who has to wait where AWS throttles."""
         self._accounts = {AMBIENT: AwsAccount(), **(accounts or {})}
         self._timeouts = (connect_seconds, read_seconds)
         self._attempts = attempts
@@ -106,7 +112,11 @@ class AwsAccounts:
             if key not in self._clients:
                 with mapped(f"{service} client", resource=f"{account}.{region}"):
                     attempts, read_seconds = self._patience(service, repeatable=repeatable)
-                    self._clients[key] = session.client(service, region, attempts, read_seconds, endpoint)
+                    client = session.client(service, region, attempts, read_seconds, endpoint)
+                if service != "s3":  # of objects nothing waits: a signed word goes into every vault, or none
+                    client.meta.events.register_first("needs-retry", _given_up_in_silence)
+                    self.pace.watch(client, service, account, region)
+                self._clients[key] = client
             return self._clients[key]
 
     def now(self, account: str, region: str) -> datetime:
@@ -125,9 +135,7 @@ class AwsAccounts:
         read_seconds = self._timeouts[1]
         if not repeatable:
             return 1, read_seconds
-        if service == "s3":
-            return self._attempts, read_seconds
-        return min(ASKING_ATTEMPTS, self._attempts), min(ASKING_READ_SECONDS, read_seconds)
+        return self._attempts, read_seconds if service == "s3" else min(ASKING_READ_SECONDS, read_seconds)
 
     def close(self) -> None:
         """Close every connection. Clients made before must not be used again."""
@@ -136,6 +144,12 @@ class AwsAccounts:
                 client.close()
             self._clients.clear()
             self._sessions.clear()
+
+
+def _given_up_in_silence(attempts: int, caught_exception: Exception | None, **_: Any) -> None:
+    """Before botocore asks whether to repeat a call: not again what was not answered so often."""
+    if caught_exception is not None and attempts >= SILENT_ATTEMPTS:
+        raise caught_exception
 
 
 class _AccountSession:

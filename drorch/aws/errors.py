@@ -16,6 +16,7 @@ from drorch.domain.errors import (
     NotFound,
     OutcomeUnknown,
     Refused,
+    Throttled,
     Unavailable,
 )
 
@@ -36,7 +37,7 @@ def _codes(kind: type[DrorchError], hint: str, codes: str) -> dict[str, tuple[ty
 
 _CODES: dict[str, tuple[type[DrorchError], str]] = {
     **_codes(
-        Busy,
+        Throttled,
         "the service throttles; fewer calls at a time, or wait",
         # botocore's own list of throttling codes, and the ones that EC2 and S3-compatible stores add.
         """Throttling ThrottlingException ThrottledException RequestThrottled RequestThrottledException
@@ -92,6 +93,9 @@ _CODES: dict[str, tuple[type[DrorchError], str]] = {
     **_codes(Refused, _HINT_ARCHIVED, "InvalidObjectState"),
     **_codes(Refused, _HINT_CONDITION, "NotImplemented 501"),
 }
+
+THROTTLING = frozenset(code for code, (kind, _) in _CODES.items() if kind is Throttled)
+"""The codes by which a service says that it is called too often, by whomever."""
 
 _DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedAccess", "Forbidden", "403"}
@@ -158,6 +162,7 @@ _MESSAGES: dict[type[DrorchError], str] = {
     AlreadyExists: "it exists already",
     Damaged: "the bytes changed on the way",
     Busy: "AWS is busy",
+    Throttled: "AWS is called too often",
     Unavailable: "AWS did not answer as it should",
     OutcomeUnknown: "the reply was lost; it may have happened",
 }
@@ -180,7 +185,7 @@ def _answered(error: Any, mutates: bool) -> tuple[type[DrorchError], str, str]:
     if _EXISTS.match(code):
         return AlreadyExists, cause, ""
     if status == 429:
-        return Busy, cause, ""
+        return Throttled, cause, ""
     if status >= 500 or code in ("500", "502", "503", "504") or code.startswith(("Internal", "ServiceUnavailable")):
         return (OutcomeUnknown if mutates else Unavailable), cause, ""
     return Refused, cause, ""

@@ -58,7 +58,8 @@ def _queued(action: Action, queue: Mapping[str, Waiting]) -> Action:
     waits = queue.get(action.key)
     if waits is None:
         return action
-    return replace(action, reason=f"{action.reason}; waits, place {waits.place} in the queue: {waits.why}")
+    place = f", place {waits.place} in the queue" if waits.place else ""
+    return replace(action, reason=f"{action.reason}; waits{place}: {waits.why}")
 
 
 def _alike(action: Action) -> tuple[str, ...]:

@@ -273,11 +273,15 @@ class Braked(Hold):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An action that may not start yet. `place` is its place in the queue of copies (from 1), 0 without a queue."""
+    """An action that may not start yet. `place` is its place in the queue of copies (from 1), 0 without a queue.
+
+    `throttled` says that the provider wants fewer calls: it may start at any moment.
+    """
 
     action: Action
     why: str
     place: int = 0
+    throttled: bool = False
 
 
 EXECUTABLE: tuple[type[Action], ...] = (

@@ -10,6 +10,7 @@
     │   └── Damaged           bytes are not what was signed or sent                  exit 6
     ├── Unavailable         it did not happen; repeat later                          exit 4
     │   └── Busy              a quota or a lock; waiting is the cure                 exit 4
+    │       └── Throttled     too many calls, ours or other people's                 exit 4
     └── OutcomeUnknown      it may have happened: look before acting                 exit 4
 
 Callers tell three kinds apart: Refused, Unavailable, OutcomeUnknown. Adapters map every vendor error to
@@ -125,6 +126,10 @@ class Unavailable(DrorchError):
 
 class Busy(Unavailable):
     """A quota is used up or a lock is held; waiting is the cure."""
+
+
+class Throttled(Busy):
+    """The service wants fewer calls, or others go first while it does: nothing was done, and nothing is wrong."""
 
 
 class OutcomeUnknown(DrorchError):

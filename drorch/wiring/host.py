@@ -42,12 +42,13 @@ from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.crypto import ids
 from drorch.crypto.age_protected import Ask, read_identity_file
 from drorch.crypto.minisign import SecretKey
-from drorch.domain.action import Verify
+from drorch.domain.action import Action, Copy, Cut, Expire, Lock, Verify
 from drorch.domain.admit import Limits
 from drorch.domain.errors import NotFound, Refused
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.model import ObjectLock, Vault
 from drorch.domain.policy import Vocabulary
+from drorch.domain.priority import priority_of
 from drorch.ports import Clock, ObjectStore, SnapshotKind
 from drorch.telemetry.redact import redact
 from drorch.wiring import adapters
@@ -315,6 +316,13 @@ class Host:
             remember_lock=self._remember_lock,
         )
 
+    def _throttled(self, kind: str, action: Action) -> str:
+        """Why a call about native snapshots has to wait at its provider now; "" for every other action."""
+        account, _, region = action.vault.partition(".")
+        if kind not in self.kinds or not region or not isinstance(action, Cut | Copy | Expire | Lock):
+            return ""
+        return self.accounts.pace.why_not(self.kinds[kind].service, account, region, priority_of(action))
+
     @cached_property
     def name(self) -> str:
         """What heads call this host: its name, and something that no other host or state folder has."""
@@ -373,6 +381,7 @@ class Host:
             databases=DatabaseLists(self.cache, partial(ask_servers, self) if self.asks_servers else None),
             guides=self.guides,
             unprotected=self.unprotected,
+            throttled=self._throttled,
             guards=Guards(
                 grace=self.config.grace,
                 brake=self.config.brake,

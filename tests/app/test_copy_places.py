@@ -10,6 +10,7 @@ from drorch.app.once import run_once
 from drorch.app.report import plan_json
 from drorch.domain.action import Copy, Waiting
 from drorch.domain.admit import Limits
+from drorch.domain.errors import Busy
 
 SHORT = VOLUMES.replace("schedule:", "objectives: {region: {rpo: 26h}}\n        schedule:").replace(
     "schedule: {every: 1d}", "schedule: {every: 12h}"
@@ -33,6 +34,10 @@ def crowded(tmp_path: Path, count: int, *, pending_for: int | None = 1) -> Insta
 def waiting(world: Installation) -> list[Waiting]:
     assert world.seen is not None
     return [w for w in world.seen.waiting if isinstance(w.action, Copy)]
+
+
+def no_place() -> None:
+    raise Busy("no place, and no word of how many there are")
 
 
 def cut_everything(world: Installation) -> None:
@@ -86,7 +91,7 @@ def test_after_a_refusal_without_a_number_one_copy_a_pass_is_tried(tmp_path: Pat
     world = crowded(tmp_path, 8, pending_for=None)
     cut_everything(world)
     world.cloud.foreign_copies["us-west-2"] = 0
-    world.faults("ebs").order("copy", "throttled", times=99)
+    world.faults("ebs").order("copy", no_place, times=99)
     world.run(1)
     calls = world.calls("ebs", "copy")
     world.run(1)

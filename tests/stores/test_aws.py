@@ -17,7 +17,8 @@ from botocore.parsers import create_parser
 from drorch import __version__
 from drorch.aws import AMBIENT, AwsAccount, AwsAccounts, _timestamp, mapped, regions
 from drorch.demo.aws import EmbeddedAws
-from drorch.domain.errors import OutcomeUnknown, Refused, Unavailable
+from drorch.demo.faults import Mode
+from drorch.domain.errors import DrorchError, OutcomeUnknown, Refused, Unavailable
 from drorch.kinds.ebs import EbsSnapshots
 
 HOME, SECOND, THIRD = clouds.REGIONS
@@ -76,29 +77,37 @@ def test_call_without_a_token_is_sent_once(aws: EmbeddedAws, accounts: AwsAccoun
 
 
 @pytest.mark.parametrize(
-    ("service", "operation", "arguments", "sent"),
-    [("ec2", "DescribeSnapshots", {}, 4), ("s3", "ListObjectsV2", {"Bucket": "acme"}, 6)],
+    ("service", "operation", "arguments", "fault", "sent"),
+    [
+        ("ec2", "DescribeSnapshots", {}, "throttle", 6),
+        ("ec2", "DescribeSnapshots", {}, "before", 6),
+        ("ec2", "DescribeSnapshots", {}, "after", 4),
+        ("s3", "ListObjectsV2", {"Bucket": "acme"}, "throttle", 6),
+        ("s3", "ListObjectsV2", {"Bucket": "acme"}, "before", 6),
+        ("s3", "ListObjectsV2", {"Bucket": "acme"}, "after", 6),
+    ],
 )
-def test_other_calls_are_repeated_a_few_times_and_of_s3_a_few_more(
+def test_other_calls_are_repeated_while_they_are_answered_and_less_often_in_silence(
     aws: EmbeddedAws,
     accounts: AwsAccounts,
     monkeypatch: pytest.MonkeyPatch,
     service: str,
     operation: str,
     arguments: dict[str, str],
+    fault: Mode,
     sent: int,
 ) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    aws.fail_next(operation, "before", times=9)
+    aws.fail_next(operation, fault, times=9)
     client = accounts.client(service, "prod", HOME)
-    with pytest.raises(ClientError):
+    with pytest.raises(DrorchError), mapped(operation):
         {"ec2": lambda: client.describe_snapshots, "s3": lambda: client.list_objects_v2}[service]()(**arguments)
     assert aws.calls[service, operation, HOME] == sent
 
 
 @pytest.mark.parametrize(
     ("service", "repeatable", "attempts", "seconds"),
-    [("ec2", True, 4, 20), ("rds", True, 4, 20), ("kms", True, 4, 20), ("ec2", False, 1, 60), ("s3", True, 6, 60)],
+    [("ec2", True, 6, 20), ("rds", True, 6, 20), ("kms", True, 6, 20), ("ec2", False, 1, 60), ("s3", True, 6, 60)],
 )
 def test_door_that_accepts_and_never_answers_holds_nobody_up_for_long(
     service: str, repeatable: bool, attempts: int, seconds: int
