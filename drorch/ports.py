@@ -16,6 +16,7 @@ from drorch.domain.model import ObjectLock as ObjectLock
 from drorch.domain.native import Inventory as Inventory
 from drorch.domain.native import NativeSnapshot as NativeSnapshot
 from drorch.domain.native import PendingCopy as PendingCopy
+from drorch.domain.native import SnapshotRoom as SnapshotRoom
 from drorch.domain.native import Source as Source
 from drorch.domain.policy import LockRule as LockRule
 
@@ -292,6 +293,17 @@ class CountsCopies(Protocol):
         """Every copy into the region that takes one of the account's places there, whoever began it: one listing.
 
         Raises Unavailable at any item: incomplete is never few.
+        """
+
+
+@runtime_checkable
+class CountsSnapshots(Protocol):
+    """A kind whose provider lets an account have only so many snapshots in a region."""
+
+    def snapshot_rooms(self, account: str, region: str) -> Mapping[str, SnapshotRoom]:
+        """By kind, this one and those that the same answer tells of: one call. A kind that is missing is not counted.
+
+        Raises Unavailable, and Refused where that may not be asked.
         """
 
 

@@ -33,6 +33,7 @@ from drorch.app.passing import (
     where_of,
 )
 from drorch.app.policies import PolicySet
+from drorch.app.snapshot_rooms import SnapshotRooms
 from drorch.app.unprotected import UnprotectedWatch
 from drorch.domain.action import Action, Copy, Cut, Drill, Expire, Repair, Sweep, Verify
 from drorch.domain.admit import Admitted, Limits, Running, admit, is_heavy
@@ -94,6 +95,7 @@ class Reconciler:
         self._handles: dict[str, tuple[Action, Handle, Lock]] = {}
         self._failures: dict[str, Failure] = {}
         self._copies = CopyPlaces(observer)
+        self._rooms = SnapshotRooms(observer)
         self._policies = PolicySet(())
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.attempts: dict[tuple[str, str, str], datetime] = {}
@@ -118,7 +120,7 @@ class Reconciler:
             except Exception as error:
                 faults[name] = f"a fault in drorch itself: {type(error).__name__}: {error}"
                 log.error("application not planned", application=name, exc_info=error)
-        return Pass(now, policies, world, plans, faults=faults)
+        return Pass(now, policies, world, self._rooms.fitted(plans, now), faults=faults)
 
     def _plan(
         self,
@@ -388,8 +390,11 @@ class Reconciler:
             self._failures.pop(action.key, None)
             log.info("action done", action=action.name, **where_of(action), result=finished.text)
             return
-        if isinstance(action, Copy) and isinstance(error, Busy):
+        waits = self._rooms.refused(action, error, now)
+        if not waits and isinstance(action, Copy) and isinstance(error, Busy):
             self._copies.refused(action, error, now)
+            waits = True
+        if waits:
             log.info("action waits", action=action.name, **where_of(action), error=str(error))
             return
         if not isinstance(error, Busy):
