@@ -5,12 +5,13 @@ Every method raises only the errors of `drorch.domain.errors`: Refused (and its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol, runtime_checkable
 
+from drorch.domain.automated import RegionSeen as RegionSeen
 from drorch.domain.errors import Refused
 from drorch.domain.model import ObjectLock as ObjectLock
 from drorch.domain.native import Inventory as Inventory
@@ -282,6 +283,16 @@ class Everything(Protocol):
         """All of a kind there (`drorch.domain.unprotected.KINDS`), one paginated listing without a filter by tag.
 
         Raises Unavailable at any item: incomplete is never empty.
+        """
+
+
+class AutomatedBackups(Protocol):
+    """What RDS keeps by itself in an account and region: databases with their replicas, and automated backups."""
+
+    def seen(self, account: str, region: str, kinds: Collection[str]) -> RegionSeen:
+        """All of `kinds` there, whoever's, by paginated listings, none per database.
+
+        Raises Unavailable: incomplete is never empty.
         """
 
 

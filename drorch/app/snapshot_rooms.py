@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from drorch.app.copy_places import CopyPlaces
 from drorch.app.passing import ApplicationPlan
 from drorch.domain.action import Action, Copy, Cut
 from drorch.domain.errors import Busy, DrorchError
@@ -34,8 +35,9 @@ class Lister(Protocol):
 class SnapshotRooms:
     """Asks only while a cut or a copy is due that AWS counts. Nothing of it must survive this process."""
 
-    def __init__(self, lister: Lister) -> None:
+    def __init__(self, lister: Lister, copies: CopyPlaces) -> None:
         self._lister = lister
+        self._copies = copies
         self._resources: Resources = {}
         self._refused: dict[Pool, tuple[str, datetime]] = {}
 
@@ -52,8 +54,17 @@ class SnapshotRooms:
         changed = fitted(actions, self._resources, seen)
         return {name: replace(p, actions=changed[name]) if name in changed else p for name, p in plans.items()}
 
-    def refused(self, action: Action, error: DrorchError, now: datetime) -> bool:
-        """Whether AWS refused a cut or a copy for want of room; then nothing is asked for there for `AGAIN`."""
+    def waits(self, action: Action, error: DrorchError, now: datetime) -> bool:
+        """Whether the error only says that AWS has no room now, or no place for one more copy: that is heeded."""
+        if self._refused_room(action, error, now):
+            return True
+        if isinstance(action, Copy) and isinstance(error, Busy):
+            self._copies.refused(action, error, now)
+            return True
+        return False
+
+    def _refused_room(self, action: Action, error: DrorchError, now: datetime) -> bool:
+        """Whether it was for want of room; then nothing is asked for there for `AGAIN`."""
         resource = self._resources.get((action.application, action.resource))
         if resource is None or resource.kind not in COUNTED or not isinstance(action, Cut | Copy):
             return False
