@@ -80,12 +80,12 @@ class AutomatedWatch:
 
     def _list(self, resources: list[ResourcePolicy]) -> dict[Place, RegionSeen | str]:
         """Where the databases and their copies are, then where they replicate to besides."""
-        listed: dict[Place, RegionSeen | str] = {}
-        for places in (lambda: first_places(resources), lambda: further_places(resources, listed)):
-            asked = places()
-            with ThreadPoolExecutor(max_workers=8, thread_name_prefix="automated") as pool:
-                listed.update(zip(asked, pool.map(self._one, asked, asked.values()), strict=True))
-        return listed
+        listed = self._each(first_places(resources))
+        return listed | self._each(further_places(resources, listed))
+
+    def _each(self, asked: Mapping[Place, frozenset[str]]) -> dict[Place, RegionSeen | str]:
+        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="automated") as pool:
+            return dict(zip(asked, pool.map(self._one, asked, asked.values()), strict=True))
 
     def _one(self, place: Place, kinds: frozenset[str]) -> RegionSeen | str:
         try:
