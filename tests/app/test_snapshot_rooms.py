@@ -6,6 +6,7 @@ from pathlib import Path
 
 from worlds import AWAY, HOME, LEDGER, SEATS, VOLUMES, Installation, outcomes
 
+from drorch.app.once import run_once
 from drorch.domain.action import Cut, Hold
 from drorch.domain.native import Source
 from drorch.domain.snapshot_room import FULL
@@ -27,6 +28,14 @@ def test_a_cut_that_would_not_fit_is_held_with_the_numbers_and_never_asked_for(t
     assert f"{HOME} has 0 of 0 manual snapshots of rds-instance, everybody's counted" in hold.reason
     assert "ask AWS for a higher quota, keep fewer" in hold.reason
     assert len(world.snapshots(AWAY)) == 1, "volumes know no such limit"
+
+
+def test_a_run_that_could_not_cut_for_want_of_room_says_so_by_its_exit_code(tmp_path: Path) -> None:
+    world = Installation(tmp_path, LEDGER)
+    world.cloud.most_snapshots["us-east-1"] = 0
+    report = run_once(world.reconciler, world.clock)
+    assert report.exit_code == 4
+    assert any("0 of 0 manual snapshots" in problem for problem in report.problems)
 
 
 def test_once_there_is_room_it_is_cut_at_the_next_pass(tmp_path: Path) -> None:
