@@ -6,7 +6,7 @@ Its calls depend on the accounts and regions of databases, not on how many datab
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
@@ -33,6 +33,9 @@ AutomatedSeen = Mapping[tuple[str, str], Automated]
 """(application, resource) -> what RDS keeps of it by itself."""
 
 
+_Each = Callable[[Mapping[Place, frozenset[str]]], dict[Place, RegionSeen | str]]
+
+
 class AutomatedWatch:
     """Lists what RDS keeps where policies have databases of it. Nothing of it must survive this process."""
 
@@ -46,7 +49,7 @@ class AutomatedWatch:
     def look(self, policies: Iterable[Policy], now: datetime) -> AutomatedSeen:
         """List now, and say what there is. Nothing is asked where no policy has such a database."""
         found = list(databases_of(policies))
-        listed = self._list([resource for _, resource in found])
+        listed = self._list([resource for _, resource in found], self._at_once)
         return {(name, resource.name): automated(resource, listed, now) for name, resource in found}
 
     def known(self, policies: Iterable[Policy], now: datetime) -> AutomatedSeen:
@@ -76,16 +79,20 @@ class AutomatedWatch:
         return bool(new) or self._asked is None or not self._asked <= now < self._asked + EVERY
 
     def _keep(self, resources: list[ResourcePolicy]) -> None:
-        self._listed = self._list(resources)
+        self._listed = self._list(resources, self._in_turn)
 
-    def _list(self, resources: list[ResourcePolicy]) -> dict[Place, RegionSeen | str]:
+    def _list(self, resources: list[ResourcePolicy], each: _Each) -> dict[Place, RegionSeen | str]:
         """Where the databases and their copies are, then where they replicate to besides."""
-        listed = self._each(first_places(resources))
-        return listed | self._each(further_places(resources, listed))
+        listed = each(first_places(resources))
+        return listed | each(further_places(resources, listed))
 
-    def _each(self, asked: Mapping[Place, frozenset[str]]) -> dict[Place, RegionSeen | str]:
+    def _at_once(self, asked: Mapping[Place, frozenset[str]]) -> dict[Place, RegionSeen | str]:
         with ThreadPoolExecutor(max_workers=8, thread_name_prefix="automated") as pool:
             return dict(zip(asked, pool.map(self._one, asked, asked.values()), strict=True))
+
+    def _in_turn(self, asked: Mapping[Place, frozenset[str]]) -> dict[Place, RegionSeen | str]:
+        """Without threads of its own, which an ending process would wait for."""
+        return {place: self._one(place, kinds) for place, kinds in asked.items()}
 
     def _one(self, place: Place, kinds: frozenset[str]) -> RegionSeen | str:
         try:

@@ -20,9 +20,10 @@ from drorch.domain.snapshot_room import Pool, Resources, RoomSeen, fitted, pools
 AGAIN = timedelta(minutes=15)
 """How long a refusal is heeded: the count may lag behind, and a quota may be raised on request."""
 
-_REFUSED = re.compile(r"more than (\d+) manual snapshots|maximum number of (manual )?(cluster )?snapshots")
-"""``Cannot create more than 100 manual snapshots`` (RDS, SnapshotQuotaExceeded; the code alone also says that no more
-copies may be under way)."""
+_CODE = "SnapshotQuotaExceeded"
+_UNDER_WAY = re.compile(r"across regions|in progress", re.IGNORECASE)
+"""What RDS says under the same code when no more copies may be under way: ``Cannot copy more than 20 snapshots across
+regions``; when there is no room it is ``Cannot create more than 100 manual snapshots``."""
 
 
 class Lister(Protocol):
@@ -68,7 +69,8 @@ class SnapshotRooms:
         resource = self._resources.get((action.application, action.resource))
         if resource is None or resource.kind not in COUNTED or not isinstance(action, Cut | Copy):
             return False
-        if not isinstance(error, Busy) or not _REFUSED.search(error.cause):
+        of_copies = isinstance(action, Copy) and _UNDER_WAY.search(error.cause)
+        if not isinstance(error, Busy) or of_copies or not error.cause.startswith(_CODE):
             return False
         why = f"AWS refused another manual snapshot of {resource.kind} in {action.vault} ({error.cause})"
         self._refused[resource.kind, action.vault] = why, now + AGAIN

@@ -79,6 +79,8 @@ def print_automated(kept: Mapping[tuple[str, str], Automated]) -> None:
 
 def automated_lines(kept: Automated) -> Iterator[tuple[str, bool]]:
     """Lines for people, and whether each says that something is wrong."""
+    from drorch.domain.automated import HINT_BROKEN, HINT_STOPPED
+
     if kept.unseen:
         yield f"could not be seen: {kept.unseen}", False
         return
@@ -88,10 +90,11 @@ def automated_lines(kept: Automated) -> Iterator[tuple[str, bool]]:
     else:
         yield f"automated backups are OFF; {protection}", False
     for copy in kept.replicated:
-        told = copy.why or copy.unseen or f"{copy.status} up to {when(copy.latest)} UTC, {copy.retention_days} d"
+        told = copy.why and f"{copy.why}. {HINT_STOPPED}"
+        told = told or copy.unseen or f"{copy.status} up to {when(copy.latest)} UTC, {copy.retention_days} d"
         yield f"automated backups in {copy.region}: {told}", bool(copy.why)
     for replica in kept.replicas:
-        told = replica.why or replica.unseen or replica.status
+        told = (replica.why and f"{replica.why}. {HINT_BROKEN}") or replica.unseen or replica.status
         yield f"read replica {replica.identifier} in {replica.region}: {told}", bool(replica.why)
 
 

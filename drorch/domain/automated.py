@@ -23,12 +23,12 @@ STANDS_STILL = timedelta(hours=3)
 RETAINED = "retained"
 """The status of what is left of a deleted database, and of a replication that was stopped."""
 
-_START = (
+HINT_STOPPED = (
     "StartDBInstanceAutomatedBackupsReplication begins it again, once its cause is gone: a KMS key disabled or deleted"
     " in either region, an opt-in changed, an account that was suspended. One that was stopped on purpose is told until"
     " what is left of it is deleted or has expired"
 )
-_BROKEN = "see its events; a replica whose replication is terminated has to be made anew"
+HINT_BROKEN = "see its events; a replica whose replication is terminated has to be made anew"
 
 Place = tuple[str, str]
 """(account, region)."""
@@ -119,10 +119,10 @@ class Automated:
     @property
     def wrong(self) -> Iterator[tuple[str, str]]:
         """(where, what is wrong and what to do) of each replication that needs a person."""
-        yield from ((each.region, f"{each.why}. {_START}") for each in self.replicated if each.why)
+        yield from ((each.region, f"{each.why}. {HINT_STOPPED}") for each in self.replicated if each.why)
         for replica in self.replicas:
             if replica.why:
-                yield f"{replica.region} ({replica.identifier})", f"{replica.why}. {_BROKEN}"
+                yield f"{replica.region} ({replica.identifier})", f"{replica.why}. {HINT_BROKEN}"
 
 
 def databases_of(policies: Iterable[Policy]) -> Iterator[tuple[str, ResourcePolicy]]:

@@ -47,12 +47,12 @@ def pools_wanted(actions: Iterable[Action], resources: Resources) -> frozenset[P
 
 
 def _pools(action: Action, resources: Resources) -> Iterator[Pool]:
-    resource = resources.get((action.application, action.resource))
+    resource = resources.get((action.application, action.resource)) if isinstance(action, Cut | Copy) else None
     if resource is None or resource.kind not in COUNTED:
         return
     if isinstance(action, Copy):
         yield resource.kind, action.vault
-    elif isinstance(action, Cut):
+    else:
         yield from ((resource.kind, rule.vault) for rule in resource.targets)
 
 

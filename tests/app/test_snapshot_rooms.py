@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from worlds import AWAY, HOME, LEDGER, SEATS, VOLUMES, Installation, outcomes
 
 from drorch.app.once import run_once
 from drorch.domain.action import Cut, Hold
+from drorch.domain.errors import Busy
 from drorch.domain.native import Source
 from drorch.domain.snapshot_room import FULL
 
@@ -139,3 +141,27 @@ def test_nothing_is_let_go_of_to_make_room(tmp_path: Path) -> None:
     assert calls() == 0
     assert len(world.snapshots(HOME)) == 1
     assert [hold.vault for hold in full(world)] == [HOME]
+
+
+@pytest.mark.parametrize(
+    ("words", "room"),
+    [
+        ("SnapshotQuotaExceeded: Cannot create more than 100 manual snapshots", True),
+        ("SnapshotQuotaExceeded: said in words of tomorrow", True),
+        ("SnapshotQuotaExceeded: Cannot copy more than 20 snapshots across regions", False),
+        ("Throttling: Rate exceeded", False),
+    ],
+)
+def test_a_copy_that_waits_for_a_place_is_told_from_one_that_waits_for_room(
+    tmp_path: Path, words: str, room: bool
+) -> None:
+    world = Installation(tmp_path, LEDGER)
+    refuse = Busy("AWS is busy", cause=words)
+
+    def refused() -> None:
+        raise refuse
+
+    world.faults("rds-instance").order("copy", refused, times=99)
+    world.run(6)
+    assert outcomes(world, "copy")["busy"] >= 1
+    assert bool(full(world)) is room

@@ -337,7 +337,7 @@ class MemorySnapshots:
     def _take_room(self, place: Place, region: str, vault: str, operation: str) -> None:
         most = self.cloud.most_snapshots.get(region) if self._named else None
         if most is not None and len(place.held) >= most:
-            told = f"Cannot create more than {most} manual snapshots"
+            told = f"SnapshotQuotaExceeded: Cannot create more than {most} manual snapshots"
             raise Busy("there are as many snapshots as may be", operation=operation, vault=vault, cause=told)
 
     def _copyable(self, order: CopyOrder) -> Held:
