@@ -5,17 +5,19 @@ Every method raises only the errors of `drorch.domain.errors`: Refused (and its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol, runtime_checkable
 
+from drorch.domain.automated import RegionSeen as RegionSeen
 from drorch.domain.errors import Refused
 from drorch.domain.model import ObjectLock as ObjectLock
 from drorch.domain.native import Inventory as Inventory
 from drorch.domain.native import NativeSnapshot as NativeSnapshot
 from drorch.domain.native import PendingCopy as PendingCopy
+from drorch.domain.native import SnapshotRoom as SnapshotRoom
 from drorch.domain.native import Source as Source
 from drorch.domain.policy import LockRule as LockRule
 
@@ -284,6 +286,16 @@ class Everything(Protocol):
         """
 
 
+class AutomatedBackups(Protocol):
+    """What RDS keeps by itself in an account and region: databases with their replicas, and automated backups."""
+
+    def seen(self, account: str, region: str, kinds: Collection[str]) -> RegionSeen:
+        """All of `kinds` there, whoever's, by paginated listings, none per database.
+
+        Raises Unavailable: incomplete is never empty.
+        """
+
+
 @runtime_checkable
 class CountsCopies(Protocol):
     """A kind that can say how many copies are under way at its provider."""
@@ -292,6 +304,17 @@ class CountsCopies(Protocol):
         """Every copy into the region that takes one of the account's places there, whoever began it: one listing.
 
         Raises Unavailable at any item: incomplete is never few.
+        """
+
+
+@runtime_checkable
+class CountsSnapshots(Protocol):
+    """A kind whose provider lets an account have only so many snapshots in a region."""
+
+    def snapshot_rooms(self, account: str, region: str) -> Mapping[str, SnapshotRoom]:
+        """By kind, this one and those that the same answer tells of: one call. A kind that is missing is not counted.
+
+        Raises Unavailable, and Refused where that may not be asked.
         """
 
 

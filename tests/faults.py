@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, TypeVar, get_args
 
 from drorch.domain.catalogue_native import TAG_APPLICATION
-from drorch.domain.errors import Busy, OutcomeUnknown, Throttled, Unavailable
-from drorch.domain.native import NativeSnapshot, PendingCopy, Source
+from drorch.domain.errors import OutcomeUnknown, Throttled, Unavailable
+from drorch.domain.native import NativeSnapshot, PendingCopy, SnapshotRoom, Source
 from drorch.ports import (
     CopyOrder,
     CountsCopies,
+    CountsSnapshots,
     CutOrder,
     LockRule,
     ObjectInfo,
@@ -309,8 +310,8 @@ class FaultyUpload:
 
 
 class FaultySnapshots:
-    """A SnapshotKind in front of another. Methods to order for: snapshots pending_copies sources cut copy
-    find check_key expire now.
+    """A SnapshotKind in front of another. Methods to order for: snapshots pending_copies snapshot_rooms
+    sources cut copy find check_key expire now.
 
     Black holes are by region; a copy is lost with either of its regions.
     """
@@ -346,6 +347,11 @@ class FaultySnapshots:
         fault = self.faults.meet("pending_copies", region)
         found = self.inner.pending_copies(account, region) if isinstance(self.inner, CountsCopies) else iter(())
         yield from _half_of(found, fault, "pending_copies")
+
+    def snapshot_rooms(self, account: str, region: str) -> Mapping[str, SnapshotRoom]:
+        """A count that may fail."""
+        self.faults.end("snapshot_rooms", self.faults.meet("snapshot_rooms", region))
+        return self.inner.snapshot_rooms(account, region) if isinstance(self.inner, CountsSnapshots) else {}
 
     def sources(self, account: str, region: str, options: Sequence[object]) -> Iterator[Source]:
         """A listing that may end half-way."""

@@ -62,6 +62,9 @@ class World(Protocol):
     def leave_no_place(self, region: str) -> None:
         """No copy into `region` may be begun."""
 
+    def allow(self, region: str, snapshots: int) -> None:
+        """So many snapshots may be in `region`, in the worlds that limit them."""
+
     def short_pages(self) -> None:
         """Listings come in pages of two."""
 
@@ -111,6 +114,10 @@ class _AwsWorld:
     def leave_no_place(self, region: str) -> None:
         clusters = self.kind.kind == "rds-cluster"
         self.aws.set_copy_places("rds-cluster" if clusters else self.kind.service, 0)
+
+    def allow(self, region: str, snapshots: int) -> None:
+        for code in ("L-272F1212", "L-9B510759"):
+            self.aws.set_quota(region, "rds", code, snapshots)
 
     def short_pages(self) -> None:
         self.aws.cap_pages(2)
@@ -299,6 +306,9 @@ class MemoryWorld:
     def leave_no_place(self, region: str) -> None:
         self.cloud.copy_places[region] = 0
 
+    def allow(self, region: str, snapshots: int) -> None:
+        self.cloud.most_snapshots[region] = snapshots
+
     def short_pages(self) -> None:
         """There are none here."""
 
@@ -322,6 +332,8 @@ class MemoryWorld:
 WORLDS = ("ebs", "ami", "rds-instance", "rds-cluster", "memory", "memory-images", "memory-named")
 COUNTING_WORLDS = tuple(name for name in WORLDS if name != "ami")
 """Those that count copies under way: those of images are copies of snapshots to EC2, and `ebs` counts them."""
+LIMITED_WORLDS = ("rds-instance", "rds-cluster", "memory-named")
+"""Those in which an account may have so many snapshots in a region."""
 ENCRYPTING_WORLDS = tuple(name for name in WORLDS if name != "rds-cluster")
 """Those in which the copy of a plain snapshot can be encrypted: RDS refuses it of clusters."""
 USED_WORLDS = ("ebs", "memory", "memory-named")

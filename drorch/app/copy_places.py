@@ -33,9 +33,11 @@ class Lister(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """This site's copies that a pass saw under way: ids by lane, members by (vault, point), points by source."""
+    """This site's copies that a pass saw under way: by lane the ids of each (of an image those of its snapshots: they
+    are what is listed as pending), members by (vault, point), points by source.
+    """
 
-    ids: dict[Lane, set[str]] = field(default_factory=dict)
+    ids: dict[Lane, list[frozenset[str]]] = field(default_factory=dict)
     members: Counter[tuple[str, str]] = field(default_factory=Counter)
     sources: dict[Source, str] = field(default_factory=dict)
 
@@ -105,9 +107,10 @@ def _counted(
         if isinstance(pending, str):
             unknown[lane] = pending
             continue
-        ours = own.ids.get(lane, set())
+        ours = own.ids.get(lane, [])
         ids = {copy.native_id for copy in pending if not lane.origin or copy.origin in ("", lane.origin)}
-        taken[lane], foreign[lane] = len(ids | ours), len(ids - ours)
+        unlisted = [copy for copy in ours if copy.isdisjoint(ids)]  # begun just now, and none of it is listed yet
+        taken[lane], foreign[lane] = len(ids.union(*unlisted)), len(ids.difference(*ours))
     return taken, foreign, unknown
 
 
@@ -122,12 +125,13 @@ def _own(world: World) -> _Own:
             if snapshot.state == "pending" and TAG_SOURCE in snapshot.tags:
                 origin = regions.get(snapshot.tags[TAG_SOURCE], "") if quota.per_origin else ""
                 lane = Lane(quota.service, snapshot.account, snapshot.region, origin)
-                own.ids.setdefault(lane, set()).add(snapshot.native_id)
-                _add(own, snapshot, view.vault.name)
+                ids = frozenset(part.native_id for part in snapshot.parts) or frozenset({snapshot.native_id})
+                own.ids.setdefault(lane, []).append(ids)
+                _add(own, snapshot, view.vault.name, len(ids))
     return own
 
 
-def _add(own: _Own, snapshot: NativeSnapshot, vault: str) -> None:
+def _add(own: _Own, snapshot: NativeSnapshot, vault: str, members: int) -> None:
     point = snapshot.tags.get(TAG_POINT, "")
-    own.members[vault, point] += 1
+    own.members[vault, point] += members
     own.sources[snapshot.tags.get(TAG_APPLICATION, ""), snapshot.tags.get(TAG_RESOURCE, ""), vault] = point

@@ -27,11 +27,12 @@ from drorch.domain.duration import duration_text
 from drorch.domain.errors import DrorchError, Refused
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.model import FailureDomain, Vault, native_vault_name
-from drorch.domain.native import NativeSnapshot, Part, PendingCopy, Source
+from drorch.domain.native import NativeSnapshot, Part, PendingCopy, SnapshotRoom, Source
 from drorch.domain.plan import SourcesSeen
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.domain.record import Record
-from drorch.ports import CountsCopies, ObjectStore, SnapshotKind
+from drorch.domain.snapshot_room import Pool
+from drorch.ports import CountsCopies, CountsSnapshots, ObjectStore, SnapshotKind
 
 LISTING_EVERY = timedelta(minutes=15)
 """How often an object vault is listed as a whole; what drorch itself writes is read back at once."""
@@ -214,6 +215,14 @@ class Observer:
         with ThreadPoolExecutor(max_workers=16, thread_name_prefix="observe") as pool:
             return dict(zip(asked, pool.map(lambda place: self._pending(*place), asked), strict=True))
 
+    def snapshot_rooms(self, pools: Iterable[Pool]) -> Mapping[Pool, SnapshotRoom]:
+        """Everybody's snapshots beside what AWS allows; pools that could not be asked are left out."""
+        wanted = sorted(set(pools), key=lambda pool: (pool[1], pool[0]))
+        asked = {vault: kind for kind, vault in wanted}  # the answer to one tells of the others
+        with ThreadPoolExecutor(max_workers=16, thread_name_prefix="observe") as pool:
+            told = dict(zip(asked, pool.map(self._rooms, asked.values(), asked), strict=True))
+        return {(kind, vault): told[vault][kind] for kind, vault in wanted if kind in told[vault]}
+
     # --- one listing each ---
 
     def _vault(self, name: str, now: datetime, fresh: bool) -> None:
@@ -328,6 +337,15 @@ class Observer:
             return tuple(counting.pending_copies(account, region)) if counting is not None else ()
         except DrorchError as error:
             return str(error)
+
+    def _rooms(self, kind: str, vault: str) -> Mapping[str, SnapshotRoom]:
+        counting, (account, _, region) = self._kinds[kind], vault.partition(".")
+        if not isinstance(counting, CountsSnapshots):
+            return {}
+        try:
+            return counting.snapshot_rooms(account, region)
+        except DrorchError:
+            return {}
 
     def _sources(self, place: Place, options: Sequence[object]) -> tuple[Source, ...] | str:
         kind, account, region = place

@@ -18,6 +18,7 @@ from drorch.domain.admit import is_heavy
 from drorch.domain.errors import InvalidInput
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState
+from drorch.domain.snapshot_room import FULL
 from drorch.domain.template import UNLISTED, UNPROTECTED
 from drorch.ports import Clock
 
@@ -37,6 +38,7 @@ _ALARM_CODES = {
     "empty-selection": 3,
     "another-source": 3,
     "other-host": 4,
+    FULL: 4,
     UNLISTED: 4,
     UNPROTECTED: 3,
 }

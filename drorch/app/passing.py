@@ -13,6 +13,7 @@ from drorch.app.observe import World
 from drorch.app.policies import PolicySet
 from drorch.domain.action import Action, Copy, Hold, Verify, Waiting
 from drorch.domain.admit import Admitted
+from drorch.domain.automated import Automated
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.errors import DrorchError
 from drorch.domain.key_proof import KeysSeen
@@ -81,6 +82,8 @@ class Pass:
     keys: KeysSeen | None = None
     unprotected: UnprotectedSeen | None = None
     """What no policy selects, where the host configuration asks for that."""
+    automated: Mapping[tuple[str, str], Automated] = field(default_factory=dict)
+    """(application, resource) -> what RDS keeps of it by itself, as far as that was seen."""
 
     @property
     def holds(self) -> tuple[Hold, ...]:

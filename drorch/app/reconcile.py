@@ -12,6 +12,7 @@ from functools import partial
 
 import structlog
 
+from drorch.app.automated import AutomatedWatch
 from drorch.app.carry import LightHands, Scene
 from drorch.app.copy_places import CopyPlaces
 from drorch.app.databases import DatabaseLists
@@ -34,19 +35,19 @@ from drorch.app.passing import (
     where_of,
 )
 from drorch.app.policies import PolicySet
+from drorch.app.snapshot_rooms import SnapshotRooms
 from drorch.app.unprotected import UnprotectedWatch
-from drorch.domain.action import Action, Copy, Cut, Drill, Expire, Repair, Sweep, Verify
+from drorch.domain.action import Action, Cut, Drill, Expire, Repair, Sweep, Verify
 from drorch.domain.admit import Admitted, Limits, Running, admit, is_heavy
 from drorch.domain.brake import approved_pairs
 from drorch.domain.catalogue_former import carries_on
 from drorch.domain.copy_urgency import with_due
-from drorch.domain.errors import Busy, DrorchError, Throttled
+from drorch.domain.errors import Busy, DrorchError
 from drorch.domain.model import FailureDomain
 from drorch.domain.objective import Places, status
 from drorch.domain.plan import Failure, Observed, PointId, plan
 from drorch.domain.policy import Policy
 from drorch.domain.priority import acting, priority_of
-from drorch.domain.unprotected import UnprotectedSeen
 
 log = structlog.get_logger()
 
@@ -76,6 +77,7 @@ class Reconciler:
         guides: GuideKeeper | None = None,
         unprotected: UnprotectedWatch | None = None,
         throttled: Callable[[str, Action], str] = lambda _kind, _action: "",
+        automated: AutomatedWatch | None = None,
     ) -> None:
         """`throttled` says why an action (of this kind of resource) has to wait at its provider now, or ""."""
         self._load = load
@@ -85,6 +87,7 @@ class Reconciler:
         self._guides = guides
         self._unprotected = unprotected
         self._throttled = throttled
+        self._automated = automated
         self._guards = guards or Guards()
         self.observer = observer
         self._point_id = point_id
@@ -99,6 +102,7 @@ class Reconciler:
         self._handles: dict[str, tuple[Action, Handle, Lock]] = {}
         self._failures: dict[str, Failure] = {}
         self._copies = CopyPlaces(observer)
+        self._rooms = SnapshotRooms(observer, self._copies)
         self._policies = PolicySet(())
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.attempts: dict[tuple[str, str, str], datetime] = {}
@@ -123,7 +127,7 @@ class Reconciler:
             except Exception as error:
                 faults[name] = f"a fault in drorch itself: {type(error).__name__}: {error}"
                 log.error("application not planned", application=name, exc_info=error)
-        return Pass(now, policies, world, plans, faults=faults)
+        return Pass(now, policies, world, self._rooms.fitted(plans, now), faults=faults)
 
     def _plan(
         self,
@@ -210,15 +214,17 @@ class Reconciler:
         keys = self._keys.seen(readable, self._now(), write=start and not seen.world.skewed) if self._keys else None
         if self._guides and start:
             self._guides.keep(readable, self._now())
-        running = self.running_count()
-        seen = replace(seen, waiting=admitted.wait, started=started, finished=finished, running=running)
-        return replace(seen, keys=keys, unprotected=self._look_for_unprotected(seen))
+        seen = replace(seen, waiting=admitted.wait, started=started, finished=finished, keys=keys)
+        return self._watched(replace(seen, running=self.running_count()))
 
-    def _look_for_unprotected(self, seen: Pass) -> UnprotectedSeen | None:
-        if self._unprotected is None:
-            return None
+    def _watched(self, seen: Pass) -> Pass:
+        """With what is listed beside the passes, as far as it is known."""
         policies = [loaded.policy for loaded in seen.policies.valid]
-        return self._unprotected.known(policies, partial(self.observer.sources_of, world=seen.world), seen.at)
+        selected = partial(self.observer.sources_of, world=seen.world)
+        bare = self._unprotected.known(policies, selected, seen.at) if self._unprotected else None
+        return replace(
+            seen, unprotected=bare, automated=self._automated.known(policies, seen.at) if self._automated else {}
+        )
 
     def _running(self) -> Running:
         heavy = [action for action, _, _ in self._handles.values()]
@@ -393,8 +399,7 @@ class Reconciler:
             self._failures.pop(action.key, None)
             log.info("action done", action=action.name, **where_of(action), result=finished.text)
             return
-        if isinstance(error, Throttled) or (isinstance(action, Copy) and isinstance(error, Busy)):
-            self._copies.refused(action, error, now)
+        if self._rooms.waits(action, error, now):
             log.info("action waits", action=action.name, **where_of(action), error=str(error))
             return
         if not isinstance(error, Busy):

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from drorch.app.passing import ApplicationPlan
 from drorch.domain.action import Waiting, deletions_digest
+from drorch.domain.automated import Automated, Replica, Replicated
 from drorch.domain.instant import to_text
 from drorch.domain.model import Copy, FailureDomain, FailureLevel, RecoveryPoint
 from drorch.domain.native import Source
@@ -17,9 +18,17 @@ from drorch.domain.unprotected import Place, UnprotectedSeen
 Json = dict[str, object]
 
 
-def status_json(now: datetime, plans: Mapping[str, ApplicationPlan], invalid: Iterable[str] = ()) -> Json:
-    """`status`. `invalid` names applications whose policy never was valid here: nothing else is known of them."""
-    known = [_application(plan.status) for plan in plans.values()]
+def status_json(
+    now: datetime,
+    plans: Mapping[str, ApplicationPlan],
+    invalid: Iterable[str] = (),
+    automated: Mapping[tuple[str, str], Automated] | None = None,
+) -> Json:
+    """`status`. `invalid` names applications whose policy never was valid here: nothing else is known of them.
+
+    `automated` is what RDS keeps by itself, by application and resource.
+    """
+    known = [_application(plan.status, automated or {}) for plan in plans.values()]
     unknown: list[Json] = [
         {"application": name, "policy_valid": False, "levels": {}, "datasets": [], "resources": []}
         for name in sorted(set(invalid) - plans.keys())
@@ -51,7 +60,7 @@ def points_json(points: Iterable[RecoveryPoint], domains: Mapping[str, FailureDo
 # --- status --------------------------------------------------------------------------------------------------------
 
 
-def _application(status: ApplicationStatus) -> Json:
+def _application(status: ApplicationStatus, automated: Mapping[tuple[str, str], Automated]) -> Json:
     return {
         "application": status.application,
         "policy_valid": status.policy_valid,
@@ -71,9 +80,43 @@ def _application(status: ApplicationStatus) -> Json:
                 "kind": resource.kind,
                 "newest_cut_at": _time(resource.newest_cut_at),
                 "levels": _levels(resource.levels),
+                "automated": _automated(automated.get((status.application, resource.resource))),
             }
             for resource in status.resources
         ],
+    }
+
+
+def _automated(kept: Automated | None) -> Json | None:
+    """null for what is no database of RDS. `counts`: no level is attained by it in this version."""
+    if kept is None:
+        return None
+    if kept.unseen:
+        return {"counts": False, "unseen": kept.unseen}
+    return {
+        "counts": False,
+        "unseen": None,
+        "retention_days": kept.retention_days,
+        "latest_restorable_at": _time(kept.latest),
+        "deletion_protection": kept.protected,
+        "replicated": [
+            {
+                **_replication(each),
+                "retention_days": each.retention_days,
+                "latest_restorable_at": _time(each.latest),
+            }
+            for each in kept.replicated
+        ],
+        "replicas": [{"id": each.identifier, **_replication(each)} for each in kept.replicas],
+    }
+
+
+def _replication(each: Replicated | Replica) -> Json:
+    return {
+        "region": each.region,
+        "status": each.status or None,
+        "wrong": each.why or None,
+        "unseen": each.unseen or None,
     }
 
 

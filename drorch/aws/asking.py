@@ -6,7 +6,7 @@ even named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -161,18 +161,6 @@ def quota(accounts: AwsAccounts, account: str, region: str, wanted: Quota) -> tu
             reply = client.get_service_quota(ServiceCode=wanted.service, QuotaCode=wanted.code)
         return int(reply["Quota"]["Value"]), True
     return wanted.default, False
-
-
-def manual_snapshots(accounts: AwsAccounts, account: str, region: str) -> Sequence[Mapping[str, str]]:
-    """The tags of every manual RDS instance snapshot there, whoever made it."""
-    client, vault = accounts.client("rds", account, region), native_vault_name(account, region)
-    with mapped("rds DescribeDBSnapshots", vault=vault):
-        pages = client.get_paginator("describe_db_snapshots").paginate(SnapshotType="manual")
-        return [
-            {tag["Key"]: tag.get("Value", "") for tag in snapshot.get("TagList") or ()}
-            for page in pages
-            for snapshot in page.get("DBSnapshots", ())
-        ]
 
 
 def instances(accounts: AwsAccounts, account: str, region: str) -> int:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import click
 
-from drorch.cli.screen import GREEN, RED, YELLOW, age, say, table
+from drorch.cli.screen import GREEN, RED, YELLOW, age, prose, say, say_prose, table, when
 
 if TYPE_CHECKING:
     from drorch.app.passing import Pass
+    from drorch.domain.automated import Automated
     from drorch.domain.objective import ApplicationStatus, Standing
 
 _HEADERS = ("LEVEL", "RPO\nPROMISED", "\nATTAINED", "\nVERIFIED", "RTO\nPROMISED", "\nMEASURED", "", "WHY")
@@ -37,10 +38,12 @@ def status(config: str | None, applications: tuple[str, ...], check: bool, stric
     plans = chosen(seen, applications)
     statuses = [plan.status for plan in plans]
     invalid = [entry.application for entry in seen.policies.invalid] if not applications else []
+    kept = host.automated.look([plan.policy for plan in plans], seen.at)
     if as_json:
-        emit_json(status_json(seen.at, {plan.policy.application: plan for plan in plans}, invalid))
+        emit_json(status_json(seen.at, {plan.policy.application: plan for plan in plans}, invalid, kept))
     else:
         print_status(statuses)
+        print_automated(kept)
         for name in sorted(set(invalid) - seen.plans.keys()):
             say(f"{name}  (its policy file is invalid and never was valid here: nothing is known)", bold=True)
     tell_about_policies(seen)
@@ -61,6 +64,38 @@ def print_status(statuses: Iterable[ApplicationStatus]) -> None:
                 told = [_row(f"  {level}", s) for level, s in dataset.levels.items() if _told(s)]
                 rows += [(dataset.dataset,), *told] if told else []
         table(_HEADERS, rows, right=frozenset({1, 2, 3, 4, 5}))
+
+
+def print_automated(kept: Mapping[tuple[str, str], Automated]) -> None:
+    """What RDS keeps by itself, a line per database, replica and replication; nothing where there is none."""
+    if not kept:
+        return
+    say()
+    say("Kept by RDS itself, not counted above: restore does not use it in this version", bold=True)
+    for (application, resource), each in kept.items():
+        for line, wrong in automated_lines(each):
+            say_prose(prose(f"{application}/{resource}: {line}"), color=RED if wrong else None)
+
+
+def automated_lines(kept: Automated) -> Iterator[tuple[str, bool]]:
+    """Lines for people, and whether each says that something is wrong."""
+    from drorch.domain.automated import HINT_BROKEN, HINT_STOPPED
+
+    if kept.unseen:
+        yield f"could not be seen: {kept.unseen}", False
+        return
+    protection = f"deletion protection {'on' if kept.protected else 'OFF'}"
+    if kept.retention_days:
+        yield f"automated backups of {kept.retention_days} d, up to {when(kept.latest)} UTC; {protection}", False
+    else:
+        yield f"automated backups are OFF; {protection}", False
+    for copy in kept.replicated:
+        told = copy.why and f"{copy.why}. {HINT_STOPPED}"
+        told = told or copy.unseen or f"{copy.status} up to {when(copy.latest)} UTC, {copy.retention_days} d"
+        yield f"automated backups in {copy.region}: {told}", bool(copy.why)
+    for replica in kept.replicas:
+        told = (replica.why and f"{replica.why}. {HINT_BROKEN}") or replica.unseen or replica.status
+        yield f"read replica {replica.identifier} in {replica.region}: {told}", bool(replica.why)
 
 
 def _told(standing: Standing) -> bool:

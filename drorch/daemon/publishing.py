@@ -14,6 +14,7 @@ import structlog
 
 from drorch.app.observe import World
 from drorch.app.passing import Finished, Pass
+from drorch.domain.automated import STOPPED
 from drorch.domain.errors import DrorchError
 from drorch.domain.model import Vault
 from drorch.telemetry.alarms import FAILED_PASS, INVALID_POLICY, UNPROVED_KEY, UNREAD_VAULT, Alarms
@@ -143,6 +144,9 @@ def alarms_of(seen: Pass) -> dict[tuple[str, str], str]:
         found[(INVALID_POLICY, invalid.file)] = "; ".join(findings[:3]) or "it is not a valid policy"
     for application in seen.policies.missing:
         found[(MISSING_POLICY, application)] = "its file is gone; nothing of it is deleted, and nothing is cut"
+    for (application, resource), kept in seen.automated.items():
+        for where, why in kept.wrong:
+            found[(STOPPED, f"{application}/{resource} in {where}")] = why
     if seen.keys is not None:
         for key in seen.keys.standing:
             if why := key.overdue(seen.keys.every, seen.at):

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal
 
@@ -33,7 +34,7 @@ from moto.moto_server.werkzeug_app import (  # noqa: E402
 from moto.rds.models import rds_backends  # noqa: E402
 from moto.s3.models import s3_backends  # noqa: E402
 
-from drorch.demo.repairs import copy_places, offers, paging, rds, rds_clusters, states  # noqa: E402
+from drorch.demo.repairs import copy_places, offers, paging, rds, rds_automated, rds_clusters, states  # noqa: E402
 from drorch.demo.repairs.ec2 import SNAPSHOT, foreign_copy  # noqa: E402
 
 ACCOUNT = "123456789012"
@@ -186,6 +187,19 @@ class EmbeddedAws:
     def set_quota(self, region: str, service: str, code: str, value: int) -> None:
         """Service Quotas says so; quotas that nobody set are unknown to it."""
         offers.raised[region, service, code] = value
+
+    # --- what RDS keeps by itself ---
+
+    def hold_backups(self, region: str, identifier: str, at: datetime) -> None:
+        """The automated backups of instance `identifier` that are replicated to `region` stand still at `at`."""
+        for replicated in rds_automated.replicated_in(rds_backends[ACCOUNT][region]).values():
+            if replicated.source.db_instance_identifier == identifier:
+                replicated.frozen = at
+
+    def break_replica(self, region: str, identifier: str, status: str = "error", message: str = "") -> None:
+        """The read replica follows no more (``error``, ``terminated``, ``stopped``)."""
+        database: Any = rds_backends[ACCOUNT][region].databases[identifier]
+        database.broken_replication = status, message
 
     # --- faults --------------------------------------------------------------------------------------------------
 

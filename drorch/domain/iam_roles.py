@@ -85,7 +85,7 @@ class AccountUse:
     buckets: tuple[BucketUse, ...] = ()
     assumed: tuple[str, ...] = ()
     asking: tuple[str, ...] = ()
-    """Listings that only `drorch doctor` makes."""
+    """Listings that no cut and no copy needs: of `drorch doctor`, `drorch unprotected` and `drorch status`."""
 
     @property
     def is_home(self) -> bool:

@@ -58,6 +58,14 @@ class PendingCopy:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotRoom:
+    """How many snapshots of a kind an account has in a region, whoever made them, and how many it may have."""
+
+    used: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """One thing that a resource selects: a volume or a database instance, as it is now."""
 

@@ -236,9 +236,15 @@ class PolicyForm(Frozen):
     resources: Annotated[list[Any], Field(min_length=1)]
 
 
+LimitedKind = Literal["rds-cluster", "rds-instance"]
+"""Kinds of whose snapshots AWS lets an account have few in a region (`drorch.domain.snapshot_quota`)."""
+
+
 class DefaultsForm(Frozen):
     """What policies leave out, from the host configuration."""
 
     keep: Annotated[Keep | None, Something] = None
+    keep_of: dict[LimitedKind, Keep] = Field(default_factory=dict)
+    """Instead of `keep`, for these kinds."""
     drill: Annotated[DrillRule | None, Something] = None
     objectives: Objectives = Field(default_factory=dict)

@@ -277,7 +277,9 @@ def _check_region(region: str, loc: Loc, vocabulary: Vocabulary) -> Iterator[Pro
 
 def _keep(draft: Draft) -> Keep | None:
     """The resource's own rules, else the default; a problem when there are none."""
-    keep: Keep | None = draft.values.get("keep") or draft.around.defaults.keep
+    defaults = draft.around.defaults
+    own: Keep | None = draft.values.get("keep")
+    keep = own or defaults.keep_of.get(draft.values.get("kind", ""), defaults.keep)
     if keep is None and not draft.has("keep"):
         draft.wrong(message="keep is missing", hint="such as keep: {last: 3, daily: 14}")
     return keep

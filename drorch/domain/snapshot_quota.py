@@ -1,5 +1,6 @@
 """How many manual snapshots of RDS a set of policies comes to hold, beside those that AWS lets an account have.
 
+Volumes and images are counted in the same way, for `drorch doctor`, which asks what AWS allows of them.
 A hundred of instances and a hundred of clusters in each region (RDS and Aurora user guides, quotas; both can be raised;
 those of AWS Backup do not count). Beyond them every cut and every copy is refused with SnapshotQuotaExceeded.
 """
@@ -12,17 +13,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
+from typing import get_args
 
 from drorch.domain.duration import duration_text
-from drorch.domain.policy import Keep, Policy
+from drorch.domain.policy import Keep, Policy, ResourcePolicy, VaultRule
+from drorch.domain.policy_form import LimitedKind
 from drorch.domain.schedule import Every, Schedule
 
 QUOTA = 100
-COUNTED = ("rds-cluster", "rds-instance")
+COUNTED: tuple[str, ...] = get_args(LimitedKind)
 """The kinds whose snapshots are counted, each for itself."""
 
-_MOST = 1000
-"""Where counting ends: ten times what is allowed."""
+MOST = 1000
+"""Where counting ends, for each rule and for the grace: ten times what RDS allows."""
 _SECOND = timedelta(seconds=1)
 _FROM = datetime(2026, 12, 25, 23, 59, 59, tzinfo=UTC)
 _DAYS = 14
@@ -90,13 +93,20 @@ def holdings(policies: Iterable[Policy], grace: timedelta) -> tuple[Holding, ...
     for policy in policies:
         for resource in policy.resources:
             for rule in resource.targets if resource.kind in COUNTED else ():
-                kept = most_kept(rule.keep, resource.floor, resource.schedule, rule.every)  # type: ignore[arg-type]
-                leaving = arriving(resource.schedule, rule.every, grace) + 1  # type: ignore[arg-type]
-                counts.setdefault((rule.vault, resource.kind), []).append((kept, leaving))
+                counts.setdefault((rule.vault, resource.kind), []).append(counted(resource, rule, grace))
     return tuple(
         Holding(vault, kind, len(each), sum(k for k, _ in each), sum(n for _, n in each), grace)
         for (vault, kind), each in sorted(counts.items())
     )
+
+
+def counted(resource: ResourcePolicy, rule: VaultRule, grace: timedelta) -> tuple[int, int]:
+    """How many points of a resource of any kind a vault comes to hold at the most: kept, and leaving or just arriving.
+
+    Each is MOST where there are as many, or more. Manual and pinned points and what the brake holds come on top.
+    """
+    kept = most_kept(rule.keep, resource.floor, resource.schedule, rule.every)  # type: ignore[arg-type]
+    return kept, min(arriving(resource.schedule, rule.every, grace) + 1, MOST)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=1024)
@@ -118,7 +128,7 @@ def arriving(schedule: Schedule, every: timedelta | None, grace: timedelta) -> i
 def _within(schedule: Schedule, every: timedelta | None, now: datetime, grace: timedelta) -> int:
     """The points of the `grace` that ends with the newest one."""
     instants = list(islice(_backwards(schedule, every, now), 1))
-    for instant in islice(_backwards(schedule, every, now), 1, _MOST):
+    for instant in islice(_backwards(schedule, every, now), 1, MOST):
         if instant <= instants[0] - grace:
             break
         instants.append(instant)
@@ -126,15 +136,15 @@ def _within(schedule: Schedule, every: timedelta | None, now: datetime, grace: t
 
 
 def _kept(rules: Keep, floor: int, schedule: Schedule, every: timedelta | None, now: datetime) -> set[datetime]:
-    found = set(islice(_backwards(schedule, every, now), min(max(rules.last, floor), _MOST)))
+    found = set(islice(_backwards(schedule, every, now), min(max(rules.last, floor), MOST)))
     for name, start_of in _STARTS.items():
-        found |= set(islice(_backwards(schedule, every, now, start_of), min(getattr(rules, name), _MOST)))
+        found |= set(islice(_backwards(schedule, every, now, start_of), min(getattr(rules, name), MOST)))
     newest = next(_backwards(schedule, every, now), now)
-    for instant in islice(_backwards(schedule, every, now), _MOST if rules.within is not None else 0):
+    for instant in islice(_backwards(schedule, every, now), MOST if rules.within is not None else 0):
         if rules.within is None or instant < newest - rules.within:
             break
         found.add(instant)
-    return set(sorted(found, reverse=True)[:_MOST])
+    return set(sorted(found, reverse=True)[:MOST])
 
 
 def _backwards(

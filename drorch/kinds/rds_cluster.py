@@ -23,6 +23,7 @@ PERMISSIONS = (
     "rds:DescribeDBClusterSnapshots",
     "rds:DescribeDBClusters",
     "rds:DescribeDBInstances",  # a cluster names its members, their class stands with them alone
+    "rds:DescribeAccountAttributes",
     "rds:CreateDBClusterSnapshot",
     "rds:CopyDBClusterSnapshot",
     "rds:AddTagsToResource",  # tags in the creating call are authorised as this action (RDS user guide)

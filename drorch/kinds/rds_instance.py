@@ -29,6 +29,7 @@ from drorch.ports import CopyOrder
 PERMISSIONS = (
     "rds:DescribeDBSnapshots",
     "rds:DescribeDBInstances",
+    "rds:DescribeAccountAttributes",
     "rds:CreateDBSnapshot",
     "rds:CopyDBSnapshot",
     "rds:AddTagsToResource",  # tags in the creating call are authorised as this action (RDS user guide)

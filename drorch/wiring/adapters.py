@@ -19,7 +19,7 @@ from drorch.domain.errors import Refused, Usage
 from drorch.domain.iam_roles import Declared
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import KindWords, LockRule, Vocabulary
-from drorch.ports import Engine, Everything, ObjectStore, SnapshotKind
+from drorch.ports import AutomatedBackups, Engine, Everything, ObjectStore, SnapshotKind
 
 if TYPE_CHECKING:
     from drorch.app.config import Config
@@ -38,6 +38,8 @@ SNAPSHOT_KINDS = {
     "rds-instance": ("rds_instance", "RdsInstanceSnapshots"),
     "rds-cluster": ("rds_cluster", "RdsClusterSnapshots"),
 }
+EVERYTHING, AUTOMATED = "everything", "rds_automated"
+"""The modules beside the kinds that list what no cut and no copy needs: for `unprotected`, and for `status`."""
 URL_SCHEMES = {"s3": "s3", "gs": "gcs", "azure": "azure", "swift": "swift", "file": "directory"}
 TARGETS = {
     "postgresql": "postgres",
@@ -189,6 +191,12 @@ def declared_of(kind: str) -> Declared:
     return Declared(module.PERMISSIONS, behalf, getattr(module, "RESTORE_PERMISSIONS", ()))
 
 
+def listed_besides(module: str) -> tuple[str, ...]:
+    """What `EVERYTHING` or `AUTOMATED` declares that it has to be allowed to list."""
+    permissions: tuple[str, ...] = _module("kinds", module).PERMISSIONS
+    return permissions
+
+
 def service_of(kind: str) -> str:
     """The AWS service of a kind of snapshot, such as ``ec2``."""
     module, name = SNAPSHOT_KINDS[kind]
@@ -198,8 +206,14 @@ def service_of(kind: str) -> str:
 
 def build_everything(accounts: AwsAccounts) -> Everything:
     """What lists all that could be protected. No SDK is imported before it is asked."""
-    everything: Everything = _module("kinds", "everything").AwsEverything(accounts)
+    everything: Everything = _module("kinds", EVERYTHING).AwsEverything(accounts)
     return everything
+
+
+def build_automated(accounts: AwsAccounts) -> AutomatedBackups:
+    """What lists the backups that RDS keeps by itself. No SDK is imported before it is asked."""
+    automated: AutomatedBackups = _module("kinds", AUTOMATED).AwsAutomatedBackups(accounts)
+    return automated
 
 
 def build_accounts(accounts: Mapping[str, AwsAccount]) -> AwsAccounts:

@@ -11,13 +11,13 @@ from itertools import islice
 from drorch.app.doctor import Answer, Check, Verdict, ok
 from drorch.aws import asking
 from drorch.aws.errors import code_of
-from drorch.domain.catalogue_native import TAG_SITE
 from drorch.domain.errors import DrorchError, Unavailable
-from drorch.domain.holding import most_held
 from drorch.domain.iam_roles import Declared, purposes
 from drorch.domain.model import native_vault_name
-from drorch.domain.native import Source
+from drorch.domain.native import SnapshotRoom, Source
 from drorch.domain.policy import Policy, ResourcePolicy, VaultRule
+from drorch.domain.snapshot_quota import MOST, counted
+from drorch.ports import CountsSnapshots
 from drorch.wiring import adapters
 from drorch.wiring.host import Host
 from drorch.wiring.rights import copy_places, native_resources
@@ -174,17 +174,24 @@ def _quota(
 ) -> Answer:
     service = adapters.service_of(kind)
     wanted = asking.QUOTAS.get(kind) or asking.QUOTAS[service]
-    ours = sum(
-        most_held(rule.keep, resource.floor, resource.schedule, rule.every, host.config.grace)
-        * _members(host, resource)
-        for resource, rule in uses
-    )
-    others = 0
-    if kind == "rds-instance":
-        listed = asking.manual_snapshots(host.accounts, account, region)
-        others = sum(tags.get(TAG_SITE) != host.config.site for tags in listed)
-    allowed, told = asking.quota(host.accounts, account, region, wanted)
-    return of_quota(ours + others, allowed, told, f"{wanted.name}: at most {ours} of ours", others)
+    counts = [(counted(resource, rule, host.config.grace), _members(host, resource)) for resource, rule in uses]
+    ours = sum(sum(points) * members for points, members in counts)
+    bound = "at least" if any(MOST in points for points, _ in counts) else "at most"
+    others, (allowed, told) = 0, asking.quota(host.accounts, account, region, wanted)
+    room = _room(host, kind, account, region)
+    if room is not None:
+        own = sum(1 for _ in host.kinds[kind].snapshots(account, region, host.config.site))
+        others, allowed, told = max(room.used - own, 0), room.most, True
+    return of_quota(ours + others, allowed, told, f"{wanted.name}: {bound} {ours} of ours", others)
+
+
+def _room(host: Host, kind: str, account: str, region: str) -> SnapshotRoom | None:
+    """Everybody's, and the quota in force, where the service itself tells."""
+    of = host.kinds[kind]
+    if isinstance(of, CountsSnapshots):
+        with suppress(DrorchError):
+            return of.snapshot_rooms(account, region).get(kind)
+    return None
 
 
 def _members(host: Host, resource: ResourcePolicy) -> int:

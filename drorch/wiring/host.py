@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 
+from drorch.app.automated import AutomatedWatch
 from drorch.app.cache import Cache
 from drorch.app.carry import LightHands
 from drorch.app.catalogue import VaultReader
@@ -359,6 +360,11 @@ class Host:
         return UnprotectedWatch(adapters.build_everything(self.accounts), config.ignore, config.unprotected.every)
 
     @cached_property
+    def automated(self) -> AutomatedWatch:
+        """Looks at what RDS keeps by itself."""
+        return AutomatedWatch(adapters.build_automated(self.accounts))
+
+    @cached_property
     def reconciler(self) -> Reconciler:
         """The loop's body."""
         limits = self.config.limits
@@ -382,6 +388,7 @@ class Host:
             guides=self.guides,
             unprotected=self.unprotected,
             throttled=self._throttled,
+            automated=self.automated,
             guards=Guards(
                 grace=self.config.grace,
                 brake=self.config.brake,

@@ -13,6 +13,7 @@ from drorch.domain.iam_roles import AccountUse, BucketUse, NativeUse
 from drorch.domain.policy import AWS, Policy, ResourcePolicy, VaultRule
 from drorch.stores.s3 import permissions as s3
 from drorch.wiring import adapters
+from drorch.wiring.adapters import AUTOMATED, EVERYTHING
 
 
 @dataclass(slots=True)
@@ -71,9 +72,11 @@ def native_places(policies: Sequence[Policy]) -> list[tuple[str, str]]:
 
 
 def _asking(native: Mapping[str, object]) -> tuple[str, ...]:
-    """What `drorch doctor` lists besides, as far as these kinds give reason for it."""
+    """What `doctor` and `status` list besides, as far as these kinds give reason for it, and `unprotected` of all."""
     services = {adapters.service_of(kind) for kind in native} | ({"servicequotas"} if native else set())
-    return tuple(action for action in asking.PERMISSIONS if action.partition(":")[0] in services)
+    besides = (*asking.PERMISSIONS, *adapters.listed_besides(AUTOMATED))
+    found = [action for action in besides if action.partition(":")[0] in services]
+    return tuple(dict.fromkeys([*found, *(adapters.listed_besides(EVERYTHING) if native else ())]))
 
 
 def _native(config: Config, policies: Sequence[Policy]) -> Mapping[str, Mapping[str, _Gathered]]:

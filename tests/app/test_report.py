@@ -12,6 +12,7 @@ from passes import AWAY, DOMAINS, HOME, NOW, OFF, copy, drilled, hours, native_c
 from drorch.app.passing import ApplicationPlan
 from drorch.app.report import plan_json, points_json, seconds, status_json
 from drorch.domain.action import Braked, Cut, Expire, Hold, Keep, Mark, deletions_digest, digest_of
+from drorch.domain.automated import Automated, Replica, Replicated
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.model import Copy, CopyState, FailureLevel, LockMode
 from drorch.domain.policy import Objective
@@ -51,6 +52,40 @@ def test_status_has_the_fields_of_the_contract() -> None:
     first, _ = application["resources"]
     assert (first["resource"], first["kind"], first["newest_cut_at"]) == ("data", "ebs", "2026-11-20T08:00:00Z")
     assert first["levels"]["zone"]["rpo_attained_s"] == 5400
+
+
+def test_what_rds_keeps_by_itself_is_one_more_field_that_counts_for_nothing() -> None:
+    kept = Automated(
+        7,
+        NOW - hours(1),
+        True,
+        (Replicated("us-west-2", "retained", 14, NOW - hours(9), "it has stopped"),),
+        (Replica("shop-r", "eu-west-1", unseen="denied"),),
+    )
+    (application,) = shown(planned(), automated={("shop", "data"): kept})["applications"]
+    data, orders = application["resources"]
+    assert data["automated"] == {
+        "counts": False,
+        "unseen": None,
+        "retention_days": 7,
+        "latest_restorable_at": "2026-11-20T08:30:00Z",
+        "deletion_protection": True,
+        "replicated": [
+            {
+                "region": "us-west-2",
+                "status": "retained",
+                "retention_days": 14,
+                "latest_restorable_at": "2026-11-20T00:30:00Z",
+                "wrong": "it has stopped",
+                "unseen": None,
+            }
+        ],
+        "replicas": [{"id": "shop-r", "region": "eu-west-1", "status": None, "wrong": None, "unseen": "denied"}],
+    }
+    assert orders["automated"] is None
+    assert data["levels"]["region"]["rpo_attained_s"] is None
+    (blind,) = shown(planned(), automated={("shop", "data"): Automated(unseen="denied")})["applications"]
+    assert blind["resources"][0]["automated"] == {"counts": False, "unseen": "denied"}
 
 
 def test_without_points_everything_is_null_and_the_promise_is_missed() -> None:

@@ -99,7 +99,8 @@ def test_a_site_in_order_is_told_so_and_nothing_is_made(site: Cloudy) -> None:
     assert "by dry run: ec2:CreateSnapshot" in ebs
     assert "nothing there to ask with: ec2:CreateSnapshots" in ebs
     assert "not asked, for that would do it: ec2:DeleteSnapshot" in ebs
-    assert "AWS's default; Service Quotas did not say" in checks["quota", f"rds-instance prod.{HOME}"]["said"]
+    assert "AWS's default; Service Quotas did not say" in checks["quota", f"ebs prod.{HOME}"]["said"]
+    assert checks["quota", f"rds-instance prod.{HOME}"]["said"].endswith("of ours, 100 allowed")
     assert {name for _, name in checks} >= {f"prod.{AWAY}", "nas", f"{ALIAS} prod.{AWAY}", "signing: key"}
     assert not [call for call in site.aws.calls if call[1].startswith("Delete")]
 
@@ -193,13 +194,13 @@ def test_more_snapshots_than_a_quota_holds_are_told_beforehand(site: Cloudy) -> 
     assert code == 3
     home, away = (checks["quota", f"rds-instance prod.{region}"] for region in (HOME, AWAY))
     assert (home["verdict"], away["verdict"]) == ("warning", "failed")
-    assert "at most 21 of ours, 10 allowed" in away["said"]
+    assert "at most 22 of ours, 10 allowed" in away["said"]
 
 
 def test_snapshots_of_others_count_against_the_quota(site: Cloudy) -> None:
     client(site.aws, "rds").create_db_snapshot(DBInstanceIdentifier="shop-ledger", DBSnapshotIdentifier="by-hand")
     _, checks = site.doctor()
-    assert "at most 21 of ours and 1 of others, 100 allowed" in checks["quota", f"rds-instance prod.{HOME}"]["said"]
+    assert "at most 22 of ours and 1 of others, 100 allowed" in checks["quota", f"rds-instance prod.{HOME}"]["said"]
 
 
 # --- a region is lost

@@ -13,6 +13,7 @@ from iam_judge import allowed
 
 from drorch.cli.main import cli
 from drorch.domain.errors import InvalidInput, NotFound
+from drorch.kinds import everything, rds_automated
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -56,6 +57,24 @@ def test_only_regions_in_use_are_named(config: Path) -> None:
     text = json.dumps(roles(config))
     assert "us-east-1" in text
     assert "ap-south-1" not in text
+
+
+def test_what_unprotected_and_status_list_is_allowed_in_the_regions_in_use(config: Path) -> None:
+    (role,) = roles(config, "--role", "backup", "--account", "prod")
+    here = {"aws:RequestedRegion": "us-east-1"}
+    for action in (*everything.PERMISSIONS, *rds_automated.PERMISSIONS, "rds:DescribeAccountAttributes"):
+        assert allowed(role["documents"], action, "*", here), action
+        assert not allowed(role["documents"], action, "*", {"aws:RequestedRegion": "ap-south-1"})
+
+
+def test_unprotected_asks_for_databases_where_no_policy_has_any(config: Path) -> None:
+    for path in (config.parent / "policies").iterdir():
+        if path.stem != "ebs":
+            path.unlink()
+    (role,) = roles(config, "--role", "backup", "--account", "prod")
+    text = json.dumps(role)
+    assert "rds:DescribeDBClusters" in text and "rds:DescribeDBInstances" in text
+    assert "rds:DescribeDBInstanceAutomatedBackups" not in text
 
 
 def test_people_see_documents_with_their_lengths(config: Path) -> None:

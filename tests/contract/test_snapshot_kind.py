@@ -14,6 +14,7 @@ from native_clouds import (
     COUNTING_WORLDS,
     ENCRYPTING_WORLDS,
     HOME,
+    LIMITED_WORLDS,
     OTHER_POINT,
     POINT,
     SITE,
@@ -34,8 +35,8 @@ from native_clouds import (
 )
 
 from drorch.domain.errors import AlreadyExists, Busy, NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
-from drorch.domain.native import NativeSnapshot, Source
-from drorch.ports import CountsCopies
+from drorch.domain.native import NativeSnapshot, SnapshotRoom, Source
+from drorch.ports import CountsCopies, CountsSnapshots
 
 
 @pytest.fixture(scope="module")
@@ -365,6 +366,27 @@ def test_how_many_copies_are_under_way_in_a_lost_region_is_not_known(world: Worl
     world.lose(AWAY)
     with pytest.raises(Unavailable):
         list(world.kind.pending_copies(ACCOUNT, AWAY))
+
+
+@pytest.mark.parametrize("world", LIMITED_WORLDS, indirect=True)
+def test_everybodys_snapshots_take_room_in_their_region_until_there_is_none(world: World) -> None:
+    assert isinstance(world.kind, CountsSnapshots)
+    for region, most in ((HOME, 2), (AWAY, 0)):
+        world.allow(region, most)
+    world.source_with()
+    cut(world)
+    cut(world, OTHER_POINT, site="another")
+    rooms = {region: world.kind.snapshot_rooms(ACCOUNT, region)[world.kind.kind] for region in (HOME, AWAY)}
+    assert rooms == {HOME: SnapshotRoom(2, 2), AWAY: SnapshotRoom(0, 0)}
+    world.finish()
+    with pytest.raises(Busy, match="manual snapshots"):
+        cut(world, "a2345672345672345672")
+    with pytest.raises(Busy, match="manual snapshots"):
+        world.kind.copy(copy_order(listed(world)[0]))
+    assert len(listed(world)) == 1
+    world.lose(HOME)
+    with pytest.raises(Unavailable):
+        world.kind.snapshot_rooms(ACCOUNT, HOME)
 
 
 def test_a_copy_without_a_place_is_busy_and_did_not_happen(world: World) -> None:

@@ -165,6 +165,17 @@ def test_the_hosts_defaults_fill_in_keep_drill_and_objectives() -> None:
     assert policy_of(MINIMAL, words(defaults=defaults)).resources[0].drill == DrillRule(every="30d", from_=("s3-west",))
 
 
+def test_kinds_whose_snapshots_aws_limits_may_have_a_default_of_their_own() -> None:
+    defaults = {"keep": {"daily": 7}, "keep_of": {"rds-instance": {"last": 2}}}
+    text = SHOP.replace("    keep: {last: 2, daily: 14}\n", "")
+    free = text.replace("kind: rds-instance", "kind: ebs").replace("identifier: shop-ledger", "select: {tags: {a: b}}")
+    for given, keep in ((text, Keep(last=2)), (free, Keep(daily=7)), (SHOP, Keep(last=2, daily=14))):
+        resource = policy_of(given, words(defaults=defaults)).resources[0]
+        assert {rule.keep for rule in resource.targets} == {keep}
+    alone = policy_of(text, words(defaults={"keep_of": defaults["keep_of"]}))
+    assert alone.resources[0].targets[0].keep == Keep(last=2)
+
+
 def test_a_drill_without_vaults_is_from_all_of_them() -> None:
     policy = policy_of(SHOP.replace("      from: [gcs-eu]\n", ""))
     assert policy.resources[1].drill is not None

@@ -10,7 +10,7 @@ from policy_words import KINDS, Instance, policy_of, words
 from drorch.domain.policy import Keep, KindWords, Policy
 from drorch.domain.retention import Candidate, keep
 from drorch.domain.schedule import Cron, Every, Schedule
-from drorch.domain.snapshot_quota import holdings, most_kept
+from drorch.domain.snapshot_quota import MOST, counted, holdings, most_kept
 
 GRACE = timedelta(days=3)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -71,6 +71,24 @@ def left_by_retention(rules: Keep, floor: int, schedule: Schedule, days: int) ->
 def test_what_is_counted_is_what_retention_leaves_at_the_most(rules: Keep, schedule: Schedule, days: int) -> None:
     left = left_by_retention(rules, 2, schedule, days)
     assert left <= most_kept(rules, 2, schedule, None) <= left + 1
+
+
+def test_volumes_are_counted_in_the_same_way_and_no_further_than_is_told() -> None:
+    (volumes,) = policy_of(
+        """
+        version: 1
+        application: wiki
+        owner: dba@example.com
+        home: {account: prod, region: us-east-1}
+        resources:
+          - {name: a, kind: ebs, select: {tags: {app: wiki}}, schedule: {every: 4h}, keep: {last: 3, within: 2d}}
+        """,
+        WORDS,
+    ).resources
+    (rule,) = volumes.targets
+    assert counted(volumes, rule, GRACE) == (13, 3 * 6 + 1)
+    many = rule.model_copy(update={"keep": Keep(last=10**6)})
+    assert counted(volumes, many, timedelta(days=10**5)) == (MOST, MOST)
 
 
 def test_the_floor_stays_where_rules_keep_less() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from policy_words import read
 
 from drorch.app.config import Config, load_config
 from drorch.app.policies import check_file, load_policies
 from drorch.domain.feasibility import feasibility
-from drorch.domain.policy import Vocabulary
+from drorch.domain.policy import Policy, Vocabulary
+from drorch.domain.snapshot_quota import holdings
 from drorch.wiring import adapters
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +82,39 @@ def test_every_promise_of_the_examples_is_judged_and_kept(config: Config, vocabu
         lines = feasibility(policy, vaults, locks=vocabulary.locks)
         assert lines
         assert all(line.feasible for line in lines), [str(line) for line in lines]
+
+
+def fifteen_of(text: str, vocabulary: Vocabulary) -> tuple[Policy, ...]:
+    """The policy in `text` of fifteen applications, each with databases of its own."""
+    found = []
+    vocabulary = replace(vocabulary, paths=None, credentials=None)  # they are granted by the names of applications
+    for number in range(15):
+        named = re.sub(r"(application|identifier): ([\w-]+)", rf"\1: \2-{number}", text)
+        policy, findings = read(named, vocabulary)
+        assert policy is not None, findings
+        found.append(policy)
+    return tuple(found)
+
+
+@pytest.mark.parametrize("name", ["rds-instance", "rds-cluster", "shop", "README"])
+def test_fifteen_databases_under_what_is_shipped_fit_what_aws_allows(name: str, vocabulary: Vocabulary) -> None:
+    if name == "README":
+        text = re.findall(r"```yaml\n(version: 1\napplication: .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
+    else:
+        text = (ROOT / "policies" / f"{name}.yaml").read_text()
+    held = holdings(fifteen_of(text, vocabulary), vocabulary.grace)
+    assert {(each.vault, each.resources) for each in held} == {("prod.us-east-1", 15), ("prod.us-west-2", 15)}
+    assert {(each.kept, each.leaving, each.total) for each in held} == {(30, 60, 90)}
+    assert all(each.fits for each in held)
+
+
+@pytest.mark.parametrize("kind", ["rds-instance", "rds-cluster"])
+def test_fifteen_databases_whose_policies_leave_keep_out_fit_by_the_examples_defaults(
+    kind: str, vocabulary: Vocabulary
+) -> None:
+    text = re.sub(r"(?m)^    keep: .*\n", "", (ROOT / "policies" / f"{kind}.yaml").read_text())
+    held = holdings(fifteen_of(text, vocabulary), vocabulary.grace)
+    assert [each.total for each in held] == [90, 90]
 
 
 def test_one_example_leaves_and_one_survives_tampering(config: Config, vocabulary: Vocabulary) -> None:

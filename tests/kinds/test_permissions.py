@@ -22,7 +22,7 @@ from native_clouds import (
 )
 
 from drorch.kinds import ami, ebs, rds_cluster, rds_instance
-from drorch.ports import CountsCopies
+from drorch.ports import CountsCopies, CountsSnapshots
 
 World = AmiWorld | EbsWorld | RdsWorld | RdsClusterWorld
 
@@ -41,6 +41,8 @@ def whole_life(world: World) -> None:
         world.kind.copy(copy_order(snapshot))
     if not isinstance(world, AmiWorld):  # `ebs` counts those of images
         assert isinstance(world.kind, CountsCopies) and list(world.kind.pending_copies(ACCOUNT, AWAY))
+    if isinstance(world.kind, CountsSnapshots):
+        assert world.kind.snapshot_rooms(ACCOUNT, AWAY)
     for copied in world.kind.find(ACCOUNT, AWAY, POINT):
         for native_id in (copied.native_id, *(part.native_id for part in copied.parts)):
             world.kind.expire(ACCOUNT, AWAY, native_id)

@@ -31,8 +31,9 @@ from drorch.domain.errors import (
     Refused,
     Unavailable,
 )
-from drorch.domain.native import NativeSnapshot, Source
+from drorch.domain.native import NativeSnapshot, SnapshotRoom, Source
 from drorch.kinds.rds_instance import Options
+from drorch.ports import CountsSnapshots
 
 
 def test_the_identifier_of_a_cut_is_the_points_id(rds_world: RdsWorld) -> None:
@@ -76,13 +77,25 @@ def test_throttling_is_busy_and_made_nothing(rds_world: RdsWorld) -> None:
     assert rds_world.kind.find(ACCOUNT, HOME, POINT) == ()
 
 
-def test_a_full_snapshot_quota_is_busy_with_a_hint(rds_world: RdsWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_snapshot_quota_is_busy_with_a_hint(rds_world: RdsWorld) -> None:
     rds_world.source_with()
-    cut(rds_world, "point1")
-    monkeypatch.setenv("MOTO_RDS_SNAPSHOT_LIMIT", "1")
-    with pytest.raises(Busy) as full:
-        cut(rds_world, "point2")
-    assert "quota" in full.value.hint
+    rds_world.aws.set_quota(HOME, "rds", "L-272F1212", 0)
+    with pytest.raises(Busy) as raised:
+        cut(rds_world)
+    assert "quota" in raised.value.hint
+    assert "Cannot create more than 0 manual snapshots" in raised.value.cause
+
+
+def test_everybodys_snapshots_are_counted_beside_the_quota(rds_world: RdsWorld) -> None:
+    name = rds_world.source_with()
+    rds_world.client("rds").create_db_snapshot(DBSnapshotIdentifier="by-hand", DBInstanceIdentifier=name)
+    cut(rds_world)
+    rds_world.aws.set_quota(HOME, "rds", "L-272F1212", 250)
+    assert isinstance(rds_world.kind, CountsSnapshots)
+    assert rds_world.kind.snapshot_rooms(ACCOUNT, HOME) == {
+        "rds-instance": SnapshotRoom(2, 250),
+        "rds-cluster": SnapshotRoom(0, 100),
+    }
 
 
 def test_a_listing_that_ends_half_way_is_unavailable(rds_world: RdsWorld) -> None:

@@ -11,7 +11,7 @@ It selects by the options of the kind it stands for: `options.identifier`, else 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import RLock
@@ -20,7 +20,7 @@ from drorch.domain.catalogue_native import TAG_POINT, TAG_SET, TAG_SITE, TAG_SOU
 from drorch.domain.errors import AlreadyExists, Busy, NotFound, Refused, Unavailable
 from drorch.domain.instant import floor_second
 from drorch.domain.model import native_vault_name
-from drorch.domain.native import NativeSnapshot, PendingCopy, Source
+from drorch.domain.native import NativeSnapshot, PendingCopy, SnapshotRoom, Source
 from drorch.kinds import (
     carried_tags,
     check_copy,
@@ -57,6 +57,7 @@ class MemoryCloud:
 
     A snapshot is shown as pending by `pending_for` listings (None: until `finish`) and as usable from then on.
     `copy_places` limits the copies pending in a destination region, per account and service, as AWS does;
+    `most_snapshots` limits the snapshots of each kind in a region, as RDS does those of its own.
     `foreign_copies` says how many of those places are taken there by copies that are not drorch's.
     """
 
@@ -71,6 +72,7 @@ class MemoryCloud:
         self.pending_for = pending_for
         self.copy_places = dict(copy_places or {})
         self.foreign_copies: dict[str, int] = {}
+        self.most_snapshots: dict[str, int] = {}
         self.lock = RLock()
         self._places: dict[tuple[str, str, str], Place] = {}
         self._lost: set[str] = set()
@@ -214,6 +216,13 @@ class MemorySnapshots:
         with self.cloud.lock:
             yield from self.cloud.copies_under_way(self.cloud.reach(self.service, account, region, "copies"), region)
 
+    def snapshot_rooms(self, account: str, region: str) -> Mapping[str, SnapshotRoom]:
+        """Of this kind alone, where `most_snapshots` limits it."""
+        with self.cloud.lock:
+            held = len(self.cloud.reach(self.service, account, region, "snapshot_rooms").held)
+        most = self.cloud.most_snapshots.get(region) if self._named else None
+        return {} if most is None else {self.kind: SnapshotRoom(held, most)}
+
     def sources(self, account: str, region: str, options: Sequence[object]) -> Iterator[Source]:
         """The sources there that any of `options` selects."""
         with self.cloud.lock:
@@ -238,6 +247,7 @@ class MemorySnapshots:
             for source in calls[call]:
                 if source.source_id not in place.sources:
                     raise NotFound("the source is gone", operation="cut", resource=source.source_id, vault=vault)
+            self._take_room(place, order.region, vault, "cut")
             return tuple(self._make(place, order, call, calls, source) for source in calls[call])
 
     def copy(self, order: CopyOrder) -> NativeSnapshot:
@@ -249,6 +259,7 @@ class MemorySnapshots:
             held = self._copyable(order)
             source = held.snapshot
             self._take_place(place, order.region, vault)
+            self._take_room(place, order.region, vault, "copy")
             keyed = not order.kms_key or self.cloud.has_key(order.account, order.region, order.kms_key)
             if not keyed and self._named:
                 self.check_key(order.account, order.region, order.kms_key)  # RDS refuses at once, EC2 fails later
@@ -322,6 +333,12 @@ class MemorySnapshots:
         if pending >= places:
             told = f"Too many snapshot copies in progress. The limit is {places} for this destination region."
             raise Busy("the destination's copy places are taken", operation="copy", vault=vault, cause=told)
+
+    def _take_room(self, place: Place, region: str, vault: str, operation: str) -> None:
+        most = self.cloud.most_snapshots.get(region) if self._named else None
+        if most is not None and len(place.held) >= most:
+            told = f"SnapshotQuotaExceeded: Cannot create more than {most} manual snapshots"
+            raise Busy("there are as many snapshots as may be", operation=operation, vault=vault, cause=told)
 
     def _copyable(self, order: CopyOrder) -> Held:
         wanted = order.snapshot.native_id

@@ -17,7 +17,7 @@ from drorch.aws import code_of, mapped
 from drorch.domain.catalogue_native import TAG_POINT, TAG_SET, TAG_SITE
 from drorch.domain.errors import NotFound, Refused, Unavailable
 from drorch.domain.model import native_vault_name
-from drorch.domain.native import NativeSnapshot, PendingCopy, Source
+from drorch.domain.native import NativeSnapshot, PendingCopy, SnapshotRoom, Source
 from drorch.kinds import (
     GIB,
     carried_tags,
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 RECORDS_PER_PAGE = 100
 RESERVED_PREFIXES = ("rds:",)
 """Tag keys may not begin so, beside `aws:` (RDS API, Tag)."""
+
+_ACCOUNT_QUOTAS = {"rds-instance": "ManualSnapshots", "rds-cluster": "ManualClusterSnapshots"}
 
 _STATES = {"available": "usable", "creating": "pending", "copying": "pending"}
 
@@ -194,6 +196,19 @@ class ManualSnapshots(ABC):
         made = named_in(reply, self.nouns.snapshot, operation, source.native_id, vault)
         with legible(operation, vault, mutates=True):
             return self._snapshot({"TagList": tag_list(tags), **made}, order.account, order.region)
+
+    def snapshot_rooms(self, account: str, region: str) -> Mapping[str, SnapshotRoom]:
+        """Of instances and of clusters, everybody's: one call tells both (RDS API, AccountQuota)."""
+        client, vault = self._accounts.client("rds", account, region), native_vault_name(account, region)
+        with mapped("rds DescribeAccountAttributes", vault=vault):
+            reply = client.describe_account_attributes()
+        told = {quota.get("AccountQuotaName"): quota for quota in reply.get("AccountQuotas", ())}
+        with legible("rds DescribeAccountAttributes", vault):
+            return {
+                kind: SnapshotRoom(int(told[name]["Used"]), int(told[name]["Max"]))
+                for kind, name in _ACCOUNT_QUOTAS.items()
+                if name in told
+            }
 
     def check_key(self, account: str, region: str, key: str) -> None:
         """Refused with a hint unless the key exists there, is enabled and symmetric."""

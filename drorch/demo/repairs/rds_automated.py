@@ -1,0 +1,169 @@
+"""RDS's automated backups: listed with their window, replicated to another region, stopped; read replicas that break.
+
+moto lists automated backups by their snapshots alone, without window or identity, and knows neither their replication
+nor those of clusters. From the API model (DBInstanceAutomatedBackup, DBInstanceStatusInfo) and the RDS user guide.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.core.utils import utcnow
+from moto.rds.exceptions import InvalidParameterValue, RDSClientError
+from moto.rds.models import DBInstance, RDSBackend, rds_backends
+from moto.rds.responses import RDSResponse
+
+from drorch.demo.repairs.paging import BadToken, page
+from drorch.demo.repairs.replacing import around, instead_of
+
+LAG = timedelta(minutes=5)
+"""Logs are shipped so often (RDS user guide, point-in-time recovery)."""
+
+
+@dataclass
+class Replicated:
+    """Automated backups of another region's instance; `frozen` is where they stand still."""
+
+    source: Any
+    arn: str
+    retention: int
+    status: str = "replicating"
+    frozen: datetime | None = None
+
+
+_database: Any = DBInstance
+
+
+def replicated_in(backend: Any) -> dict[str, Replicated]:
+    """What a region holds of others, by DbiResourceId; gone when the backend is emptied."""
+    found: dict[str, Replicated] = backend.__dict__.setdefault("_drorch_replicated", {})
+    return found
+
+
+def _replications(self: Any) -> list[dict[str, str]]:
+    there = (replicated_in(each).get(self.dbi_resource_id) for each in rds_backends[self.account_id].values())
+    return [{"DBInstanceAutomatedBackupsArn": r.arn} for r in there if r is not None and r.status == "replicating"]
+
+
+_database.db_instance_automated_backups_replications = property(_replications)
+_database.broken_replication = None
+"""(status, message) of a read replica that does not follow."""
+
+
+def _status_infos(self: Any) -> list[dict[str, Any]]:
+    """ "The status of a read replica. If the DB instance isn't a read replica, the value is blank." """
+    if not self.is_replica:
+        return []
+    status, message = self.broken_replication or ("replicating", "")
+    normal = self.broken_replication is None
+    return [{"StatusType": "read replication", "Normal": normal, "Status": status, "Message": message}]
+
+
+_database.status_infos = property(_status_infos)
+
+
+@around(RDSBackend, "create_db_instance_read_replica")
+def _create_read_replica(original: Any, self: Any, db_kwargs: Any) -> Any:
+    """A database of its own, which moto makes with its source's identity."""
+    replica = original(self, db_kwargs)
+    replica.dbi_resource_id = "db-" + base64.b32encode(secrets.token_bytes(17)).decode()[:26]
+    return replica
+
+
+@around(DBInstance, "remove_replica")
+def _remove_replica(original: Any, self: Any, replica: Any) -> None:
+    """A replica in another region is named by its ARN."""
+    if replica.db_instance_arn in self.replicas:
+        self.replicas.remove(replica.db_instance_arn)
+    else:
+        original(self, replica)
+
+
+def _entry(database: Any, status: str, retention: int, latest: datetime, arn: str = "") -> dict[str, Any]:
+    return {
+        "DBInstanceArn": database.db_instance_arn,
+        "DbiResourceId": database.dbi_resource_id,
+        "Region": database.region,
+        "DBInstanceIdentifier": database.db_instance_identifier,
+        "RestoreWindow": {"EarliestTime": latest - timedelta(days=retention), "LatestTime": latest},
+        "Status": status,
+        "BackupRetentionPeriod": retention,
+        **({"DBInstanceAutomatedBackupsArn": arn} if arn else {}),
+    }
+
+
+def _replicated_entry(of: Replicated) -> dict[str, Any]:
+    return _entry(of.source, of.status, of.retention, of.frozen or utcnow() - 2 * LAG, of.arn)
+
+
+@instead_of(RDSResponse, "describe_db_instance_automated_backups")
+def _describe_db_instance_automated_backups(self: Any) -> ActionResult:
+    """Of the instances that keep any, and of what other regions replicate to this one."""
+    own = [
+        _entry(database, "active", database.backup_retention_period, utcnow() - LAG)
+        for database in self.backend.databases.values()
+        if database.backup_retention_period and not getattr(database, "db_cluster_identifier", None)
+    ]
+    replicated = [_replicated_entry(of) for of in replicated_in(self.backend).values()]
+    return _in_pages(self, "DBInstanceAutomatedBackups", [*own, *replicated])
+
+
+def _describe_db_cluster_automated_backups(self: Any) -> ActionResult:
+    latest = utcnow() - LAG
+    found = [
+        {
+            "DBClusterArn": cluster.db_cluster_arn,
+            "DbClusterResourceId": cluster.db_cluster_resource_id,
+            "Region": self.backend.region_name,
+            "DBClusterIdentifier": cluster.db_cluster_identifier,
+            "RestoreWindow": {"EarliestTime": latest - timedelta(days=1), "LatestTime": latest},
+            "Status": "active",
+            "BackupRetentionPeriod": cluster.backup_retention_period,
+        }
+        for cluster in self.backend.clusters.values()
+    ]
+    return _in_pages(self, "DBClusterAutomatedBackups", found)
+
+
+def _start(self: Any) -> ActionResult:
+    """Called in the destination, for an instance elsewhere that keeps automated backups."""
+    source = self.backend.find_db_from_id(self.params["SourceDBInstanceArn"])
+    if source.region == self.backend.region_name:
+        raise InvalidParameterValue("The source and the destination region are the same")
+    if not source.backup_retention_period:
+        name = source.db_instance_identifier
+        raise RDSClientError("InvalidDBInstanceState", f"The instance {name} keeps no automated backups")
+    suffix = base64.b32encode(secrets.token_bytes(16)).decode().lower().rstrip("=")
+    arn = f"arn:aws:rds:{self.backend.region_name}:{self.backend.account_id}:auto-backup:ab-{suffix}"
+    of = Replicated(source, arn, int(self.params.get("BackupRetentionPeriod") or 7))
+    replicated_in(self.backend)[source.dbi_resource_id] = of
+    return ActionResult({"DBInstanceAutomatedBackup": _replicated_entry(of)})
+
+
+def _stop(self: Any) -> ActionResult:
+    """ "Replicated backups are retained according to the set backup retention period." """
+    source = self.backend.find_db_from_id(self.params["SourceDBInstanceArn"])
+    of = replicated_in(self.backend).get(source.dbi_resource_id)
+    if of is None or of.status != "replicating":
+        raise RDSClientError("InvalidDBInstanceState", "The automated backups of the instance are not replicated")
+    of.frozen, of.status = of.frozen or utcnow() - 2 * LAG, "retained"
+    return ActionResult({"DBInstanceAutomatedBackup": _replicated_entry(of)})
+
+
+_response: Any = RDSResponse
+_response.describe_db_cluster_automated_backups = _describe_db_cluster_automated_backups
+_response.start_db_instance_automated_backups_replication = _start
+_response.stop_db_instance_automated_backups_replication = _stop
+
+
+def _in_pages(response: Any, name: str, found: list[Any]) -> ActionResult:
+    try:
+        chosen, marker = page(found, response.params.get("Marker"), int(response.params.get("MaxRecords") or 100))
+    except BadToken as error:
+        raise InvalidParameterValue("The marker is not valid") from error
+    return ActionResult({name: chosen, "Marker": marker})
