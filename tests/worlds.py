@@ -65,7 +65,7 @@ CLUSTERS = "rds clusters"
 WORDS = words(
     kinds={
         **KINDS,
-        "ami": replace(KINDS["ebs"]),
+        "ami": replace(KINDS["ebs"], locks=False),
         "rds-cluster": KindWords(Instance, native=True, service="rds"),
         "memory": KindWords(Options, native=False),
     },

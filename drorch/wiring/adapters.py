@@ -38,6 +38,8 @@ SNAPSHOT_KINDS = {
     "rds-instance": ("rds_instance", "RdsInstanceSnapshots"),
     "rds-cluster": ("rds_cluster", "RdsClusterSnapshots"),
 }
+LOCKED_KINDS = frozenset({"ebs"})
+LATER_LOCKS = {"ami": "an image can be deregistered, however its snapshots are locked"}
 URL_SCHEMES = {"s3": "s3", "gs": "gcs", "azure": "azure", "swift": "swift", "file": "directory"}
 TARGETS = {
     "postgresql": "postgres",
@@ -226,6 +228,8 @@ def vocabulary(
             options=_module("kinds" if is_native else "engines", module).Options,
             native=is_native,
             probes=kind != "files",
+            locks=kind in LOCKED_KINDS,
+            locks_later=LATER_LOCKS.get(kind, ""),
         )
         for kind, (module, is_native) in {**native, **dumps}.items()
     }
