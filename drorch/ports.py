@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from drorch.domain.errors import Refused
+from drorch.domain.model import LockMode as LockMode
 from drorch.domain.model import ObjectLock as ObjectLock
 from drorch.domain.native import Inventory as Inventory
 from drorch.domain.native import NativeSnapshot as NativeSnapshot
@@ -292,6 +293,29 @@ class CountsCopies(Protocol):
         """Every copy into the region that takes one of the account's places there, whoever began it: one listing.
 
         Raises Unavailable at any item: incomplete is never few.
+        """
+
+
+@runtime_checkable
+class TellsLocks(Protocol):
+    """A kind whose snapshots can be locked at their provider, by anybody."""
+
+    def locks(self, account: str, region: str, native_ids: Sequence[str] = ()) -> Mapping[str, ObjectLock]:
+        """Native id -> the lock of every snapshot there that has or had one; of `native_ids` alone where any is given.
+
+        One that somebody may take off is told as governance, one that has run out ends in the past. Unavailable.
+        """
+
+
+@runtime_checkable
+class LocksCopies(TellsLocks, Protocol):
+    """A kind whose snapshots drorch can lock. There is no way back: nothing here takes a lock off."""
+
+    def lock(self, account: str, region: str, native_id: str, mode: LockMode, until: datetime) -> None:
+        """Lock one snapshot until `until` (aware, at least a day ahead), at once and for good in compliance mode.
+
+        A lock in compliance mode becomes longer alone: Refused otherwise. OutcomeUnknown when the reply was lost:
+        asking again is harmless. A reply that says yes proves nothing: read it back (`locks`).
         """
 
 

@@ -32,6 +32,7 @@ from drorch.app.intents import Intents
 from drorch.app.loading import Reader
 from drorch.app.locks import Lock, Locks
 from drorch.app.native import NativeHands
+from drorch.app.native_locks import LockListings
 from drorch.app.observe import Observer
 from drorch.app.passing import Finished, Guards, Pass
 from drorch.app.policies import LoadedPolicy, PolicySet
@@ -350,7 +351,9 @@ class Installation:
             signing=lambda: self.key,
             trusted=self.trusted,
             store_of=self.stores.__getitem__,
-            expiry=ExpiryHands(SITE, self.kinds, lambda: self.key, self.stores.__getitem__),
+            expiry=ExpiryHands(
+                SITE, self.kinds, lambda: self.key, self.stores.__getitem__, LockListings(self.cache).met
+            ),
             host=self.guards.host,
             remember_lock=lambda vault, point, lock: self.cache.set_lock(
                 vault, point, lock.mode.value, to_text(lock.until)

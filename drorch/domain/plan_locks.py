@@ -94,4 +94,4 @@ def _wanted(copy: Copy, rule: LockRule, now: datetime, *, floor: bool) -> tuple[
 def _found(copy: Copy) -> str:
     if copy.locked_until is None:
         return "and has none"
-    return f"and it has one in {copy.lock_mode} mode until {to_text(copy.locked_until.replace(microsecond=0))}"
+    return f"and it has one in {copy.lock_mode} mode until {to_text(copy.locked_until)}"

@@ -60,6 +60,7 @@ def _later(_value: object) -> None:
 Later = Annotated[None, BeforeValidator(_later), WithJsonSchema({"not": {}})]
 """A key that the contract reserves at this place: refused whatever its value."""
 
+
 def _in_host_configuration(_value: object) -> None:
     raise fault("a vault's lock does not stand in a policy", "vaults: {NAME: {lock: {for: 35d}}} in drorch.yaml")
 

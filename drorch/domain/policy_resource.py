@@ -313,7 +313,10 @@ def _lockable(draft: Draft, index: int, copy: CopyForm) -> None:
     words, kind = draft.words, draft.values.get("kind")
     if copy.lock is None or words is None or words.locks:
         return
-    message, hint = f"copies of kind {kind} have no locks", "AWS locks snapshots of kind ebs; dumps are locked by a vault"
+    message, hint = (
+        f"copies of kind {kind} have no locks",
+        "AWS locks snapshots of kind ebs; dumps are locked by a vault",
+    )
     if words.locks_later:
         message, hint = f"lock on copies of kind {kind} is not in this version", words.locks_later
     draft.wrong("copies", index, "lock", message=message, hint=hint, at_key=True)

@@ -184,11 +184,12 @@ def build_kinds(accounts: AwsAccounts) -> dict[str, SnapshotKind]:
     return {kind: getattr(_module("kinds", module), name)(accounts) for kind, (module, name) in SNAPSHOT_KINDS.items()}
 
 
-def declared_of(kind: str) -> Declared:
-    """What a kind of snapshot declares that it has to be allowed to do."""
+def declared_of(kind: str, *, locking: bool = False) -> Declared:
+    """What a kind of snapshot declares that it has to be allowed to do; with `locking` also to lock its copies."""
     module = _module("kinds", SNAPSHOT_KINDS[kind][0])
     behalf: tuple[str, ...] = _module("kinds", "").KEY_USE
-    return Declared(module.PERMISSIONS, behalf, getattr(module, "RESTORE_PERMISSIONS", ()))
+    locks: tuple[str, ...] = getattr(module, "LOCKING", ()) if locking else ()
+    return Declared((*module.PERMISSIONS, *locks), behalf, getattr(module, "RESTORE_PERMISSIONS", ()))
 
 
 def service_of(kind: str) -> str:

@@ -276,7 +276,9 @@ def test_kinds_without_locks_refuse_one() -> None:
 
 def test_a_lock_in_the_vaults_of_a_policy_is_told_where_it_belongs() -> None:
     (line,) = shown(shop("{rpo: 2d}", dump(vaults="[{vault: s3-west, lock: {for: 3d}}]")), {"s3-west": lock(30)})
-    assert line.endswith("a vault's lock does not stand in a policy (vaults: {NAME: {lock: {for: 35d}}} in drorch.yaml)")
+    assert line.endswith(
+        "a vault's lock does not stand in a policy (vaults: {NAME: {lock: {for: 35d}}} in drorch.yaml)"
+    )
 
 
 def test_copies_that_are_locked_for_longer_than_they_are_kept_are_refused_where_tampering_is_promised() -> None:
