@@ -71,8 +71,9 @@ class Observed:
 
     For what deletes: `restoring` says which restore of the application runs here, `never_read` names object vaults
     of which nothing is known, `skewed` says why clocks differ, `host` is this one's name in heads ("" writes none),
-    `locks` are the rules of vaults that lock, `locks_unread` says of native vaults why locks there were not listed, `turns` maps (resource, vault) to when each turn of its bytes was read
-    (None: none is), `approved` are the pairs of vault and point that a person lets pass the brake.
+    `locks` are the rules of vaults that lock, `locks_unread` maps native vaults to why locks there were not listed,
+    `turns` maps (resource, vault) to when each turn of its bytes was read (None: none is), `approved` are the pairs of
+    vault and point that a person lets pass the brake.
     """
 
     catalogue: Catalogue

@@ -162,8 +162,8 @@ KEEP_NOTHING = Keep.model_construct()
 
 
 class LockRule(Frozen):
-    """``{for: 35d}``, with `mode` if wanted: what every record and data object of a vault gets at its creation, or every
-    member of a native copy once that is usable.
+    """``{for: 35d}``, with `mode` if wanted: what every record and data object of a vault gets at its creation, and
+    every member of a native copy once that is usable.
     """
 
     mode: LockMode = LockMode.COMPLIANCE

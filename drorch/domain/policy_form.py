@@ -161,7 +161,7 @@ class WindowForm(Frozen):
 
 
 class CopyLockForm(LockRule):
-    """``{for: 35d, irrevocable: true}``, or ``{for: 35d, mode: governance}``: the words of a vault's lock, and one more.
+    """``{for: 35d, irrevocable: true}``, or ``{for: 35d, mode: governance}``: a vault's words, and one more.
 
     A vault is locked by who runs the host, copies by whoever writes a policy: what nobody can take back is said twice.
     """

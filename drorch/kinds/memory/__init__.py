@@ -30,7 +30,6 @@ from drorch.kinds import (
 )
 from drorch.ports import CopyOrder, CutOrder
 
-
 SHORTEST_LOCK = timedelta(days=1)
 
 
@@ -338,9 +337,10 @@ class MemorySnapshots:
             stands = held.lock is not None and self.cloud.now() < held.lock.until
             if self._named or until < self.cloud.now() + SHORTEST_LOCK:
                 raise Refused("the snapshot cannot be locked so", **said)
-            if stands and held.lock is not None and held.lock.mode is LockMode.COMPLIANCE:
-                if mode is not LockMode.COMPLIANCE or until <= held.lock.until:
-                    raise Refused("a lock in compliance mode only becomes longer", cause=str(held.lock.until), **said)
+            before = held.lock if stands and held.lock is not None else None
+            weaker = before is not None and (mode is not LockMode.COMPLIANCE or until <= before.until)
+            if before is not None and before.mode is LockMode.COMPLIANCE and weaker:
+                raise Refused("a lock in compliance mode only becomes longer", cause=to_text(before.until), **said)
             held.lock = ObjectLock(mode, floor_second(until))
 
     def _make(
