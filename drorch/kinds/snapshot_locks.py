@@ -58,7 +58,7 @@ def locks_there(
 def lock_snapshot(
     accounts: AwsAccounts, account: str, region: str, native_id: str, mode: LockMode, until: datetime
 ) -> None:
-    """LockSnapshot until `until`, without a cooling-off period. It names a date, no length: a repetition adds nothing."""
+    """LockSnapshot until `until`, without a cooling-off period; a date, no length: a repetition adds nothing."""
     client = accounts.client("ec2", account, region)
     vault = native_vault_name(account, region)
     with mapped("ec2 LockSnapshot", resource=native_id, vault=vault, mutates=True):

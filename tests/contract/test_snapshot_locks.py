@@ -1,4 +1,4 @@
-"""The LocksCopies and TellsLocks ports, clause by clause, on all that claims them: EBS on the embedded cloud, the fake."""
+"""The ports LocksCopies and TellsLocks, clause by clause: EBS on the embedded cloud, and the fake."""
 
 from __future__ import annotations
 
