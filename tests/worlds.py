@@ -48,7 +48,7 @@ from drorch.domain.action import EXECUTABLE, Action, Cut, Drill, Keep, Repair, S
 from drorch.domain.admit import Limits
 from drorch.domain.errors import Damaged, DrorchError, Unavailable
 from drorch.domain.instant import to_text
-from drorch.domain.model import RecoveryPoint, Vault
+from drorch.domain.model import ObjectLock, RecoveryPoint, Vault
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.domain.policy import KindWords, LockRule, Policy
 from drorch.engines.memory import MemoryEngine, MemorySource, Options
@@ -386,6 +386,11 @@ class Installation:
 
     def valid_id(self, point: str, application: str, resource: str, slot: str) -> bool:
         return ids.verify_point_id(self.site_key, point, application, resource, slot) is not None
+
+    def lock_of(self, snapshot: NativeSnapshot) -> ObjectLock | None:
+        """The lock that really lies on a snapshot, whoever put it and however old it is."""
+        place = self.cloud._place(snapshot.service, snapshot.account, snapshot.region)
+        return place.held[snapshot.native_id].lock if snapshot.native_id in place.held else None
 
     # --- passes ---
 

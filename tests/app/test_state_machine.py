@@ -31,7 +31,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from witness import Truth, Witness, at_rest
 from worlds import AWAY, CLOUD, EU, HOME, ORDERS, ROOM, SITE, VOLUMES, WEST, FakeHands, Installation, policies
 
-from drorch.app import reconcile
+from drorch.app import expiry, reconcile
 from drorch.app.expiry import ExpiryHands
 from drorch.app.locks import Lock, Locks, resource_lock
 from drorch.app.passing import Guards, Pass
@@ -40,10 +40,11 @@ from drorch.crypto.minisign import SecretKey
 from drorch.domain import catalogue_marks, layout, objective, plan, plan_expiry, retention
 from drorch.domain.action import Braked, Cut, deletions, digest_of
 from drorch.domain.errors import DrorchError
-from drorch.domain.model import FailureDomain, FailureLevel, survives
+from drorch.domain.model import FailureDomain, FailureLevel, LockMode, survives
 from drorch.domain.objective import ApplicationStatus
 from drorch.domain.policy import Policy
 from drorch.domain.record import Record, RecordType, compose
+from drorch.ports import LocksCopies
 
 LONG = int(os.environ.get("DRORCH_MACHINE_EXAMPLES", "0"))
 PROBE = "select count(*) from orders"
@@ -257,6 +258,16 @@ class Life(RuleBasedStateMachine):
 
     def _paths(self, vault: str, part: str) -> list[str]:
         return [p for p in self.world.memory(vault).objects if part in p] if vault in self.world.stores else []
+
+    @tried(vault=st.sampled_from((HOME, AWAY)), number=pick, hours=st.sampled_from((25, 48)))
+    def somebody_locks_a_snapshot(self, vault: str, number: int, hours: int) -> None:
+        """Which no policy speaks of."""
+        usable = sorted(s.native_id for s in self.world.snapshots(vault) if s.state == "usable")
+        region = REGIONS[vault]
+        if usable and region not in self.world.cloud._lost and not self.world.drifts[CLOUD].ahead:
+            kind, until = self.world.kinds["ebs"].inner, self.world.drifts[CLOUD].now() + timedelta(hours=hours)
+            assert isinstance(kind, LocksCopies)
+            kind.lock("prod", region, usable[number % len(usable)], LockMode.GOVERNANCE, until)
 
     @tried(vault=vaults, number=pick)
     def somebody_deletes_an_object(self, vault: str, number: int) -> None:
@@ -572,6 +583,13 @@ def _pin_one_that_goes(life: Life) -> None:
     life.days_pass(days=2)
 
 
+def _lock_one_that_goes(life: Life) -> None:
+    going = min(life.world.snapshots(HOME), key=lambda s: (s.started or life.world.clock.now(), s.native_id))
+    number = sorted(s.native_id for s in life.world.snapshots(HOME)).index(going.native_id)
+    life.somebody_locks_a_snapshot(vault=HOME, number=number, hours=48)
+    life.days_pass(days=1)
+
+
 def _cut_then_half(life: Life) -> None:
     """A dump is cut and read back, marks are written; the listings after that end half-way."""
     life._run(2, 11)
@@ -604,6 +622,11 @@ SABOTAGE: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[Life],
         lambda patch: patch.setattr(catalogue_marks, "_pin", lambda *_: (False, None)),
         _pin_one_that_goes,
         ("while pinned",),
+    ),
+    "locks on snapshots are not seen": (
+        lambda patch: patch.setattr(expiry, "standing_locks", lambda *_: {}),
+        _lock_one_that_goes,
+        ("while it is locked",),
     ),
     "nothing is said before": (_no_mark_first, lambda life: life.days_pass(days=2), ("without a signed mark",)),
     "an invalid policy is good enough": (

@@ -99,7 +99,7 @@ def _describe_locked_snapshots(self: Any) -> ActionResult:
         if item["Name"] != "lock-state":
             raise EC2ClientError("InvalidParameterValue", f"The filter '{item['Name']}' is invalid")
         locked = [entry for entry in locked if entry["LockState"] in item["Values"]]
-    reply = in_pages(self, "Locks", locked, by_id=bool(ids)).result
+    reply: Any = in_pages(self, "Locks", locked, by_id=bool(ids)).result
     return ActionResult({"Snapshots": reply["Locks"], "NextToken": reply["NextToken"]})
 
 
