@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from worlds import AWAY, HOME, VOLUMES, Installation, outcomes
+from worlds import AWAY, HOME, IMAGES, VOLUMES, Installation, outcomes
 
 from drorch.app.passing import Guards
 from drorch.domain.action import Expire, Hold, Lock
@@ -283,3 +283,22 @@ def test_nothing_is_locked_while_clocks_differ(world: World) -> None:
     live(made)
     assert locks(made) == {}
     assert not [a for p in made.once().plans.values() for a in p.actions if isinstance(a, Lock)]
+
+
+def test_an_image_stays_registered_while_a_snapshot_of_it_is_locked(world: World) -> None:
+    made = world(IMAGES.replace("keep: {last: 3}", "keep: {last: 2}"))
+    live(made)
+    (image,) = (s for s in made.cloud.snapshots() if f"{s.account}.{s.region}" == AWAY)
+    lock = {image.parts[0].native_id: ObjectLock(LockMode.GOVERNANCE, made.clock.now() + 9 * DAY)}
+
+    def locks_of(_account: str, _region: str, native_ids: Sequence[str] = ()) -> dict[str, ObjectLock]:
+        return {name: found for name, found in lock.items() if not native_ids or name in native_ids}
+
+    made.kinds["ami"].inner.locks = locks_of  # type: ignore[attr-defined]
+    live(made, 8)
+    assert image.native_id in {s.native_id for s in made.cloud.snapshots()}
+    assert made.seen is not None
+    assert [a for p in made.seen.plans.values() for a in p.actions if "locked until" in a.reason and a.vault == AWAY]
+    live(made, 5)
+    left = {s.native_id for s in made.cloud.snapshots()}
+    assert not left & {image.native_id, *(part.native_id for part in image.parts)}

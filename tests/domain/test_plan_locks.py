@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,8 +11,11 @@ from passes import AWAY, HOME, OFF
 from planning import FAILED, FREE, GRACE, NOW, data, expired, marks, only, planned, point, recorded, seen, slot
 
 from drorch.domain.action import Action, Expire, Hold, Lock
+from drorch.domain.catalogue import FoldMemory, fold
 from drorch.domain.catalogue_locks import NEVER_LOCKED, with_locks
-from drorch.domain.model import Copy, CopyState, LockMode, Member, ObjectLock, RecoveryPoint
+from drorch.domain.catalogue_native import NativeView
+from drorch.domain.model import Copy, CopyState, FailureDomain, LockMode, Member, ObjectLock, RecoveryPoint, Vault
+from drorch.domain.native import NativeSnapshot
 from drorch.domain.policy import Keep, LockRule, ResourcePolicy, VaultRule
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -226,3 +230,18 @@ def test_an_image_is_locked_by_its_snapshots() -> None:
 def test_dumps_are_locked_by_their_vault_and_not_here() -> None:
     made = point(slot(0), Copy(OFF, CopyState.USABLE, path="data/"), of="orders")
     assert not locks(planned(seen(made), data()))
+
+
+def test_a_lock_that_is_seen_later_is_not_hidden_by_what_was_folded_before() -> None:
+    tags = {"drorch:application": "shop", "drorch:resource": "data", "drorch:point": "p1", "drorch:slot": slot(0)}
+    copied_to = NativeSnapshot("snap-1", "prod", "us-west-2", "ec2", "usable", tags, "vol-1", NOW)
+    vault = Vault(AWAY, FailureDomain("aws", "us-west-2", "prod"), native=True)
+    view = NativeView(vault, "ebs", complete=True, snapshots=(copied_to,), at=NOW)
+    memory = FoldMemory()
+    found = []
+    for seen_locks in (None, {}, {"snap-1": SOON}, {"snap-1": LATE}, {}):
+        catalogue = fold("shop", [], [replace(view, locks=seen_locks)], lambda *_: True, NOW, memory)
+        (copy,) = catalogue.points[0].copies
+        found.append((copy.lock_mode, copy.locked_until))
+    unlocked = (GOVERNANCE, None)
+    assert found == [(None, None), unlocked, (COMPLIANCE, SOON.until), (COMPLIANCE, LATE.until), unlocked]
