@@ -259,16 +259,6 @@ class Life(RuleBasedStateMachine):
     def _paths(self, vault: str, part: str) -> list[str]:
         return [p for p in self.world.memory(vault).objects if part in p] if vault in self.world.stores else []
 
-    @tried(vault=st.sampled_from((HOME, AWAY)), number=pick, hours=st.sampled_from((25, 48)))
-    def somebody_locks_a_snapshot(self, vault: str, number: int, hours: int) -> None:
-        """Which no policy speaks of."""
-        usable = sorted(s.native_id for s in self.world.snapshots(vault) if s.state == "usable")
-        region = REGIONS[vault]
-        if usable and region not in self.world.cloud._lost and not self.world.drifts[CLOUD].ahead:
-            kind, until = self.world.kinds["ebs"].inner, self.world.drifts[CLOUD].now() + timedelta(hours=hours)
-            assert isinstance(kind, LocksCopies)
-            kind.lock("prod", region, usable[number % len(usable)], LockMode.GOVERNANCE, until)
-
     @tried(vault=vaults, number=pick)
     def somebody_deletes_an_object(self, vault: str, number: int) -> None:
         paths = self._paths(vault, "/data/")
@@ -583,11 +573,14 @@ def _pin_one_that_goes(life: Life) -> None:
     life.days_pass(days=2)
 
 
-def _lock_one_that_goes(life: Life) -> None:
+def _lock_one_that_goes(life: Life) -> str:
+    """Somebody locks the oldest snapshot at home, of which no policy speaks; a day passes. Its id."""
     going = min(life.world.snapshots(HOME), key=lambda s: (s.started or life.world.clock.now(), s.native_id))
-    number = sorted(s.native_id for s in life.world.snapshots(HOME)).index(going.native_id)
-    life.somebody_locks_a_snapshot(vault=HOME, number=number, hours=48)
+    kind, until = life.world.kinds["ebs"].inner, life.world.clock.now() + timedelta(hours=48)
+    assert isinstance(kind, LocksCopies)
+    kind.lock("prod", REGIONS[HOME], going.native_id, LockMode.GOVERNANCE, until)
     life.days_pass(days=1)
+    return going.native_id
 
 
 def _cut_then_half(life: Life) -> None:
@@ -655,6 +648,15 @@ SABOTAGE: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[Life],
         ("a point after it is suspect",),
     ),
 }
+
+
+def test_a_snapshot_that_somebody_locked_stays_until_its_lock_ends(life: Life) -> None:
+    locked = _lock_one_that_goes(life)
+    assert locked in {s.native_id for s in life.world.snapshots(HOME)}
+    life.days_pass(days=2)
+    life.days_pass(days=2)
+    assert locked not in {s.native_id for s in life.world.snapshots(HOME)}
+    assert not life.witness.wrong
 
 
 @pytest.mark.parametrize("name", SABOTAGE)
