@@ -13,6 +13,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 
 from drorch.domain.automated import RegionSeen as RegionSeen
 from drorch.domain.errors import Refused
+from drorch.domain.model import LockMode as LockMode
 from drorch.domain.model import ObjectLock as ObjectLock
 from drorch.domain.native import Inventory as Inventory
 from drorch.domain.native import NativeSnapshot as NativeSnapshot
@@ -315,6 +316,29 @@ class CountsSnapshots(Protocol):
         """By kind, this one and those that the same answer tells of: one call. A kind that is missing is not counted.
 
         Raises Unavailable, and Refused where that may not be asked.
+        """
+
+
+@runtime_checkable
+class TellsLocks(Protocol):
+    """A kind whose snapshots can be locked at their provider, by anybody."""
+
+    def locks(self, account: str, region: str, native_ids: Sequence[str] = ()) -> Mapping[str, ObjectLock]:
+        """Native id -> the lock of every snapshot there that has or had one; of `native_ids` alone where any is given.
+
+        One that somebody may take off is told as governance, one that has run out ends in the past. Unavailable.
+        """
+
+
+@runtime_checkable
+class LocksCopies(TellsLocks, Protocol):
+    """A kind whose snapshots drorch can lock. There is no way back: nothing here takes a lock off."""
+
+    def lock(self, account: str, region: str, native_id: str, mode: LockMode, until: datetime) -> None:
+        """Lock one snapshot until `until` (aware, at least a day ahead), at once and for good in compliance mode.
+
+        A lock in compliance mode becomes longer alone: Refused otherwise. OutcomeUnknown when the reply was lost:
+        asking again is harmless. A reply that says yes proves nothing: read it back (`locks`).
         """
 
 

@@ -20,7 +20,9 @@ from drorch.ports import (
     CountsCopies,
     CountsSnapshots,
     CutOrder,
+    LockMode,
     LockRule,
+    LocksCopies,
     ObjectInfo,
     ObjectLock,
     ObjectStore,
@@ -28,6 +30,7 @@ from drorch.ports import (
     PendingUpload,
     SnapshotKind,
     StoreLimits,
+    TellsLocks,
     Upload,
 )
 
@@ -311,7 +314,7 @@ class FaultyUpload:
 
 class FaultySnapshots:
     """A SnapshotKind in front of another. Methods to order for: snapshots pending_copies snapshot_rooms
-    sources cut copy find check_key expire now.
+    sources cut copy find check_key expire now locks lock.
 
     Black holes are by region; a copy is lost with either of its regions.
     """
@@ -395,6 +398,19 @@ class FaultySnapshots:
         """The provider's clock; `clock` turns it by so much."""
         self.faults.meet("now", region)
         return self.inner.now(account, region) + self.clock
+
+    def locks(self, account: str, region: str, native_ids: Sequence[str] = ()) -> Mapping[str, ObjectLock]:
+        """A look that may fail."""
+        self.faults.end("locks", self.faults.meet("locks", region))
+        return self.inner.locks(account, region, native_ids) if isinstance(self.inner, TellsLocks) else {}
+
+    def lock(self, account: str, region: str, native_id: str, mode: LockMode, until: datetime) -> None:
+        """A lock that may be lost, with or without saying so."""
+        fault = self.faults.meet("lock", region, native_id)
+        assert isinstance(self.inner, LocksCopies)
+        if fault != "lose":
+            self.inner.lock(account, region, native_id, mode, until)
+        self.faults.end("lock", fault)
 
     def expire(self, account: str, region: str, native_id: str) -> None:
         """A deletion that may be lost, with or without saying so."""

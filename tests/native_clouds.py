@@ -336,6 +336,8 @@ LIMITED_WORLDS = ("rds-instance", "rds-cluster", "memory-named")
 """Those in which an account may have so many snapshots in a region."""
 ENCRYPTING_WORLDS = tuple(name for name in WORLDS if name != "rds-cluster")
 """Those in which the copy of a plain snapshot can be encrypted: RDS refuses it of clusters."""
+LOCKING_WORLDS = ("ebs", "memory")
+"""Those whose snapshots can be locked."""
 USED_WORLDS = ("ebs", "memory", "memory-named")
 """Those in which something may use a snapshot: no RDS snapshot is part of an image."""
 

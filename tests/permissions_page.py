@@ -33,6 +33,8 @@ def _kinds() -> str:
     for kind in SNAPSHOT_KINDS:
         declared = declared_of(kind)
         rights = [*purposes(declared.permissions), ("encrypted copies, by AWS in the caller's name", declared.behalf)]
+        locking = set(declared_of(kind, locking=True).permissions) - set(declared.permissions)
+        rights.append(("a copy with `lock:`", tuple(sorted(locking))))
         rights.append(("making resources of copies, by a person", declared.restore))
         lines += [f"| `{kind}` | {_shown(actions)} | {purpose} |" for purpose, actions in rights if actions]
     return "\n".join(lines) + "\n"

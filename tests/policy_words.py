@@ -75,7 +75,7 @@ VAULTS = {
 }
 
 KINDS = {
-    "ebs": KindWords(Volumes, native=True, service="ec2"),
+    "ebs": KindWords(Volumes, native=True, service="ec2", locks=True),
     "rds-instance": KindWords(Instance, native=True, service="rds"),
     "postgres": KindWords(Database, native=False),
 }

@@ -256,6 +256,9 @@ class Witness:
         self.seen["snapshot"] += 1
         tags = snapshot.tags
         self._judge_copy(vault, tags[TAG_APPLICATION], tags[TAG_RESOURCE], tags[TAG_POINT])
+        lock = self.world.lock_of(snapshot)
+        if lock is not None and self.world.drifts[CLOUD].now() < lock.until:
+            self._blame(f"{vault}: {snapshot.native_id} was to be deleted while it is locked until {lock.until}")
 
     def _damaged(self, store: MemoryStore, path: str, manifest: str) -> bool:
         """Whether the object is not what its manifest signs."""

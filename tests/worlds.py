@@ -32,6 +32,7 @@ from drorch.app.intents import Intents
 from drorch.app.loading import Reader
 from drorch.app.locks import Lock, Locks
 from drorch.app.native import NativeHands
+from drorch.app.native_locks import LockListings
 from drorch.app.observe import Observer
 from drorch.app.passing import Finished, Guards, Pass
 from drorch.app.policies import LoadedPolicy, PolicySet
@@ -47,7 +48,7 @@ from drorch.domain.action import EXECUTABLE, Action, Cut, Drill, Keep, Repair, S
 from drorch.domain.admit import Limits
 from drorch.domain.errors import Damaged, DrorchError, Unavailable
 from drorch.domain.instant import to_text
-from drorch.domain.model import RecoveryPoint, Vault
+from drorch.domain.model import ObjectLock, RecoveryPoint, Vault
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.domain.policy import KindWords, LockRule, Policy
 from drorch.engines.memory import MemoryEngine, MemorySource, Options
@@ -65,7 +66,7 @@ CLUSTERS = "rds clusters"
 WORDS = words(
     kinds={
         **KINDS,
-        "ami": replace(KINDS["ebs"]),
+        "ami": replace(KINDS["ebs"], locks=False),
         "rds-cluster": KindWords(Instance, native=True, service="rds"),
         "memory": KindWords(Options, native=False),
     },
@@ -354,7 +355,9 @@ class Installation:
             signing=lambda: self.key,
             trusted=self.trusted,
             store_of=self.stores.__getitem__,
-            expiry=ExpiryHands(SITE, self.kinds, lambda: self.key, self.stores.__getitem__),
+            expiry=ExpiryHands(
+                SITE, self.kinds, lambda: self.key, self.stores.__getitem__, LockListings(self.cache).met
+            ),
             host=self.guards.host,
             remember_lock=lambda vault, point, lock: self.cache.set_lock(
                 vault, point, lock.mode.value, to_text(lock.until)
@@ -387,6 +390,11 @@ class Installation:
 
     def valid_id(self, point: str, application: str, resource: str, slot: str) -> bool:
         return ids.verify_point_id(self.site_key, point, application, resource, slot) is not None
+
+    def lock_of(self, snapshot: NativeSnapshot) -> ObjectLock | None:
+        """The lock that really lies on a snapshot, whoever put it and however old it is."""
+        place = self.cloud._place(snapshot.service, snapshot.account, snapshot.region)
+        return place.held[snapshot.native_id].lock if snapshot.native_id in place.held else None
 
     # --- passes ---
 

@@ -10,6 +10,7 @@ from drorch.app.expiry import ExpiryHands
 from drorch.app.failpoint import reach
 from drorch.app.locking import lock_copy
 from drorch.app.native import NativeHands
+from drorch.app.native_locks import lock_native
 from drorch.app.observe import World
 from drorch.app.reading import TrustedKey
 from drorch.app.signing import replicate, write_somewhere
@@ -82,11 +83,20 @@ class LightHands:
         if isinstance(action, Sweep):
             return sweep(action, self._store_of)
         if isinstance(action, Lock):
-            point = _point(scene.catalogue, action)
-            return lock_copy(action, point, self._store_of(action.vault), self._remember_lock)
+            return self._lock(action, scene, now)
         if isinstance(action, WriteHead):
             return self._head(action, scene, now)
         raise TypeError(f"{action.name} is not a light action")
+
+    def _lock(self, action: Lock, scene: Scene, now: datetime) -> str:
+        point = _point(scene.catalogue, action)
+        if not scene.resource.native:
+            return lock_copy(action, point, self._store_of(action.vault), self._remember_lock)
+        rule = next((r.lock for r in scene.resource.targets if r.vault == action.vault), None)
+        copy = point.copy_in(action.vault)
+        if rule is None or copy is None:
+            raise Refused("the copy to be locked is not there any more", operation="lock", vault=action.vault)
+        return lock_native(action, copy, rule, self._native.kind(scene.resource.kind), now)
 
     def _head(self, action: WriteHead, scene: Scene, now: datetime) -> str:
         before = scene.catalogue.head

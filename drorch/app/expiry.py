@@ -13,12 +13,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from drorch.app.failpoint import reach
+from drorch.app.native_locks import Locks, standing_locks
 from drorch.app.signing import write_somewhere
 from drorch.app.written import require_gone
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
 from drorch.domain.action import Action, Expire, Mark
 from drorch.domain.errors import Refused, Unavailable
+from drorch.domain.instant import to_text
 from drorch.domain.model import Copy, RecoveryPoint
 from drorch.domain.native import IMAGE, NativeSnapshot
 from drorch.domain.record import MarkType, Record, RecordType, compose
@@ -39,7 +41,9 @@ class ExpiryHands:
         kinds: Mapping[str, SnapshotKind],
         signing: Callable[[], SecretKey],
         store_of: Callable[[str], ObjectStore],
+        met_locks: Callable[[str, str, Locks, datetime], None] = lambda _kind, _vault, _found, _now: None,
     ) -> None:
+        self._met_locks = met_locks
         self._site = site
         self._kinds = kinds
         self._signing = signing
@@ -55,7 +59,10 @@ class ExpiryHands:
         return f"marked as {action.mark}{where}: {action.reason}"
 
     def expire(self, action: Expire, scene: Scene, now: datetime) -> str:
-        """Delete the copy. Refused when a part of it is not provably drorch's, or does not let itself be deleted."""
+        """Delete the copy. Refused when a part of it is not provably drorch's, or does not let itself be deleted.
+
+        Of a native copy nothing is deleted, and nothing signed, while a lock stands on any part of it.
+        """
         point = scene.catalogue.find(action.point)
         copy = point.copy_in(action.vault) if point is not None else None
         if point is not None and copy is not None and copy.members and not copy.path:
@@ -121,6 +128,11 @@ class ExpiryHands:
                 vault=action.vault,
                 hint="they are held until a record lists them; look at who may write tags",
             )
+        locked = standing_locks(kind, account, region, sorted(ours))
+        if locked:  # of a set whose one member cannot go the others stay, too
+            self._met_locks(kind.kind, action.vault, locked, now)
+            ends = to_text(max(lock.until for lock in locked.values()))
+            return f"held, nothing deleted: {', '.join(sorted(locked))} locked until {ends}"
         if copy.expired_at is None:
             reach("expire.before")
             self._sign(MarkType.EXPIRED, action, point.filed_under, point.cut_at, now)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from drorch.app.failpoint import reach
 from drorch.domain import layout
 from drorch.domain.action import Lock
+from drorch.domain.catalogue_locks import NEVER_LOCKED, weaker
 from drorch.domain.errors import Refused
 from drorch.domain.instant import to_text
-from drorch.domain.model import LockMode, ObjectLock, RecoveryPoint
+from drorch.domain.model import ObjectLock, RecoveryPoint
 from drorch.ports import ObjectStore
-
-NEVER_LOCKED = ObjectLock(LockMode.GOVERNANCE, datetime(1970, 1, 1, tzinfo=UTC))
-"""What is remembered of a copy of which an object has no lock."""
 
 
 def lock_copy(
@@ -44,14 +41,8 @@ def lock_copy(
                 cause=f"read back: {lock.mode} until {to_text(lock.until)}, asked: {to_text(until)}",
                 hint=f"drorch vault check {action.vault}",
             )
-        weakest = lock if weakest is None else _weaker(weakest, lock)
+        weakest = lock if weakest is None else weaker(weakest, lock)
     reach("lock.called")
     found = weakest or NEVER_LOCKED
     remember(action.vault, point.id, found)
     return f"locked in {action.vault} until {to_text(found.until)} ({found.mode}), read back"
-
-
-def _weaker(one: ObjectLock, other: ObjectLock) -> ObjectLock:
-    governed = LockMode.GOVERNANCE in (one.mode, other.mode)
-    mode = LockMode.GOVERNANCE if governed else LockMode.COMPLIANCE
-    return ObjectLock(mode, min(one.until, other.until))

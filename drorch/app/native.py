@@ -39,6 +39,10 @@ class NativeHands:
         self._intents = intents
         self._checked_keys: set[tuple[str, str]] = set()
 
+    def kind(self, name: str) -> SnapshotKind:
+        """One kind of snapshot by its name."""
+        return self._kinds[name]
+
     def cut(self, action: Cut, kind: str, sources: Sequence[Source], now: datetime) -> str:
         """Make every creating call of the point that has not been made; words for the closing line.
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from drorch.app.cache import Cache
 from drorch.app.catalogue import Scope, VaultReader
+from drorch.app.native_locks import LockListings
 from drorch.app.vaults import VaultMarks
 from drorch.domain import layout
 from drorch.domain.catalogue import Catalogue, FoldMemory, fold
@@ -126,6 +127,7 @@ class Observer:
         self._marks = marks
         self._new: set[str] = set()
         self._memory = FoldMemory()
+        self._locks = LockListings(cache)
 
     def observe(
         self, policies: Iterable[Policy], now: datetime, *, fresh: bool = False, only: Collection[str] = ()
@@ -142,7 +144,8 @@ class Observer:
             due = {name: fresh and (not only or name in only) for name in self.vaults}
             vaults = [pool.submit(self._vault, name, now, due[name]) for name in self.vaults]
             clocks = [pool.submit(self._provider_clock, *where, now, fresh) for where in sorted(_one_kind_each(places))]
-            seen = pool.map(lambda place: self._native(place, now), sorted(places))
+            locking = _locking(resources)
+            seen = pool.map(lambda place: self._native(place, now, locking=place in locking), sorted(places))
             listed = pool.map(lambda place: self._sources(place, homes[place]), sorted(homes))
             views, sources = list(seen), list(listed)
             for future in (*vaults, *clocks):
@@ -315,7 +318,11 @@ class Observer:
             except DrorchError as error:
                 self._why[name] = str(error)
 
-    def _native(self, place: Place, now: datetime) -> NativeView:
+    def _native(self, place: Place, now: datetime, *, locking: bool) -> NativeView:
+        view = self._native_without_locks(place, now)
+        return self._locks.with_locks(view, self._kinds[view.kind], locking=locking, now=now)
+
+    def _native_without_locks(self, place: Place, now: datetime) -> NativeView:
         kind, account, region = place
         vault = Vault(native_vault_name(account, region), FailureDomain("aws", region, account), native=True)
         name = f"{kind}:{vault.name}"
@@ -377,6 +384,21 @@ def _places(resources: Iterable[ResourcePolicy]) -> tuple[dict[Place, list[objec
             account, _, region = rule.vault.partition(".")
             places.add((resource.kind, account, region))
     return homes, places
+
+
+def _locking(resources: Iterable[ResourcePolicy]) -> set[Place]:
+    """Where copies are to be locked: their locks are listed there."""
+    return {
+        (resource.kind, *_account_and_region(rule.vault))
+        for resource in resources
+        for rule in resource.targets
+        if rule.lock is not None
+    }
+
+
+def _account_and_region(vault: str) -> tuple[str, str]:
+    account, _, region = vault.partition(".")
+    return account, region
 
 
 def _one_kind_each(places: Iterable[Place]) -> set[Place]:

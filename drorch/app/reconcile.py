@@ -163,6 +163,7 @@ class Reconciler:
             brake=guards.brake,
             approved=approved_pairs(world.approvals, now),
             locks=guards.locks,
+            locks_unread={view.vault.name: view.locks_why for view in world.natives if view.locks_why},
             turns=None if guards.turns is None else guards.turns(policy.application),
         )
         actions = plan(policy, observed, now, self._point_id)
@@ -431,7 +432,8 @@ class Reconciler:
             return self.observer.vaults
         into = getattr(action, "into", ())
         deleted = (action.vault,) if isinstance(action, Expire | Sweep) and action.vault in self.observer.vaults else ()
-        return {*into, *deleted} or ((action.vault,) if action.name in ("ship", "replicate", "lock") else ())
+        written = action.name in ("ship", "replicate", "lock") and action.vault in self.observer.vaults
+        return {*into, *deleted} or ((action.vault,) if written else ())
 
     # --- ending ---
 

@@ -32,7 +32,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
     """
     from drorch.cli.screen import emit_json, say, tell
     from drorch.domain.errors import Usage
-    from drorch.domain.feasibility import feasibility, unjudged
+    from drorch.domain.feasibility import feasibility, held_by_locks, unjudged
     from drorch.domain.snapshot_quota import holdings
     from drorch.domain.template import meanings
 
@@ -53,6 +53,12 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
         for p in policies
         for r in p.resources
         if (told := str(getattr(r.options, "warning", "")))
+    ]
+    warnings += [
+        (p.application, f"{r.name}: retention waits for the locks in {found.vault}: {found.sum}")
+        for p in policies
+        for r in p.resources
+        for found in held_by_locks(r, vocabulary.grace)
     ]
     for name, warning in warnings:
         tell(f"{name}: warning: {warning}")

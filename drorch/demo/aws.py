@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal
 
@@ -34,7 +34,16 @@ from moto.moto_server.werkzeug_app import (  # noqa: E402
 from moto.rds.models import rds_backends  # noqa: E402
 from moto.s3.models import s3_backends  # noqa: E402
 
-from drorch.demo.repairs import copy_places, offers, paging, rds, rds_automated, rds_clusters, states  # noqa: E402
+from drorch.demo.repairs import (  # noqa: E402
+    copy_places,
+    offers,
+    paging,
+    rds,
+    rds_automated,
+    rds_clusters,
+    snapshot_locks,
+    states,
+)
 from drorch.demo.repairs.ec2 import SNAPSHOT, foreign_copy  # noqa: E402
 
 ACCOUNT = "123456789012"
@@ -107,6 +116,7 @@ class EmbeddedAws:
         self._replies.clear()
         paging.cap_pages(None)
         offers.clear()
+        snapshot_locks.ahead = timedelta()
         copy_places.places.update(copy_places.DEFAULTS)
         self.set_snapshot_transition("immediate")
         self.set_db_instance_transition("immediate")
@@ -166,6 +176,10 @@ class EmbeddedAws:
     def fail_snapshot(self, region: str, native_id: str, message: str = "An internal error has occurred") -> None:
         """An EBS snapshot goes to ``error``, an image or one of RDS to ``failed``. NotFound when there is none."""
         states.fail(_snapshot(region, native_id), message)
+
+    def turn_lock_clock(self, by: timedelta) -> None:
+        """For locks of snapshots it is so much later from now on; `reset` turns it back."""
+        snapshot_locks.ahead += by
 
     # --- copy places ---------------------------------------------------------------------------------------------
 

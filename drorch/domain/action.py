@@ -170,9 +170,13 @@ class Repair(Action):
 
 @dataclass(frozen=True, slots=True)
 class Lock(Action):
-    """Read the locks of the copy's objects in `vault` back; with `extend`, after locking them for the whole length."""
+    """Read the locks of the copy's objects in `vault` back; with `extend`, after locking them for the whole length.
+
+    `until` is when those of a native copy's members are to end at the earliest.
+    """
 
     extend: bool = False
+    until: datetime | None = None
 
     urgency = Urgency.LOCK
     name = "lock"

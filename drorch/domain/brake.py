@@ -139,8 +139,8 @@ def _of_vault(
             yield point.id, "it is pinned"
         elif left < floor:
             yield point.id, f"{left} usable copies would be left in {vault}, the floor is {floor}"
-        elif copy.locked_until is not None and now < copy.locked_until:
-            yield point.id, f"it is locked until {to_text(copy.locked_until)}"
+        elif (locked := copy.undeletable_until) is not None and now < locked:
+            yield point.id, f"it is locked until {to_text(locked)}"
 
 
 def _usable(points: Iterable[RecoveryPoint], vault: str) -> list[tuple[RecoveryPoint, Copy]]:

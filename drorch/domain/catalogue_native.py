@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
+from drorch.domain.catalogue_locks import NEVER_LOCKED, with_locks
 from drorch.domain.instant import slot_start
-from drorch.domain.model import Copy, CopyState, Member, Oddity, Vault
+from drorch.domain.model import Copy, CopyState, Member, ObjectLock, Oddity, Vault
 from drorch.domain.native import PART, SNAPSHOT, NativeSnapshot
 from drorch.domain.record import Record
 
@@ -25,7 +26,11 @@ TAG_IMAGE = "drorch:image"
 
 @dataclass(frozen=True, slots=True)
 class NativeView:
-    """One kind's snapshots of one account and region as last listed; `complete` speaks of this pass."""
+    """One kind's snapshots of one account and region as last listed; `complete` speaks of this pass.
+
+    `locks` are those of its snapshots by id, as last listed (None: nobody asked for them), `locks_why` says what kept
+    them from being listed in this pass.
+    """
 
     vault: Vault
     kind: str
@@ -33,16 +38,26 @@ class NativeView:
     snapshots: tuple[NativeSnapshot, ...] = ()
     at: datetime | None = None
     why: str = ""
+    locks: Mapping[str, ObjectLock] | None = None
+    locks_why: str = ""
+
+    def locks_of(self, snapshot: NativeSnapshot) -> tuple[tuple[str, ObjectLock], ...]:
+        """(id, lock) of the snapshot and of each part of an image, without one `NEVER_LOCKED`; nothing if not asked."""
+        if self.locks is None:
+            return ()
+        ids = (snapshot.native_id, *(part.native_id for part in snapshot.parts))
+        return tuple((native_id, self.locks.get(native_id, NEVER_LOCKED)) for native_id in ids)
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSeen:
-    """One snapshot that bears the tags of a point, with a valid id."""
+    """One snapshot that bears the tags of a point, with a valid id, and what is known of its locks."""
 
     kind: str
     vault: str
     slot: str
     snapshot: NativeSnapshot
+    locks: tuple[tuple[str, ObjectLock], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +98,7 @@ def snapshots_of(
             point, resource, slot = tags.get(TAG_POINT, ""), tags.get(TAG_RESOURCE, ""), tags.get(TAG_SLOT, "")
             taken.add(point)
             if (resource, point, slot) in recorded or valid_id(point, application, resource, slot):
-                seen = SnapshotSeen(view.kind, view.vault.name, slot, snapshot)
+                seen = SnapshotSeen(view.kind, view.vault.name, slot, snapshot, view.locks_of(snapshot))
                 groups.setdefault((resource, point), []).append(seen)
             else:
                 what = f"{snapshot.native_id} bears drorch's tags without a valid id: held, never touched"
@@ -112,6 +127,8 @@ def points_of_snapshots(
     for slot, by_vault in sorted(slots.items()):
         ours, strays = _without_strays(by_vault, records, expired)
         copies, odd = _copies(ours, records, listed)
+        locks = {(seen.vault, native_id): lock for seen in snapshots for native_id, lock in seen.locks}
+        copies = tuple(with_locks(copy, locks) for copy in copies) if locks else copies
         oddities += odd + strays
         if copies:
             bearing = [seen.snapshot for seen in snapshots if seen.slot == slot]

@@ -21,7 +21,6 @@ RESERVED = frozenset(
     {
         "audits",
         "auth",
-        "lock",
         "recovery",
     }
 )

@@ -3,7 +3,8 @@
 Some resource of a dataset must survive the level with interval + allowance <= RPO. The interval is the longest gap of
 the grid of the vault; the allowance is the measured time until a point is usable there (p95), else a quarter of it.
 
-Tampering is survived in a vault whose lock is in compliance mode and lasts long enough: for interval + allowance, or
+Tampering is survived in a vault (native copies: where their entry has a `lock:`) whose lock is in compliance mode and
+lasts long enough: for interval + allowance, or
 the lock of the newest usable point could end before the next one is usable; and for `reach_back` where a policy has it.
 No lock of a dataset that promises it may outlast what retention keeps (`outlasting`).
 """
@@ -168,7 +169,8 @@ def _ways(
             if _left(level, resource, rule, vaults, locks):
                 way = _way(level, objective, resource, rule, measured)
                 tampering = level is FailureLevel.TAMPERING
-                yield _locked(way, locks[rule.vault].for_, reach_back) if tampering else way
+                lock = lock_in(resource, rule, locks)
+                yield _locked(way, lock.for_, reach_back) if tampering and lock is not None else way
 
 
 def _left(
@@ -178,10 +180,14 @@ def _left(
     vaults: Mapping[str, FailureDomain] | None,
     locks: Mapping[str, LockRule],
 ) -> bool:
-    if resource.native:
-        return survives(level, resource.home, native_domain(rule.vault))
-    domain, lock = (vaults or {}).get(rule.vault), locks.get(rule.vault)
+    domain = native_domain(rule.vault) if resource.native else (vaults or {}).get(rule.vault)
+    lock = lock_in(resource, rule, locks)
     return domain is not None and survives(level, resource.home, domain, locked=lock is not None and lock.holds)
+
+
+def lock_in(resource: ResourcePolicy, rule: VaultRule, locks: Mapping[str, LockRule]) -> LockRule | None:
+    """What locks the copies of a resource in one of its vaults: native ones their own entry, dumps the vault's rule."""
+    return rule.lock if resource.native else locks.get(rule.vault)
 
 
 def _locked(way: Arithmetic, lock: timedelta, reach_back: timedelta | None) -> Arithmetic:
@@ -192,7 +198,9 @@ def _locked(way: Arithmetic, lock: timedelta, reach_back: timedelta | None) -> A
 
 @dataclass(frozen=True, slots=True)
 class LockOutlasts:
-    """A vault of a resource (entry `index` of its targets) that keeps points locked which retention lets go."""
+    """A vault of a resource (entry `index` of its `copies` or `vaults`) that keeps points locked which retention lets
+    go.
+    """
 
     index: int
     vault: str
@@ -216,10 +224,21 @@ def outlasting(
     A point is deleted at the earliest `grace` after the age below which no rule of the vault lets any point go
     (`shortest_keep`). A longer lock, of either mode, would make retention wait for it.
     """
-    if FailureLevel.TAMPERING not in resource.objectives or FailureLevel.TAMPERING in resource.exempt:
-        return
-    for index, rule in enumerate(() if resource.native else resource.targets):
-        lock = (locks or {}).get(rule.vault)
+    if FailureLevel.TAMPERING in resource.objectives and FailureLevel.TAMPERING not in resource.exempt:
+        yield from _outlasting(resource, locks, grace)
+
+
+def held_by_locks(resource: ResourcePolicy, grace: timedelta) -> Iterator[LockOutlasts]:
+    """As `outlasting`, of native copies that promise nothing against tampering: they are kept until their lock ends."""
+    if resource.native and not list(outlasting(resource, None, grace)):
+        yield from _outlasting(resource, None, grace)
+
+
+def _outlasting(
+    resource: ResourcePolicy, locks: Mapping[str, LockRule] | None, grace: timedelta
+) -> Iterator[LockOutlasts]:
+    for index, rule in enumerate(rule for rule in resource.targets if not rule.home):
+        lock = lock_in(resource, rule, locks or {})
         if lock is None:
             continue
         keep = shortest_keep(rule.keep, resource.floor, resource.schedule, rule.every)

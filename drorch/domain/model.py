@@ -109,6 +109,7 @@ class Copy:
 
     `recorded_in` names the object vaults that hold a valid native record (or manifest) of this copy; `partial` says
     that not every creating call of it has been made, `failed_at` when the newest try that failed was begun.
+    `locked_until` and `lock_mode` say what holds of the whole copy, `held_until` is the latest end of any lock in it.
     `marked_at` is when the mark `expiring` in force was signed, `expiring_since` the instant from which the grace runs,
     `expired_at` when a deletion was begun that is not at its end. `damaged` says that a check of its bytes failed,
     `gone` that only its records are left of it.
@@ -123,6 +124,7 @@ class Copy:
     verified_at: datetime | None = None
     locked_until: datetime | None = None
     lock_mode: LockMode | None = None
+    held_until: datetime | None = None
     marked_at: datetime | None = None
     expiring_since: datetime | None = None
     expired_at: datetime | None = None
@@ -142,6 +144,11 @@ class Copy:
     def usable(self) -> bool:
         """Whether a restore could start from it now; an expiring copy still can."""
         return self.state in (CopyState.USABLE, CopyState.EXPIRING)
+
+    @property
+    def undeletable_until(self) -> datetime | None:
+        """When the last lock of anything in it ends; None where nothing is known to be locked."""
+        return max((end for end in (self.locked_until, self.held_until) if end is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,11 +206,14 @@ def _locked_still(copy: Copy, now: datetime) -> bool:
 
 
 def _places_left(level: FailureLevel, resource: ResourcePolicy, places: Places) -> set[str]:
-    """The vaults where copies may be left: for tampering those that lock what is written into them."""
+    """The vaults where copies may be left: for tampering those that lock what is written into them, or whose copies
+    the resource has locked.
+    """
+    locking = places.locking | {rule.vault for rule in resource.targets if rule.lock is not None}
     return {
         vault
         for vault, domain in places.domains.items()
-        if survives(level, resource.home, domain, locked=vault in places.locking)
+        if survives(level, resource.home, domain, locked=vault in locking)
     }
 
 

@@ -20,6 +20,7 @@ from drorch.domain.native import Source
 from drorch.domain.plan_care import plan_care
 from drorch.domain.plan_copies import SETTLING, plan_copies, plan_records
 from drorch.domain.plan_expiry import in_force, plan_expiry
+from drorch.domain.plan_locks import plan_locks
 from drorch.domain.plan_sweep import plan_old_heads, plan_sweep
 from drorch.domain.policy import BrakeRule, LockRule, Policy, ResourcePolicy, VaultRule
 from drorch.domain.retention import FUTURE
@@ -70,8 +71,9 @@ class Observed:
 
     For what deletes: `restoring` says which restore of the application runs here, `never_read` names object vaults
     of which nothing is known, `skewed` says why clocks differ, `host` is this one's name in heads ("" writes none),
-    `locks` are the rules of vaults that lock, `turns` maps (resource, vault) to when each turn of its bytes was read
-    (None: none is), `approved` are the pairs of vault and point that a person lets pass the brake.
+    `locks` are the rules of vaults that lock, `locks_unread` maps native vaults to why locks there were not listed,
+    `turns` maps (resource, vault) to when each turn of its bytes was read (None: none is), `approved` are the pairs of
+    vault and point that a person lets pass the brake.
     """
 
     catalogue: Catalogue
@@ -94,6 +96,7 @@ class Observed:
     brake: BrakeRule = field(default_factory=BrakeRule)
     approved: frozenset[tuple[str, str]] = frozenset()
     locks: Mapping[str, LockRule] = field(default_factory=dict)
+    locks_unread: Mapping[str, str] = field(default_factory=dict)
     turns: Mapping[tuple[str, str], Mapping[int, datetime]] | None = None
 
     @property
@@ -123,6 +126,7 @@ def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -
         if not retired:
             actions.extend(_drills(policy, resource, observed, now))
         actions.extend(plan_care(application, resource, observed, now))
+        actions.extend(plan_locks(application, resource, observed, now))
         if another is None and (resource.origin is None or resource.origin.listed):
             actions.extend(plan_expiry(policy, resource, observed, now))
             actions.extend(plan_sweep(application, resource, observed, now))

@@ -46,7 +46,7 @@ def plan_expiry(policy: Policy, resource: ResourcePolicy, observed: Observed, no
             if verdict.kept:
                 yield _kept(policy, resource, rule, verdict, points, observed)
         yield from _let_go(policy, resource, rule, [v for v in verdicts if not v.kept], observed, now)
-        yield from _begun(policy, resource, rule, points, observed)
+        yield from _begun(policy, resource, rule, points, observed, now)
     named = {rule.vault for rule in resource.targets}
     for vault in sorted({copy.vault for point in points for copy in point.copies} - named):
         reason = "the policy does not name this vault (any more): its copies there are kept"
@@ -229,8 +229,9 @@ def _next_step(
     if now < over:
         waiting = f"{reason}; marked, and deleted no earlier than {to_text(over)}"
         return Hold(application, resource, vault, point, waiting)
-    if copy.locked_until is not None and now < copy.locked_until:
-        return Hold(application, resource, vault, point, f"{reason}; locked until {to_text(copy.locked_until)}")
+    locked = copy.undeletable_until
+    if locked is not None and now < locked:
+        return Hold(application, resource, vault, point, f"{reason}; locked until {to_text(locked)}")
     grace = duration_text(observed.grace)
     return Expire(application, resource, vault, point, f"{reason}; marked for longer than {grace}", into)
 
@@ -241,6 +242,7 @@ def _begun(
     rule: VaultRule,
     points: Sequence[RecoveryPoint],
     observed: Observed,
+    now: datetime,
 ) -> Iterator[Action]:
     """Deletions that were cut short: what is left is no copy any more, and goes.
 
@@ -261,7 +263,12 @@ def _begun(
     ]
     hold = why_held(resource, observed)
     for point, reason in begun:
-        if hold is None:
+        copy = _copy_of(points, point, rule.vault)
+        locked = copy.undeletable_until if copy is not None else None
+        if locked is not None and now < locked:
+            held = f"{reason}; locked until {to_text(locked)}"
+            yield Hold(policy.application, resource.name, rule.vault, point, held)
+        elif hold is None:
             yield Expire(policy.application, resource.name, rule.vault, point, reason, observed.writable)
         else:
             why, alarm = hold

@@ -163,7 +163,9 @@ KEEP_NOTHING = Keep.model_construct()
 
 
 class LockRule(Frozen):
-    """``{for: 35d}``, with `mode` if wanted: what every record and data object of a vault gets at its creation."""
+    """``{for: 35d}``, with `mode` if wanted: what every record and data object of a vault gets at its creation, and
+    every member of a native copy once that is usable.
+    """
 
     mode: LockMode = LockMode.COMPLIANCE
     for_: Duration = Field(alias="for")
@@ -322,7 +324,8 @@ class DrillRule(Frozen):
 class VaultRule(Frozen):
     """One vault that a resource's points go to, with its own rules.
 
-    `home` marks the implicit vault of native snapshots in the home region; `every` None means every point.
+    `home` marks the implicit vault of native snapshots in the home region; `every` None means every point. `lock` is
+    that of native copies; an object vault has its own.
     """
 
     vault: str
@@ -330,6 +333,7 @@ class VaultRule(Frozen):
     every: timedelta | None = None
     kms_key: str | None = None
     home: bool = False
+    lock: LockRule | None = None
 
 
 class Origin(Frozen):
@@ -413,13 +417,16 @@ class Policy(Frozen):
 class KindWords:
     """A kind of resource: the model of its own keys, and whether its points are the provider's snapshots.
 
-    `probes` says whether what is restored in a drill can be asked a query.
+    `probes` says whether what is restored in a drill can be asked a query, `locks` whether its copies can be locked;
+    `locks_later` is why they cannot in this version, where they could at their provider.
     """
 
     options: type[BaseModel]
     native: bool
     service: str = ""
     probes: bool = True
+    locks: bool = False
+    locks_later: str = ""
 
 
 @dataclass(frozen=True, slots=True)

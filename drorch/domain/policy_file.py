@@ -148,9 +148,8 @@ def _infeasible(arithmetic: Arithmetic, said: Sequence[Said], data: object) -> P
 def _locked_too_long(draft: Draft, found: LockOutlasts) -> Problem:
     within = duration_text(found.lock - found.grace)
     message = f"vault {found.vault} locks points for longer than they are kept: {found.sum}"
-    return Problem(
-        (*draft.loc, "vaults", found.index), message, f"keep: {{within: {within}}} keeps every point so long"
-    )
+    where = "copies" if draft.words is not None and draft.words.native else "vaults"
+    return Problem((*draft.loc, where, found.index), message, f"keep: {{within: {within}}} keeps every point so long")
 
 
 def _place_of(level: FailureLevel, said: Sequence[Said], data: object) -> Loc:

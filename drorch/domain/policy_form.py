@@ -10,6 +10,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    StrictBool,
     StrictInt,
     StrictStr,
     ValidationInfo,
@@ -19,18 +20,32 @@ from pydantic import (
 )
 
 from drorch.domain.cron import parse_cron
-from drorch.domain.duration import Duration
+from drorch.domain.duration import Duration, duration_text
 from drorch.domain.explain import fault, near
 from drorch.domain.ignore import Ignore
 from drorch.domain.model import FailureLevel
 from drorch.domain.moment import Moment
-from drorch.domain.policy import Count, DrillRule, Frozen, Home, Keep, Name, Objective, Retired, Something, Text
+from drorch.domain.policy import (
+    Count,
+    DrillRule,
+    Frozen,
+    Home,
+    Keep,
+    LockRule,
+    Name,
+    Objective,
+    Retired,
+    Something,
+    Text,
+)
 from drorch.domain.schedule import Cron, Every, Schedule, zone_named, zone_names
 from drorch.domain.window import EVERY_DAY, WEEKDAYS, Window
 
 VERSION = 1
 NATIVE_ONLY = ("copies",)
 DUMP_ONLY = ("vaults", "drill", "inventory", "max_duration", "window")
+SHORTEST_LOCK, LONGEST_LOCK = timedelta(days=1), timedelta(days=36_500)
+"""Of a snapshot (EC2 API, LockSnapshot, LockDuration)."""
 
 
 def _whole_minutes(length: timedelta) -> timedelta:
@@ -44,6 +59,13 @@ def _later(_value: object) -> None:
 
 Later = Annotated[None, BeforeValidator(_later), WithJsonSchema({"not": {}})]
 """A key that the contract reserves at this place: refused whatever its value."""
+
+
+def _in_host_configuration(_value: object) -> None:
+    raise fault("a vault's lock does not stand in a policy", "vaults: {NAME: {lock: {for: 35d}}} in drorch.yaml")
+
+
+OfTheHost = Annotated[None, BeforeValidator(_in_host_configuration), WithJsonSchema({"not": {}})]
 
 Cadence = Annotated[Duration, AfterValidator(_whole_minutes)]
 """A duration that a grid can have: whole minutes."""
@@ -138,6 +160,32 @@ class WindowForm(Frozen):
         return Window(opens % 1440, closes, self.timezone or timezone, days)
 
 
+class CopyLockForm(LockRule):
+    """``{for: 35d, irrevocable: true}``, or ``{for: 35d, mode: governance}``: a vault's words, and one more.
+
+    A vault is locked by who runs the host, copies by whoever writes a policy: what nobody can take back is said twice.
+    """
+
+    irrevocable: StrictBool = False
+
+    @model_validator(mode="after")
+    def _meant(self) -> Self:
+        if not SHORTEST_LOCK <= self.for_ <= LONGEST_LOCK:
+            limits = f"{duration_text(SHORTEST_LOCK)} to {LONGEST_LOCK.days}d"
+            raise fault(f"AWS locks no snapshot for {duration_text(self.for_)}", limits)
+        if self.holds and not self.irrevocable:
+            hint = "irrevocable: true, or mode: governance, which an administrator can take off"
+            raise fault("nobody can end a lock in compliance mode early, and its copies cost until it ends", hint)
+        if self.irrevocable and not self.holds:
+            raise fault("irrevocable belongs to mode compliance", "a lock in governance mode can be taken off")
+        return self
+
+    @property
+    def rule(self) -> LockRule:
+        """What is meant."""
+        return LockRule(mode=self.mode, for_=self.for_)
+
+
 class CopyForm(Frozen):
     """One entry of `copies`: a region of the home account that native snapshots are copied to."""
 
@@ -146,6 +194,7 @@ class CopyForm(Frozen):
     account: Later = None
     every: Annotated[Cadence | None, Something] = None
     keep: Annotated[Keep | None, Something] = None
+    lock: Annotated[CopyLockForm | None, Something] = None
 
 
 class TargetForm(Frozen):
@@ -154,6 +203,7 @@ class TargetForm(Frozen):
     vault: Name
     every: Annotated[Cadence | None, Something] = None
     keep: Annotated[Keep | None, Something] = None
+    lock: OfTheHost = None
 
     @model_validator(mode="before")
     @classmethod

@@ -303,10 +303,25 @@ def _native_targets(draft: Draft) -> Iterator[VaultRule]:
         if copy.region in seen:
             draft.problems.append(Problem(place, f"region {copy.region} twice", seen[copy.region]))
         seen.setdefault(copy.region, "one entry per region")
+        _lockable(draft, index, copy)
         rules = copy.keep or keep
         if account and rules is not None:
-            vault = native_vault_name(account, copy.region)
-            yield VaultRule(vault=vault, keep=rules, every=copy.every, kms_key=copy.kms_key)
+            vault, lock = native_vault_name(account, copy.region), copy.lock.rule if copy.lock else None
+            yield VaultRule(vault=vault, keep=rules, every=copy.every, kms_key=copy.kms_key, lock=lock)
+
+
+def _lockable(draft: Draft, index: int, copy: CopyForm) -> None:
+    """A lock that is asked for and not put would be a promise broken."""
+    words, kind = draft.words, draft.values.get("kind")
+    if copy.lock is None or words is None or words.locks:
+        return
+    message, hint = (
+        f"copies of kind {kind} have no locks",
+        "AWS locks snapshots of kind ebs; dumps are locked by a vault",
+    )
+    if words.locks_later:
+        message, hint = f"lock on copies of kind {kind} is not in this version", words.locks_later
+    draft.wrong("copies", index, "lock", message=message, hint=hint, at_key=True)
 
 
 _PARTITION = re.compile(r"(cn|us-gov|us-iso[a-z]?|eu-iso[a-z]?|eusc)-")

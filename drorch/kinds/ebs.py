@@ -16,7 +16,7 @@ from drorch.aws import mapped
 from drorch.domain.catalogue_native import TAG_IMAGE, TAG_POINT, TAG_SET, TAG_SITE, TAG_SOURCE
 from drorch.domain.errors import Refused, Unavailable
 from drorch.domain.instant import floor_second
-from drorch.domain.model import native_vault_name
+from drorch.domain.model import LockMode, ObjectLock, native_vault_name
 from drorch.domain.native import NativeSnapshot, PendingCopy, Source
 from drorch.kinds import (
     GIB,
@@ -41,6 +41,8 @@ from drorch.kinds import (
     user_tags,
 )
 from drorch.kinds import Select as Select
+from drorch.kinds.snapshot_locks import LOCKING as LOCKING
+from drorch.kinds.snapshot_locks import LOOKING, lock_snapshot, locks_there, told_if_locked
 from drorch.ports import CopyOrder, CutOrder
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
 PERMISSIONS = (
     "ec2:DescribeSnapshots",
+    *LOOKING,
     "ec2:DescribeVolumes",
     "ec2:DescribeInstances",
     "ec2:CreateSnapshot",
@@ -192,13 +195,26 @@ class EbsSnapshots:
     def expire(self, account: str, region: str, native_id: str) -> None:
         """DeleteSnapshot; repeated by the SDK, for a repetition finds it gone.
 
-        Refused, with the image's id as its cause, while an image uses the snapshot, and while a lock stands. A rule of
+        Refused, with the image's id as its cause, while an image uses the snapshot, and while a lock stands, which is
+        named. A rule of
         the Recycle Bin may keep what was deleted: no listing shows it.
         """
         client = self._accounts.client("ec2", account, region)
         vault = native_vault_name(account, region)
-        with gone_is_done(_GONE), mapped("ec2 DeleteSnapshot", resource=native_id, vault=vault, mutates=True):
+        with (
+            told_if_locked(self._accounts, account, region, native_id),
+            gone_is_done(_GONE),
+            mapped("ec2 DeleteSnapshot", resource=native_id, vault=vault, mutates=True),
+        ):
             client.delete_snapshot(SnapshotId=native_id)
+
+    def locks(self, account: str, region: str, native_ids: Sequence[str] = ()) -> Mapping[str, ObjectLock]:
+        """By DescribeLockedSnapshots."""
+        return locks_there(self._accounts, account, region, native_ids)
+
+    def lock(self, account: str, region: str, native_id: str, mode: LockMode, until: datetime) -> None:
+        """LockSnapshot, without a cooling-off period."""
+        lock_snapshot(self._accounts, account, region, native_id, mode, until)
 
     def _listed(self, account: str, region: str, tag: str, value: str) -> Iterator[NativeSnapshot]:
         vault = native_vault_name(account, region)

@@ -40,6 +40,8 @@ SNAPSHOT_KINDS = {
 }
 EVERYTHING, AUTOMATED = "everything", "rds_automated"
 """The modules beside the kinds that list what no cut and no copy needs: for `unprotected`, and for `status`."""
+LOCKED_KINDS = frozenset({"ebs"})
+LATER_LOCKS = {"ami": "an image can be deregistered, however its snapshots are locked"}
 URL_SCHEMES = {"s3": "s3", "gs": "gcs", "azure": "azure", "swift": "swift", "file": "directory"}
 TARGETS = {
     "postgresql": "postgres",
@@ -184,11 +186,12 @@ def build_kinds(accounts: AwsAccounts) -> dict[str, SnapshotKind]:
     return {kind: getattr(_module("kinds", module), name)(accounts) for kind, (module, name) in SNAPSHOT_KINDS.items()}
 
 
-def declared_of(kind: str) -> Declared:
-    """What a kind of snapshot declares that it has to be allowed to do."""
+def declared_of(kind: str, *, locking: bool = False) -> Declared:
+    """What a kind of snapshot declares that it has to be allowed to do; with `locking` also to lock its copies."""
     module = _module("kinds", SNAPSHOT_KINDS[kind][0])
     behalf: tuple[str, ...] = _module("kinds", "").KEY_USE
-    return Declared(module.PERMISSIONS, behalf, getattr(module, "RESTORE_PERMISSIONS", ()))
+    locks: tuple[str, ...] = getattr(module, "LOCKING", ()) if locking else ()
+    return Declared((*module.PERMISSIONS, *locks), behalf, getattr(module, "RESTORE_PERMISSIONS", ()))
 
 
 def listed_besides(module: str) -> tuple[str, ...]:
@@ -240,6 +243,8 @@ def vocabulary(
             options=_module("kinds" if is_native else "engines", module).Options,
             native=is_native,
             probes=kind != "files",
+            locks=kind in LOCKED_KINDS,
+            locks_later=LATER_LOCKS.get(kind, ""),
         )
         for kind, (module, is_native) in {**native, **dumps}.items()
     }

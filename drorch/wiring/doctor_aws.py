@@ -17,7 +17,7 @@ from drorch.domain.model import native_vault_name
 from drorch.domain.native import SnapshotRoom, Source
 from drorch.domain.policy import Policy, ResourcePolicy, VaultRule
 from drorch.domain.snapshot_quota import MOST, counted
-from drorch.ports import CountsSnapshots
+from drorch.ports import CountsSnapshots, TellsLocks
 from drorch.wiring import adapters
 from drorch.wiring.host import Host
 from drorch.wiring.rights import copy_places, native_resources
@@ -73,7 +73,7 @@ def _rights(
     host: Host, kind: str, account: str, region: str, uses: Sequence[tuple[ResourcePolicy, VaultRule]]
 ) -> Answer:
     """Listings are made; what makes something is asked by a dry run where EC2 offers one; what ends it is not asked."""
-    declared = adapters.declared_of(kind)
+    declared = adapters.declared_of(kind, locking=any(rule.lock is not None for _, rule in uses))
     sample = _sample(host, kind, account, region, uses)
     cutting, copying = any(rule.home for _, rule in uses), any(not rule.home for _, rule in uses)
     allowed: list[str] = []
@@ -90,7 +90,7 @@ def _rights(
             (denied if code_of(error) == DENIED else unclear).append(action)
         else:
             (allowed if answer else lacking if action in asking.DRY else unasked).append(action)
-    ending = [action for purpose, names in purposes(declared.permissions) if "lets go" in purpose for action in names]
+    ending = [a for purpose, names in purposes(declared.permissions) if purpose in _FOR_GOOD for a in names]
     parts = ["listed"]
     for words, actions in (
         ("denied", denied),
@@ -104,6 +104,9 @@ def _rights(
     return Answer(verdict, "; ".join(parts), "drorch iam prints the policy" if denied else "")
 
 
+_FOR_GOOD = ("changing its own copies", "*lets go*")
+
+
 def _making(declared: Declared) -> list[str]:
     return [action for what, names in purposes(declared.permissions) if what == "points and copies" for action in names]
 
@@ -114,6 +117,8 @@ def _sample(
     """Makes the listings that the rights to look are asked by."""
     of, site = host.kinds[kind], host.config.site
     next(iter(of.snapshots(account, region, site)), None)
+    if isinstance(of, TellsLocks):
+        of.locks(account, region)
     found: list[Source] = []
     if any(rule.home for _, rule in uses):
         options = [resource.options for resource, rule in uses if rule.home]

@@ -28,6 +28,7 @@ from drorch.app.intents import Intents
 from drorch.app.key_check import KeyWatch
 from drorch.app.locks import Locks
 from drorch.app.native import NativeHands
+from drorch.app.native_locks import LockListings
 from drorch.app.observe import Observer
 from drorch.app.orders import Orders
 from drorch.app.passing import Guards
@@ -312,7 +313,9 @@ class Host:
             signing=self.signing_key,
             trusted=self._trusted_and_own,
             store_of=self.store,
-            expiry=ExpiryHands(self.config.site, self.kinds, self.signing_key, self.store),
+            expiry=ExpiryHands(
+                self.config.site, self.kinds, self.signing_key, self.store, LockListings(self.cache).met
+            ),
             host=self.name,
             remember_lock=self._remember_lock,
         )

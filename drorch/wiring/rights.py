@@ -23,12 +23,13 @@ class _Gathered:
     homes: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     copies: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     from_homes: set[tuple[str, str]] = field(default_factory=set)
+    locks: bool = False
 
     def use(self, kind: str) -> NativeUse:
         """The value."""
         return NativeUse(
             service=adapters.service_of(kind),
-            declared=adapters.declared_of(kind),
+            declared=adapters.declared_of(kind, locking=self.locks),
             homes={region: frozenset(names) for region, names in self.homes.items()},
             copies={region: frozenset(keys) for region, keys in self.copies.items()},
             from_homes=frozenset(self.from_homes),
@@ -89,6 +90,7 @@ def _native(config: Config, policies: Sequence[Policy]) -> Mapping[str, Mapping[
                 continue
             there = found[account][resource.kind]
             there.copies[region].update({rule.kms_key} if rule.kms_key else ())
+            there.locks = there.locks or rule.lock is not None
             if account != home.account and home.account in config.aws.accounts:
                 there.from_homes.add((config.aws.accounts[home.account].id, home.region))
     return found

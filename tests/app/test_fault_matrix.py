@@ -48,6 +48,7 @@ DUMPS = DRILLED.replace(
     '        drill: {every: 7d, from: [gcs-eu], probes: [{sql: select count(*) from orders, expect: ">= 1"}]}\n', ""
 )
 SNAPSHOTS = VOLUMES.replace("keep: {last: 3}", "keep: {last: 2}")
+LOCKED_SNAPSHOTS = SNAPSHOTS.replace("us-west-2}", "us-west-2, lock: {for: 10d, irrevocable: true}}")
 WEB = IMAGES.replace("keep: {last: 3}", "keep: {last: 2}")
 INSTANCE = LEDGER.replace("keep: {last: 3}", "keep: {last: 2}")
 CLUSTER = SEATS.replace("keep: {last: 3}", "keep: {last: 2}")
@@ -170,6 +171,7 @@ ROWS = [
     Row("verify", Verify, DUMPS, EU, "read", "/data/", (EU, "/data/"), vault=EU),
     Row("repair", Repair, DUMPS, EU, "put", "/proofs/", (WEST, "/data/"), (EU, "/"), vault=EU, begins=_damage),
     Row("lock", Lock, DUMPS, EU, "extend_lock", vault=EU),
+    Row("lock of volumes", Lock, LOCKED_SNAPSHOTS, "ebs", "lock"),
     Row("mark", Mark, DUMPS, EU, "put", MARK, (EU, MARK), (EU, MARK), days=2),
     Row("head", WriteHead, DUMPS, EU, "put", layout.HEADS, (EU, layout.HEADS), (EU, layout.HEADS)),
     Row("expire of a dump", Expire, DUMPS, EU, "delete", "", (EU, EXPIRED), (EU, EXPIRED), EU, days=3),
@@ -336,7 +338,7 @@ def mould(row: Row, folder: Path) -> Installation:
     """A world in which the action is due; built once."""
     if row.name not in _moulds:
         _moulds[row.name] = None
-        locks = {EU: LOCKED} if row.action is Lock else {}
+        locks = {EU: LOCKED} if row.vault == EU and row.action is Lock else {}
         turns = Turns() if row.action is Verify else None
         guards = Guards(host="backup1", grace=GRACE, locks=locks)
         if turns is not None:

@@ -46,7 +46,7 @@ from worlds import (
     policies,
 )
 
-from drorch.app import reconcile
+from drorch.app import expiry, reconcile
 from drorch.app.expiry import ExpiryHands
 from drorch.app.locks import Lock, Locks, resource_lock
 from drorch.app.passing import Guards, Pass
@@ -55,10 +55,11 @@ from drorch.crypto.minisign import SecretKey
 from drorch.domain import catalogue_marks, layout, objective, plan, plan_expiry, retention
 from drorch.domain.action import Braked, Cut, deletions, digest_of
 from drorch.domain.errors import DrorchError
-from drorch.domain.model import FailureDomain, FailureLevel, survives
+from drorch.domain.model import FailureDomain, FailureLevel, LockMode, survives
 from drorch.domain.objective import ApplicationStatus
 from drorch.domain.policy import Policy
 from drorch.domain.record import Record, RecordType, compose
+from drorch.ports import LocksCopies
 
 LONG = int(os.environ.get("DRORCH_MACHINE_EXAMPLES", "0"))
 PROBE = "select count(*) from orders"
@@ -611,6 +612,16 @@ def _pin_one_that_goes(life: Life) -> None:
     life.days_pass(days=2)
 
 
+def _lock_one_that_goes(life: Life) -> str:
+    """Somebody locks the oldest snapshot at home, of which no policy speaks; a day passes. Its id."""
+    going = min(life.world.snapshots(HOME), key=lambda s: (s.started or life.world.clock.now(), s.native_id))
+    kind, until = life.world.kinds["ebs"].inner, life.world.clock.now() + timedelta(hours=48)
+    assert isinstance(kind, LocksCopies)
+    kind.lock("prod", REGIONS[HOME], going.native_id, LockMode.GOVERNANCE, until)
+    life.days_pass(days=1)
+    return going.native_id
+
+
 def _cut_then_half(life: Life) -> None:
     """A dump is cut and read back, marks are written; the listings after that end half-way."""
     life._run(2, 11)
@@ -644,6 +655,11 @@ SABOTAGE: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[Life],
         _pin_one_that_goes,
         ("while pinned",),
     ),
+    "locks on snapshots are not seen": (
+        lambda patch: patch.setattr(expiry, "standing_locks", lambda *_: {}),
+        _lock_one_that_goes,
+        ("while it is locked",),
+    ),
     "nothing is said before": (_no_mark_first, lambda life: life.days_pass(days=2), ("without a signed mark",)),
     "an invalid policy is good enough": (
         lambda patch: _observed(patch, stale=False),
@@ -671,6 +687,15 @@ SABOTAGE: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[Life],
         ("a point after it is suspect",),
     ),
 }
+
+
+def test_a_snapshot_that_somebody_locked_stays_until_its_lock_ends(life: Life) -> None:
+    locked = _lock_one_that_goes(life)
+    assert locked in {s.native_id for s in life.world.snapshots(HOME)}
+    life.days_pass(days=2)
+    life.days_pass(days=2)
+    assert locked not in {s.native_id for s in life.world.snapshots(HOME)}
+    assert not life.witness.wrong
 
 
 @pytest.mark.parametrize("name", SABOTAGE)

@@ -103,6 +103,19 @@ def test_no_role_takes_a_lock_off_even_where_another_policy_would_let_it(name: s
         assert not allowed((*role(name), everything), action, OBJECT)
 
 
+def test_copies_are_locked_where_a_policy_says_so_and_only_those_of_the_site() -> None:
+    action = "ec2:LockSnapshot"
+    assert not allowed(role("backup"), action, SNAPSHOT, MINE)
+    locking = tuple(
+        replace(use, declared=declared_of(kind, locking=True)) for kind, use in zip(SNAPSHOT_KINDS, NATIVE, strict=True)
+    )
+    backup = role("backup", replace(USE, native=locking))
+    assert allowed(backup, action, SNAPSHOT, MINE)
+    assert not allowed(backup, action, SNAPSHOT, THEIRS)
+    assert not allowed(backup, action, SNAPSHOT)
+    assert not allowed(role("restore", replace(USE, native=locking)), action, SNAPSHOT, MINE)
+
+
 def test_keys_are_used_by_the_services_alone_and_only_those_that_are_named() -> None:
     backup, key = role("backup"), f"arn:aws:kms:{AWAY}:{PROD}:key/k-1"
     assert allowed(backup, "kms:ReEncryptTo", key, VIA)

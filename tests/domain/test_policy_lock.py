@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from policy_words import VAULTS, policy_of, read, words
+from policy_words import KINDS, VAULTS, policy_of, read, words
 
-from drorch.domain.feasibility import feasibility, unjudged
+from drorch.domain.feasibility import feasibility, held_by_locks, unjudged
 from drorch.domain.model import LockMode
 from drorch.domain.policy import LockRule, Vocabulary
 
@@ -29,6 +30,15 @@ def dump(name: str = "orders", every: str = "6h", vaults: str = "[s3-west]", kee
     return (
         f"  - {{name: {name}, kind: postgres, connection: {{host: h}}, schedule: {{every: {every}}},"
         f" vaults: {vaults}, keep: {keep}}}\n"
+    )
+
+
+def volumes(rule: str = "", keep: str = "{within: 60d}", **more: str) -> str:
+    """Volumes; `rule` stands in the entry of their copies."""
+    given = {"kind": "kind: ebs, select: {tags: {app: shop}}", **more}
+    return (
+        f"  - {{name: data, {given['kind']}, schedule: {{every: 1h}},"
+        f" copies: [{{region: us-west-2{rule}}}], keep: {keep}}}\n"
     )
 
 
@@ -71,13 +81,10 @@ def test_no_lock_a_lock_elsewhere_or_one_that_can_be_bypassed_keeps_no_promise(l
         )
 
 
-def test_native_snapshots_have_no_locks_in_this_version() -> None:
-    volumes = (
-        "  - {name: data, kind: ebs, select: {tags: {app: shop}}, schedule: {every: 1h},"
-        " copies: [{region: us-west-2}], keep: {daily: 14}}\n"
-    )
+@pytest.mark.parametrize("rule", ["", ", lock: {for: 14d, mode: governance}"])
+def test_native_copies_survive_it_by_a_lock_of_their_own_alone(rule: str) -> None:
     for locks in ({"s3-west": lock(30)}, None):
-        assert "nothing of dataset data survives tampering" in shown(shop("{rpo: 2d}", volumes), locks)[0]
+        assert "nothing of dataset data survives tampering" in shown(shop("{rpo: 2d}", volumes(rule)), locks)[0]
 
 
 def test_one_vault_of_one_resource_of_the_dataset_is_enough() -> None:
@@ -212,6 +219,79 @@ def test_who_promises_nothing_against_tampering_may_keep_less_than_a_vault_locks
     exempt = text.replace("keep:", "exempt: {tampering: rebuilt from the feed}, keep:")
     assert shown(exempt, locks) == []
     assert len(shown(text, locks)) == 1
+
+
+# --- copies of snapshots -------------------------------------------------------------------------------------------
+
+LOCKED = ", lock: {for: 35d, irrevocable: true}"
+
+
+def test_a_lock_of_copies_in_compliance_mode_keeps_the_promise_without_any_host_configuration() -> None:
+    for locks in ({}, None):
+        assert lines(shop("{rpo: 2d}", volumes(LOCKED)), locks) == [
+            "data at tampering: 1h + 15m = 1h15m <= 2d via prod.us-west-2; lock 35d >= interval + allowance 1h15m"
+        ]
+
+
+def test_the_lock_stands_at_its_entry_and_never_at_home() -> None:
+    for rule, mode in ((LOCKED, LockMode.COMPLIANCE), (", lock: {for: 35d, mode: governance}", LockMode.GOVERNANCE)):
+        (resource,) = policy_of(shop("{rpo: 2d}", volumes(rule)).replace("tampering", "region")).resources
+        assert [target.lock for target in resource.targets] == [None, lock(35, mode)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("{for: 35d}", "nobody can end a lock in compliance mode early, and its copies cost until it ends"),
+        ("{for: 35d, irrevocable: false}", "(irrevocable: true, or mode: governance, which an administrator can"),
+        ("{for: 35d, mode: governance, irrevocable: true}", "irrevocable belongs to mode compliance"),
+        ("{for: 23h, irrevocable: true}", "AWS locks no snapshot for 23h (1d to 36500d)"),
+        ("{for: 36501d, mode: governance}", "AWS locks no snapshot for 36501d (1d to 36500d)"),
+        ("35d", "must be a mapping, not text (such as {for: 35d})"),
+        ("", "lock must not be empty"),
+        ("{for: 35d, irrevocable: 1}", "must be true or false"),
+        ("{for: 35d, irrevocable: true, mode: legal}", "mode"),
+        ("{irrevocable: true}", "for is missing"),
+    ],
+)
+def test_a_lock_of_copies_is_refused_where_it_cannot_be_or_is_not_meant(rule: str, message: str) -> None:
+    found = shown(shop("{rpo: 2d}", volumes(f", lock: {rule}")).replace("tampering", "region"), {})
+    assert [line for line in found if message in line], found
+
+
+def test_aws_s_own_limits_may_be_asked_for() -> None:
+    for rule in ("{for: 1d, irrevocable: true}", "{for: 36500d, mode: governance}"):
+        text = shop("{rpo: 2d}", volumes(f", lock: {rule}")).replace("tampering", "region")
+        assert shown(text, {}) == []
+
+
+def test_kinds_without_locks_refuse_one() -> None:
+    text = shop("{rpo: 2d}", volumes(LOCKED, kind="kind: rds-instance, identifier: l")).replace("tampering", "region")
+    (line,) = shown(text, {})
+    assert "copies of kind rds-instance have no locks (AWS locks snapshots of kind ebs; dumps are locked by a" in line
+    later = {**KINDS, "rds-instance": replace(KINDS["rds-instance"], locks_later="images can be deregistered")}
+    (line,) = shown(text, {}, kinds=later)
+    assert line.endswith("lock on copies of kind rds-instance is not in this version (images can be deregistered)")
+
+
+def test_a_lock_in_the_vaults_of_a_policy_is_told_where_it_belongs() -> None:
+    (line,) = shown(shop("{rpo: 2d}", dump(vaults="[{vault: s3-west, lock: {for: 3d}}]")), {"s3-west": lock(30)})
+    assert line.endswith(
+        "a vault's lock does not stand in a policy (vaults: {NAME: {lock: {for: 35d}}} in drorch.yaml)"
+    )
+
+
+def test_copies_that_are_locked_for_longer_than_they_are_kept_are_refused_where_tampering_is_promised() -> None:
+    (line,) = shown(shop("{rpo: 2d}", volumes(LOCKED, "{last: 3}")), {})
+    assert line == (
+        "7:90: vault prod.us-west-2 locks points for longer than they are kept: lock 35d > 2h + grace 3d = 3d2h"
+        " (keep: {within: 32d} keeps every point so long)"
+    )
+    text = shop("{rpo: 2d}", volumes(LOCKED, "{last: 3}")).replace("tampering", "region")
+    (resource,) = policy_of(text).resources
+    assert [found.sum for found in held_by_locks(resource, 3 * DAY)] == ["lock 35d > 2h + grace 3d = 3d2h"]
+    (kept,) = policy_of(text.replace("{last: 3}", "{within: 32d}")).resources
+    assert list(held_by_locks(kept, 3 * DAY)) == []
 
 
 # --- what is not known ---------------------------------------------------------------------------------------------

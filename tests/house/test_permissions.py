@@ -35,7 +35,8 @@ def test_a_kind_declares_no_right_that_it_does_not_use(kind: str) -> None:
     module = importlib.import_module(f"drorch.kinds.{SNAPSHOT_KINDS[kind][0]}")
     own = Path(module.__file__ or "")
     files = own.parent.glob("*.py") if own.name == "__init__.py" else [own]
-    shared = [PACKAGE / "kinds" / "__init__.py", *(PACKAGE / "kinds" / "rds_family").glob("*.py")]
+    shared = [PACKAGE / "kinds" / name for name in ("__init__.py", "snapshot_locks.py")]
+    shared += [*(PACKAGE / "kinds" / "rds_family").glob("*.py")]
     text = "".join(file.read_text() for file in (*files, *shared))
     names = [right.partition(":")[2] for right in module.PERMISSIONS]
     assert [name for name in names if name not in BY_THE_CALL and xform_name(name) not in text] == []

@@ -341,3 +341,18 @@ def test_an_image_that_ec2_does_not_let_go_is_refused(ami_world: AmiWorld) -> No
         ami_world.kind.expire(ACCOUNT, HOME, made.native_id)
     assert not isinstance(raised.value, NotFound)
     assert [image.state for image in listed(ami_world)] == ["usable"]
+
+
+def test_the_locks_of_its_snapshots_are_told_and_an_image_has_none(ami_world: AmiWorld) -> None:
+    ami_world.source_with()
+    cut(ami_world)
+    ami_world.finish()
+    (image,) = listed(ami_world)
+    first, second = (part.native_id for part in image.parts)
+    ec2 = ami_world.client("ec2")
+    ec2.lock_snapshot(SnapshotId=first, LockMode="governance", LockDuration=3)
+    assert set(ami_world.kind.locks(ACCOUNT, HOME, [image.native_id, first, second])) == {first}
+    assert set(ami_world.kind.locks(ACCOUNT, HOME)) == {first}
+    ami_world.aws.calls.clear()
+    assert ami_world.kind.locks(ACCOUNT, HOME, [image.native_id]) == {}
+    assert not ami_world.aws.calls

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 
 from native_clouds import (
     ACCOUNT,
@@ -22,7 +23,7 @@ from native_clouds import (
 )
 
 from drorch.kinds import ami, ebs, rds_cluster, rds_instance
-from drorch.ports import CountsCopies, CountsSnapshots
+from drorch.ports import CountsCopies, CountsSnapshots, LockMode, LocksCopies, TellsLocks
 
 World = AmiWorld | EbsWorld | RdsWorld | RdsClusterWorld
 
@@ -43,6 +44,12 @@ def whole_life(world: World) -> None:
         assert isinstance(world.kind, CountsCopies) and list(world.kind.pending_copies(ACCOUNT, AWAY))
     if isinstance(world.kind, CountsSnapshots):
         assert world.kind.snapshot_rooms(ACCOUNT, AWAY)
+    if isinstance(world.kind, TellsLocks):
+        assert world.kind.locks(ACCOUNT, AWAY) == {}
+    if isinstance(world.kind, LocksCopies):
+        for snapshot in listed(world):
+            until = world.kind.now(ACCOUNT, HOME) + timedelta(days=2)
+            world.kind.lock(ACCOUNT, HOME, snapshot.native_id, LockMode.GOVERNANCE, until)
     for copied in world.kind.find(ACCOUNT, AWAY, POINT):
         for native_id in (copied.native_id, *(part.native_id for part in copied.parts)):
             world.kind.expire(ACCOUNT, AWAY, native_id)
@@ -60,7 +67,7 @@ def test_ebs_calls_what_it_declares(ebs_world: EbsWorld) -> None:
     ebs_world.aws.calls.clear()
     ebs_world.kind.check_key(ACCOUNT, AWAY, key)
     whole_life(ebs_world)
-    assert seen(ebs_world) | {"ec2:CreateTags"} == set(ebs.PERMISSIONS)
+    assert seen(ebs_world) | {"ec2:CreateTags"} == {*ebs.PERMISSIONS, *ebs.LOCKING}
 
 
 def test_images_call_what_they_declare(ami_world: AmiWorld) -> None:

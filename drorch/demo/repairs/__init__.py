@@ -9,7 +9,19 @@ from __future__ import annotations
 import importlib
 import os
 
-_MODULES = ("ec2", "images", "kms", "offers", "rds", "rds_automated", "rds_clusters", "rds_options", "rds_quotas", "s3")
+_MODULES = (
+    "ec2",
+    "images",
+    "kms",
+    "offers",
+    "rds",
+    "rds_automated",
+    "rds_clusters",
+    "rds_options",
+    "rds_quotas",
+    "s3",
+    "snapshot_locks",
+)
 
 
 def apply() -> None:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from drorch.aws import code_of, mapped
 from drorch.domain.catalogue_native import TAG_IMAGE, TAG_POINT, TAG_SET, TAG_SITE, set_of
 from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, Refused, Unavailable
-from drorch.domain.model import native_vault_name
+from drorch.domain.model import ObjectLock, native_vault_name
 from drorch.domain.native import IMAGE, NativeSnapshot, Source
 from drorch.kinds import (
     KEY_PERMISSIONS,
@@ -38,6 +38,7 @@ from drorch.kinds import (
 )
 from drorch.kinds import Select as Select
 from drorch.kinds.ami.listing import seen, source_of
+from drorch.kinds.snapshot_locks import LOOKING, locks_there
 from drorch.ports import CopyOrder, CutOrder
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 PERMISSIONS = (
     "ec2:DescribeImages",
     "ec2:DescribeSnapshots",
+    *LOOKING,
     "ec2:DescribeInstances",
     "ec2:DescribeVolumes",
     "ec2:CreateImage",
@@ -234,6 +236,13 @@ class AmiImages:
         self._require_unused(client, native_id, vault)
         with gone_is_done(_GONE_SNAPSHOT), mapped("ec2 DeleteSnapshot", resource=native_id, vault=vault, mutates=True):
             client.delete_snapshot(SnapshotId=native_id)
+
+    def locks(self, account: str, region: str, native_ids: Sequence[str] = ()) -> Mapping[str, ObjectLock]:
+        """Of snapshots, by DescribeLockedSnapshots: an image has no lock of its own."""
+        snapshots = [native_id for native_id in native_ids if not native_id.startswith("ami-")]
+        if native_ids and not snapshots:
+            return {}
+        return locks_there(self._accounts, account, region, snapshots)
 
     def _require_unused(self, client: Any, native_id: str, vault: str) -> None:
         """Refused while an image uses the snapshot: EC2 refuses, too, but its word is one we do not depend on."""

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import RLock
 
 from drorch.domain.catalogue_native import TAG_POINT, TAG_SET, TAG_SITE, TAG_SOURCE
 from drorch.domain.errors import AlreadyExists, Busy, NotFound, Refused, Unavailable
-from drorch.domain.instant import floor_second
-from drorch.domain.model import native_vault_name
+from drorch.domain.instant import floor_second, to_text
+from drorch.domain.model import LockMode, ObjectLock, native_vault_name
 from drorch.domain.native import NativeSnapshot, PendingCopy, SnapshotRoom, Source
 from drorch.kinds import (
     carried_tags,
@@ -29,6 +29,8 @@ from drorch.kinds import (
     sets_by_instance,
 )
 from drorch.ports import CopyOrder, CutOrder
+
+SHORTEST_LOCK = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class Held:
     seen: int = 0
     source: Held | None = None
     protected: str = ""
+    lock: ObjectLock | None = None
 
 
 @dataclass(slots=True)
@@ -115,6 +118,22 @@ class MemoryCloud:
         """The provider does not let the snapshot go (an image uses it, a lock stands); with `why` empty it does."""
         with self.lock:
             self._place(snapshot.service, snapshot.account, snapshot.region).held[snapshot.native_id].protected = why
+
+    def unlock(self, snapshot: NativeSnapshot) -> None:
+        """Somebody takes the lock off. Refused in compliance mode."""
+        with self.lock:
+            held = self._place(snapshot.service, snapshot.account, snapshot.region).held[snapshot.native_id]
+            if held.lock is not None and held.lock.mode is LockMode.COMPLIANCE and self.now() < held.lock.until:
+                raise Refused("the lock is in compliance mode", operation="unlock", resource=snapshot.native_id)
+            held.lock = None
+
+    def attack(self, snapshot: NativeSnapshot) -> None:
+        """Somebody who holds every right in the account takes its lock off, if it can be, and deletes the snapshot.
+
+        Refused while it cannot.
+        """
+        self.unlock(snapshot)
+        self.remove(snapshot)
 
     def remove(self, snapshot: NativeSnapshot) -> None:
         """Somebody deletes the snapshot. The copies of it that are pending fail, the worst that AWS may do."""
@@ -305,9 +324,35 @@ class MemorySnapshots:
                 return
             if held.protected:
                 raise Refused("the snapshot is not let go", cause=held.protected, **said)
+            if held.lock is not None and self.cloud.now() < held.lock.until:
+                told = f"until {to_text(held.lock.until)}"
+                raise Refused(f"the snapshot is locked ({held.lock.mode})", cause=told, **said)
             if self._named and held.snapshot.state == "pending" and held.source is None:
                 raise Unavailable("the snapshot is still being made", cause=held.snapshot.state, **said)
             self.cloud.remove(held.snapshot)
+
+    def locks(self, account: str, region: str, native_ids: Sequence[str] = ()) -> Mapping[str, ObjectLock]:
+        """What is or was locked there."""
+        with self.cloud.lock:
+            held = self.cloud.reach(self.service, account, region, "locks").held
+            wanted = native_ids or held.keys()
+            return {name: lock for name in wanted if name in held and (lock := held[name].lock) is not None}
+
+    def lock(self, account: str, region: str, native_id: str, mode: LockMode, until: datetime) -> None:
+        """Lock one snapshot. NotFound when it is gone; Refused in RDS, and for less than a compliance lock that is."""
+        said = {"operation": "lock", "resource": native_id, "vault": native_vault_name(account, region)}
+        with self.cloud.lock:
+            held = self.cloud.reach(self.service, account, region, "lock").held.get(native_id)
+            if held is None:
+                raise NotFound("the snapshot is gone", **said)
+            stands = held.lock is not None and self.cloud.now() < held.lock.until
+            if self._named or until < self.cloud.now() + SHORTEST_LOCK:
+                raise Refused("the snapshot cannot be locked so", **said)
+            before = held.lock if stands and held.lock is not None else None
+            weaker = before is not None and (mode is not LockMode.COMPLIANCE or until <= before.until)
+            if before is not None and before.mode is LockMode.COMPLIANCE and weaker:
+                raise Refused("a lock in compliance mode only becomes longer", cause=to_text(before.until), **said)
+            held.lock = ObjectLock(mode, floor_second(until))
 
     def _make(
         self, place: Place, order: CutOrder, call: int, calls: Sequence[Sequence[Source]], source: Source
