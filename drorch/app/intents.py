@@ -101,7 +101,7 @@ def settle(intents: Intents, plans: Iterable[ApplicationPlan], at: datetime, *, 
                 intents.end(point.id)
             for copy in point.copies:
                 home = homes.get(point.resource) == copy.vault
-                begun = copy.usable or (home and copy.state is CopyState.PENDING and not copy.partial)
+                begun = copy.whole or (home and copy.state is CopyState.PENDING and not copy.partial)
                 key = point.id if home else copy_intent(point.id, copy.vault)
                 if begun and key in standing:
                     intents.end(key)

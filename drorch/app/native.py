@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from drorch.app.failpoint import reach
 from drorch.app.intents import Intents, copy_intent
@@ -27,6 +27,7 @@ from drorch.domain.errors import AlreadyExists, OutcomeUnknown, Refused, Unavail
 from drorch.domain.native import PART, NativeSnapshot, Source
 from drorch.ports import CopyOrder, CutOrder, SnapshotKind
 
+_CHECKED_FOR = timedelta(days=1)
 _OF_THE_POINT = (TAG_SITE, TAG_APPLICATION, TAG_RESOURCE, TAG_SLOT, TAG_POINT, TAG_SET)
 
 
@@ -37,7 +38,7 @@ class NativeHands:
         self._site = site
         self._kinds = kinds
         self._intents = intents
-        self._checked_keys: set[tuple[str, str]] = set()
+        self._checked_keys: dict[tuple[str, str], datetime] = {}
 
     def cut(self, action: Cut, kind: str, sources: Sequence[Source], now: datetime) -> str:
         """Make every creating call of the point that has not been made; words for the closing line.
@@ -96,7 +97,7 @@ class NativeHands:
         """
         hands = self._kinds[kind]
         account, _, region = action.vault.partition(".")
-        self._check_key(hands, account, region, action.kms_key)
+        self._check_key(hands, account, region, action.kms_key, now)
         reach("copy.before")
         known = self._intents.begin(copy_intent(action.point, action.vault), now)
         there = [s for s in listed if s.tags.get(TAG_POINT) == action.point]
@@ -145,12 +146,13 @@ class NativeHands:
                 self._intents.end(copy_intent(action.point, action.vault))
             raise
 
-    def _check_key(self, hands: SnapshotKind, account: str, region: str, key: str) -> None:
-        """A wrong key fails asynchronously at AWS: it is looked up before the first copy of this process."""
+    def _check_key(self, hands: SnapshotKind, account: str, region: str, key: str, now: datetime) -> None:
+        """A wrong key fails asynchronously at AWS: it is looked up before the first copy of a day."""
         place = (f"{account}.{region}", key)
-        if key and place not in self._checked_keys:
+        checked = self._checked_keys.get(place)
+        if key and (checked is None or not checked <= now < checked + _CHECKED_FOR):
             hands.check_key(account, region, key)
-            self._checked_keys.add(place)
+            self._checked_keys[place] = now
 
 
 def _tags_of_copy(member: NativeSnapshot) -> dict[str, str]:

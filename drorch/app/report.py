@@ -125,7 +125,7 @@ def _copy(copy: Copy, domain: FailureDomain | None) -> Json:
     size = copy.bytes or sum(member.bytes for member in copy.members)
     return {
         "vault": copy.vault,
-        "state": copy.state.value,
+        "state": copy.shown,
         "provider": domain.provider if domain else None,
         "account": (domain.account or None) if domain else None,
         "region": domain.region if domain else None,

@@ -95,7 +95,7 @@ def _about(point: RecoveryPoint) -> str:
 
 
 def _state(copy: Copy) -> str:
-    state = "damaged" if copy.damaged else "gone" if copy.gone else str(copy.state)
+    state = "damaged" if copy.damaged else "gone" if copy.gone else copy.shown
     return click.style(state, fg=_COLORS.get(state, RED))
 
 

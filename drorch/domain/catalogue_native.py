@@ -228,6 +228,7 @@ def _copy(
             recorded_in=frozenset(where for where, _ in matching),
             partial=state is CopyState.PENDING and bool(missing_calls(tuple(chosen.values()))),
             kms_key=next((s.kms_key for s in chosen.values() if s.kms_key), ""),
+            kms_keys=frozenset(s.kms_key for s in chosen.values() if s.kms_key),
             listed=frozenset(str(m["native_id"]) for _, record in recorded for m in record.body["members"]),
             why=why,
             failed_at=max(failed, default=None),

@@ -182,8 +182,22 @@ def _standing(
         rpo_verified=max(now - max(verified), timedelta()) if verified else None,
         rto_attained=_measured_rto(resource.name, surviving, drills),
         known=newest is not None or not targets & places.never_read,
-        why=why,
+        why="; ".join([why, *_newer_but_shut(level, resource, points, newest, places, now)]),
     )
+
+
+def _newer_but_shut(
+    level: FailureLevel,
+    resource: ResourcePolicy,
+    points: Iterable[RecoveryPoint],
+    newest: datetime | None,
+    places: Places,
+    now: datetime,
+) -> list[str]:
+    """What would count, were its key not disabled."""
+    newer = [p for p in points if p.cut_at is not None and (newest is None or p.cut_at > newest)]
+    shut = {(c.vault, c.shut) for p in newer for c in p.copies if c.shut and _left(level, resource, c, places, now)}
+    return [f"newer in {vault}, but {why}" for vault, why in sorted(shut)]
 
 
 def _counts(copy: Copy) -> bool:

@@ -14,6 +14,7 @@ from drorch.domain.instant import to_text
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.plan_full import foretold
+from drorch.domain.plan_keys import Trouble, told_failure, trouble
 from drorch.domain.policy import ResourcePolicy, VaultRule
 from drorch.domain.retention import FUTURE, Candidate, keep
 from drorch.domain.schedule import Every
@@ -32,23 +33,48 @@ def plan_copies(application: str, resource: ResourcePolicy, observed: Observed, 
     """A Copy or Ship for every point that a vault lacks, or why it has to wait."""
     points = observed.catalogue.of(resource.name)
     for rule in resource.targets:
+        wrong = trouble(resource, rule, observed, now)
         if rule.home or rule.vault in observed.unread or all(_there(p, rule.vault) or not p.usable for p in points):
+            if wrong is not None:
+                yield Hold(application, resource.name, rule.vault, "", wrong.why, wrong.alarm)
             continue
-        anchors: set[str] = set()
-        for point in owed(points, resource, rule, observed.unread, now):
-            if _there(point, rule.vault) or (observed.skewed and point.cut_at and point.cut_at > now + FUTURE):
-                continue  # by a host's clock that is behind everything is of the future and would be kept everywhere
-            action = _bring(application, resource, rule, point, observed, now)
-            if isinstance(action, Copy):
-                yield foretold(action, points, point, resource, rule, anchors)
-            elif action is not None:
-                yield action
+        yield from _to_vault(application, resource, rule, observed, now, wrong)
+
+
+def _to_vault(
+    application: str,
+    resource: ResourcePolicy,
+    rule: VaultRule,
+    observed: Observed,
+    now: datetime,
+    wrong: Trouble | None,
+) -> Iterator[Action]:
+    """What `wrong` holds is told once, by its newest point."""
+    points = observed.catalogue.of(resource.name)
+    anchors: set[str] = set()
+    probe, told = wrong is not None and wrong.probe, False
+    for point in owed(points, resource, rule, observed.unread, now):
+        if _there(point, rule.vault) or (observed.skewed and point.cut_at and point.cut_at > now + FUTURE):
+            continue  # by a host's clock that is behind everything is of the future and would be kept everywhere
+        if wrong is not None and not probe and wrong.concerns(point.copy_in(resource.targets[0].vault)):
+            if not told:
+                yield Hold(application, resource.name, rule.vault, point.id, wrong.why, wrong.alarm)
+            told = True
+            continue
+        action = _bring(application, resource, rule, point, observed, now)
+        if isinstance(action, Copy):
+            probe = False
+            yield foretold(action, points, point, resource, rule, anchors)
+        elif action is not None:
+            yield action
+    if wrong is not None and not told:
+        yield Hold(application, resource.name, rule.vault, "", wrong.why, wrong.alarm)
 
 
 def _there(point: RecoveryPoint, vault: str) -> bool:
     """Whether the vault has its copy, or will have it without anything being begun."""
     there = point.copy_in(vault)
-    return there is not None and (there.usable or (there.state is CopyState.PENDING and not there.partial))
+    return there is not None and (there.whole or (there.state is CopyState.PENDING and not there.partial))
 
 
 def _bring(
@@ -73,7 +99,7 @@ def _bring(
     elif there.partial:
         reason = f"{rule.vault}: not every member's copy was begun"
     else:
-        reason = f"{rule.vault}: its copy failed ({there.why})"
+        reason = f"{rule.vault}: its copy failed ({told_failure(there)})"
     if resource.native:
         home = resource.targets[0].vault
         source = point.copy_in(home)

@@ -19,7 +19,7 @@ from drorch.domain.errors import Refused, Usage
 from drorch.domain.iam_roles import Declared
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import KindWords, LockRule, Vocabulary
-from drorch.ports import Engine, Everything, ObjectStore, SnapshotKind
+from drorch.ports import Engine, Everything, KmsKeys, ObjectStore, SnapshotKind
 
 if TYPE_CHECKING:
     from drorch.app.config import Config
@@ -186,7 +186,8 @@ def declared_of(kind: str) -> Declared:
     """What a kind of snapshot declares that it has to be allowed to do."""
     module = _module("kinds", SNAPSHOT_KINDS[kind][0])
     behalf: tuple[str, ...] = _module("kinds", "").KEY_USE
-    return Declared(module.PERMISSIONS, behalf, getattr(module, "RESTORE_PERMISSIONS", ()))
+    asked = dict.fromkeys((*module.PERMISSIONS, *_module("kinds", "kms_keys").PERMISSIONS))
+    return Declared(tuple(asked), behalf, getattr(module, "RESTORE_PERMISSIONS", ()))
 
 
 def service_of(kind: str) -> str:
@@ -194,6 +195,12 @@ def service_of(kind: str) -> str:
     module, name = SNAPSHOT_KINDS[kind]
     service: str = getattr(_module("kinds", module), name).service
     return service
+
+
+def build_kms_keys(accounts: AwsAccounts) -> KmsKeys:
+    """What describes KMS keys. No SDK is imported before it is asked."""
+    keys: KmsKeys = _module("kinds", "kms_keys").AwsKmsKeys(accounts)
+    return keys
 
 
 def build_everything(accounts: AwsAccounts) -> Everything:

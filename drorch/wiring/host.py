@@ -25,6 +25,7 @@ from drorch.app.guide_writing import GuideKeeper, dumps_known
 from drorch.app.heavy import LocalHands
 from drorch.app.intents import Intents
 from drorch.app.key_check import KeyWatch
+from drorch.app.kms_watch import KmsWatch
 from drorch.app.locks import Locks
 from drorch.app.native import NativeHands
 from drorch.app.observe import Observer
@@ -261,6 +262,7 @@ class Host:
             valid_id=self.valid_id,
             marks=self._marks,
             clock=self.now,
+            keys=KmsWatch(adapters.build_kms_keys(self.accounts), self.cache),
         )
 
     @cached_property
