@@ -21,6 +21,7 @@ from drorch.domain.catalogue_native import (
     TAG_SITE,
     TAG_SLOT,
     TAG_SOURCE,
+    made_from,
     set_of,
 )
 from drorch.domain.errors import AlreadyExists, OutcomeUnknown, Refused, Unavailable
@@ -106,7 +107,7 @@ class NativeHands:
         there = [s for s in there if s.role != PART]  # what is left of an image is no copy of it
         begun = 0
         for member in members:
-            of_member = [s for s in there if s.tags.get(TAG_SOURCE) == member.native_id]
+            of_member = [s for s in there if s.tags.get(TAG_SOURCE) == made_from(member)]
             if any(s.state != "failed" for s in of_member):
                 continue
             if action.places and begun >= action.places:
@@ -133,7 +134,7 @@ class NativeHands:
             hands.copy(order)
         except AlreadyExists:
             found = [s for s in hands.find(order.account, order.region, order.point) if s.role != PART]
-            of_member = [s for s in found if s.tags.get(TAG_SOURCE) == order.snapshot.native_id]
+            of_member = [s for s in found if s.tags.get(TAG_SOURCE) == made_from(order.snapshot)]
             if any(s.state != "failed" for s in of_member):
                 return
             if order.attempt > 2 * len(found) + 1:
@@ -159,7 +160,7 @@ def _tags_of_copy(member: NativeSnapshot) -> dict[str, str]:
     """The member's own tags of drorch's and the user's; what belongs to the member alone stays behind."""
     tags = {key: value for key, value in member.tags.items() if not key.startswith(("drorch:", "aws:"))}
     tags |= {key: member.tags[key] for key in _OF_THE_POINT if key in member.tags}
-    return tags | {TAG_SOURCE: member.native_id}
+    return tags | {TAG_SOURCE: made_from(member)}
 
 
 def _ours(found: Sequence[NativeSnapshot], tags: Mapping[str, str]) -> Sequence[NativeSnapshot]:

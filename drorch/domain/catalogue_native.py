@@ -331,6 +331,11 @@ def _state(members: Sequence[NativeSnapshot]) -> tuple[CopyState, str]:
     return CopyState.USABLE, ""
 
 
+def made_from(snapshot: NativeSnapshot) -> str:
+    """What a copy of it bears as ``drorch:source``: the cut's own member, though it be a copy that is copied on."""
+    return snapshot.tags.get(TAG_SOURCE) or snapshot.native_id
+
+
 def set_of(snapshot: NativeSnapshot) -> tuple[int, int, int]:
     """(I, N, M) of the tag ``drorch:set`` = ``I/N:M``; (1, 1, 1) where the tag is absent or not of that form."""
     try:

@@ -101,21 +101,7 @@ def _bring(
     else:
         reason = f"{rule.vault}: its copy failed ({told_failure(there)})"
     if resource.native:
-        home = resource.targets[0].vault
-        source = point.copy_in(home)
-        if source is None or not source.usable or home in observed.unread:
-            return None
-        begun = observed.intents.get(f"{point.id}@{rule.vault}")
-        if begun is not None and (there is None or there.partial) and now < begun + SETTLING:
-            reason = f"a copy begun at {to_text(begun)} may still show; settling"
-            copying = "", source.vault, resource.kind, _places(source, there)
-            return Settling(application, resource.name, rule.vault, point.id, reason, *copying)
-        tried = max((at for at in (begun, there.failed_at if there else None) if at is not None), default=None)
-        if tried is not None and there is not None and not there.partial and now < tried + AFTER_FAILURE:
-            reason += f"; next try at {to_text(tried + AFTER_FAILURE)}"
-            return Hold(application, resource.name, rule.vault, point.id, reason, "copy-failed")
-        how = source.vault, rule.kms_key or "", resource.kind, _places(source, there)
-        return Copy(application, resource.name, rule.vault, point.id, reason, *how)
+        return _copy_on(application, resource, rule, point, observed, now, reason)
     if there is not None:
         return None  # a damaged copy of a dump is repaired, not shipped again (plan_care)
     if resource.name in observed.running:
@@ -124,10 +110,72 @@ def _bring(
     return Ship(application, resource.name, rule.vault, point.id, reason, source.vault)
 
 
-def _places(source: PointCopy, there: PointCopy | None) -> int:
-    """How many copies are still to be begun: an image has as many as volumes, whatever else it is made of."""
+def _copy_on(
+    application: str,
+    resource: ResourcePolicy,
+    rule: VaultRule,
+    point: RecoveryPoint,
+    observed: Observed,
+    now: datetime,
+    reason: str,
+) -> Action | None:
+    """The native copy, or why it waits."""
+    home, there = resource.targets[0].vault, point.copy_in(rule.vault)
+    source = _native_source(resource, rule, point, observed)
+    if source is None:
+        return None
+    places = _places(source, there, home)
+    begun = observed.intents.get(f"{point.id}@{rule.vault}")
+    if begun is not None and (there is None or there.partial) and now < begun + SETTLING:
+        reason = f"a copy begun at {to_text(begun)} may still show; settling"
+        copying = "", source.vault, resource.kind, places
+        return Settling(application, resource.name, rule.vault, point.id, reason, *copying)
+    tried = max((at for at in (begun, there.failed_at if there else None) if at is not None), default=None)
+    if tried is not None and there is not None and not there.partial and now < tried + AFTER_FAILURE:
+        reason += f"; next try at {to_text(tried + AFTER_FAILURE)}"
+        return Hold(application, resource.name, rule.vault, point.id, reason, "copy-failed")
+    if source.vault != home:
+        reason += f"; from {source.vault}, for the copy in {home} is not usable"
+    return Copy(
+        application,
+        resource.name,
+        rule.vault,
+        point.id,
+        reason,
+        source.vault,
+        rule.kms_key or "",
+        resource.kind,
+        places,
+    )
+
+
+def _native_source(
+    resource: ResourcePolicy, rule: VaultRule, point: RecoveryPoint, observed: Observed
+) -> PointCopy | None:
+    """The home's copy; where that was read and is none, and a copy was begun or the home's does not open, another.
+
+    A copy of a copy is made whole: no other is taken while the home does not answer, or for a destination that is new.
+    """
+    home, there = resource.targets[0].vault, point.copy_in(rule.vault)
+    if home in observed.unread:
+        return None
+    first = point.copy_in(home)
+    if first is not None and (first.usable or first.state is CopyState.PENDING):
+        return first if first.usable else None
+    if there is None and (first is None or not first.shut):
+        return None
+    others = (point.copy_in(other.vault) for other in resource.targets if other.vault not in (home, rule.vault))
+    return next((c for c in others if c is not None and c.usable and c.vault not in observed.unread), None)
+
+
+def _places(source: PointCopy, there: PointCopy | None, home: str) -> int:
+    """How many copies are still to be begun: an image has as many as volumes, whatever else it is made of.
+
+    A copy names as its source the member of the cut, whichever copy it is made from.
+    """
     begun = {member.source_id for member in there.members} if there is not None and there.partial else set()
-    left = [member for member in source.members if member.role != "image" and member.native_id not in begun]
+    first = source.vault == home
+    left = [m for m in source.members if m.role != "image" and (m.native_id if first else m.source_id) not in begun]
     return max(1, len(left))
 
 

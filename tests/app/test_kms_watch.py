@@ -153,3 +153,35 @@ def test_a_copy_whose_key_is_disabled_counts_no_more_until_it_is_enabled(world: 
     world.run(passes=4, minutes=20)
     assert not any(copy.shut for copy in copies(world))
     assert held <= {s.native_id for s in world.cloud.snapshots()}, "nothing was let go meanwhile"
+
+
+# --- a source that is deleted while it is copied ---------------------------------------------------------------------
+
+
+def test_a_source_deleted_while_it_is_copied_is_told_and_another_copy_takes_its_place(tmp_path: Path) -> None:
+    third = "prod.eu-central-1"
+    world = Installation(
+        tmp_path, VOLUMES.replace("[{region: us-west-2}]", "[{region: us-west-2}, {region: eu-central-1}]")
+    )
+    world.cloud.pending_for = None
+    world.once()
+    world.cloud.finish()
+    world.run(passes=2)
+    source, *begun = world.cloud.snapshots()
+    assert {s.region for s in begun} == {"us-west-2", "eu-central-1"}
+    west = next(s for s in begun if s.region == "us-west-2")
+    place = world.cloud._place("ec2", "prod", "us-west-2")
+    world.cloud._settle(place, west.native_id, "")
+    world.once()
+    world.cloud.remove(source)
+    world.cloud.finish()
+    world.once()
+    assert "source deleted before the copy was done" in the_hold(world, "copy-failed").reason
+    world.clock.turn(minutes=70)
+    world.cloud.pending_for = 1
+    world.run(passes=6)
+    made = [s for s in world.cloud.snapshots() if s.region == "eu-central-1" and s.state == "usable"]
+    assert len(made) == 1 and made[0].tags["drorch:source"] == source.native_id
+    assert [copy.state for copy in copies(world, third)] == [CopyState.USABLE]
+    assert world.seen is not None and not [h for h in world.seen.holds if h.alarm == "oddity"]
+    world.reconciler.close()

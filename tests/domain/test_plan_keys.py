@@ -219,3 +219,43 @@ def test_status_says_what_would_count_were_its_key_not_disabled() -> None:
     assert region.rpo_attained == NOW - (points[1].cut_at or NOW)
     assert f"newer in {AWAY}, but its key arn:x is disabled" in region.why
     assert "key" not in stands.resources[0].levels[FailureLevel.ZONE].why
+
+
+# --- a source that is gone -------------------------------------------------------------------------------------------
+
+SOURCE_GONE = "snap-9: The source snapshot was deleted"
+
+
+def orphan(*others: PointCopy, hours_ago: float = 2, away: PointCopy | None = None) -> RecoveryPoint:
+    at = NOW - timedelta(hours=hours_ago)
+    failed = away or recorded(AWAY, FAILED, why=SOURCE_GONE, failed_at=at)
+    return point(slot(3), recorded(HOME, FAILED, gone=True), failed, *others)
+
+
+def test_a_copy_whose_source_was_deleted_is_made_from_another_copy() -> None:
+    actions = planned(seen(orphan(recorded(EAST))), volumes(to(AWAY), to(EAST)))
+    (copied,) = [action for action in actions if isinstance(action, Copy)]
+    assert (copied.vault, copied.source) == (AWAY, EAST)
+    assert "source deleted before the copy was done" in copied.reason and f"from {EAST}" in copied.reason
+
+
+def test_it_waits_as_long_as_after_any_failure() -> None:
+    actions = planned(seen(orphan(recorded(EAST), hours_ago=0.5)), volumes(to(AWAY), to(EAST)))
+    assert not only(actions, Copy)
+    assert "source deleted before the copy was done" in held(actions, "copy-failed")[0].reason
+
+
+def test_a_home_that_does_not_answer_is_no_home_without_copies() -> None:
+    observed = seen(orphan(recorded(EAST)), unread={HOME: "lost"})
+    assert not only(planned(observed, volumes(to(AWAY), to(EAST))), Copy)
+
+
+def test_a_new_destination_takes_nothing_that_the_home_has_let_go() -> None:
+    old = point(slot(3), recorded(HOME, FAILED, gone=True), recorded(EAST))
+    assert not only(planned(seen(old), volumes(to(AWAY), to(EAST))), Copy)
+
+
+def test_what_does_not_open_at_home_is_copied_from_where_it_does() -> None:
+    one = point(slot(0), shut(HOME), recorded(EAST))
+    (copied,) = only(planned(seen(one), volumes(to(AWAY), to(EAST))), Copy)
+    assert isinstance(copied, Copy) and copied.source == EAST
