@@ -7,7 +7,7 @@ what was known.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
@@ -49,7 +49,7 @@ class KmsWatch:
 
         A copy that failed since the last look has the keys of its vault asked about again.
         """
-        named = {(rule.vault, rule.kms_key) for r in resources for rule in r.targets if not rule.home and rule.kms_key}
+        named = {ref for resource in resources for ref in _named(resource)}
         borne = {(view.vault.name, s.kms_key) for view in views for s in view.snapshots if s.kms_key}
         doubted = self._newly_failed(views)
         wanted = sorted(named | borne)
@@ -125,6 +125,17 @@ class KmsWatch:
         kept = self._cache.listing(f"{_LISTING}{ref[0]}:{ref[1]}")
         if kept is not None:
             self._known[ref], self._asked[ref] = _loaded(kept[1]), from_text(kept[0])
+
+
+def _named(resource: ResourcePolicy) -> Iterator[Ref]:
+    """The keys of its copies; across accounts an alias is that of a key at home, too (`drorch.domain.intermediate`)."""
+    home = resource.targets[0].vault if resource.targets else ""
+    for rule in resource.targets:
+        if rule.kms_key and not rule.home:
+            yield rule.vault, rule.kms_key
+            crosses = rule.vault.partition(".")[0] != home.partition(".")[0]
+            if crosses and rule.kms_key.startswith("alias/"):
+                yield home, rule.kms_key
 
 
 def _dumped(seen: KmsSeen) -> str:

@@ -19,6 +19,8 @@ TAG_POINT = "drorch:point"
 TAG_SET = "drorch:set"
 TAG_SOURCE = "drorch:source"
 TAG_SITE = "drorch:site"
+TAG_INTERMEDIATE = "drorch:intermediate"
+"""On a copy that is only there to be copied on (`drorch.domain.intermediate`): the vault of that copy."""
 TAG_IMAGE = "drorch:image"
 """On the snapshots of an image, from the creating call on: the image's name."""
 

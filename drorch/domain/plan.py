@@ -21,6 +21,7 @@ from drorch.domain.native import Source
 from drorch.domain.plan_care import plan_care
 from drorch.domain.plan_copies import SETTLING, plan_copies, plan_records
 from drorch.domain.plan_expiry import in_force, plan_expiry
+from drorch.domain.plan_intermediate import plan_intermediates
 from drorch.domain.plan_keys import plan_shut
 from drorch.domain.plan_sweep import plan_old_heads, plan_sweep
 from drorch.domain.policy import BrakeRule, LockRule, Policy, ResourcePolicy, VaultRule
@@ -130,6 +131,7 @@ def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -
         actions.extend(plan_care(application, resource, observed, now))
         if another is None and (resource.origin is None or resource.origin.listed):
             actions.extend(plan_expiry(policy, resource, observed, now))
+            actions.extend(plan_intermediates(application, resource, observed, now))
             actions.extend(plan_sweep(application, resource, observed, now))
     actions.extend(plan_head(application, observed, now))
     actions.extend(plan_old_heads(application, observed, now))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from drorch.domain.action import Action, Copy, Hold, Replicate, Settling, Ship, WriteRecord
 from drorch.domain.instant import to_text
+from drorch.domain.intermediate import by_way_of, is_needed
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.plan_full import foretold
@@ -18,12 +19,8 @@ from drorch.domain.plan_keys import Trouble, told_failure, trouble
 from drorch.domain.policy import ResourcePolicy, VaultRule
 from drorch.domain.retention import FUTURE, Candidate, keep
 from drorch.domain.schedule import Every
-
-SETTLING = timedelta(minutes=5)
-"""How long a call whose outcome is not known may take to show in a listing."""
-
-AFTER_FAILURE = timedelta(hours=1)
-"""How long a copy that failed at the provider waits for its next try."""
+from drorch.domain.waits import AFTER_FAILURE as AFTER_FAILURE
+from drorch.domain.waits import SETTLING as SETTLING
 
 if TYPE_CHECKING:
     from drorch.domain.plan import Observed
@@ -62,7 +59,9 @@ def _to_vault(
             told = True
             continue
         action = _bring(application, resource, rule, point, observed, now)
-        if isinstance(action, Copy):
+        if isinstance(action, Copy) and action.intermediate:
+            yield action
+        elif isinstance(action, Copy):
             probe = False
             yield foretold(action, points, point, resource, rule, anchors)
         elif action is not None:
@@ -136,17 +135,9 @@ def _copy_on(
         return Hold(application, resource.name, rule.vault, point.id, reason, "copy-failed")
     if source.vault != home:
         reason += f"; from {source.vault}, for the copy in {home} is not usable"
-    return Copy(
-        application,
-        resource.name,
-        rule.vault,
-        point.id,
-        reason,
-        source.vault,
-        rule.kms_key or "",
-        resource.kind,
-        places,
-    )
+    how = source.vault, rule.kms_key or "", resource.kind, places
+    copy = Copy(application, resource.name, rule.vault, point.id, reason, *how)
+    return by_way_of(copy, source, observed, now) if is_needed(resource, rule, source, observed) else copy
 
 
 def _native_source(
