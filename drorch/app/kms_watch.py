@@ -53,14 +53,13 @@ class KmsWatch:
         borne = {(view.vault.name, s.kms_key) for view in views for s in view.snapshots if s.kms_key}
         doubted = self._newly_failed(views)
         wanted = sorted(named | borne)
-        due = [ref for ref in wanted if fresh or ref[0] in doubted or self._due(ref, now)]
+        due = [ref for ref in wanted if fresh or ref[0] in doubted or self._due(ref, now, ref in named)]
         if due:
             with ThreadPoolExecutor(max_workers=16, thread_name_prefix="kms") as pool:
                 answers = list(pool.map(lambda ref: self._ask(ref, ref in named, now), due))
             for ref, seen in zip(due, answers, strict=True):
-                self._note(ref, seen, now)
-        self._known = {ref: self._known[ref] for ref in wanted}
-        return self._known
+                self._note(ref, seen, now, ref in named)
+        return {ref: self._known[ref] for ref in wanted}
 
     def _newly_failed(self, views: Sequence[NativeView]) -> set[str]:
         """The vaults in which a copy failed that this process had not seen failed."""
@@ -71,16 +70,16 @@ class KmsWatch:
             if s.state == "failed" and TAG_SOURCE in s.tags
         }
         new = {vault for native_id, vault in failed.items() if native_id not in self._failed}
-        self._failed = set(failed)
+        self._failed |= failed.keys()
         return new
 
-    def _due(self, ref: Ref, now: datetime) -> bool:
+    def _due(self, ref: Ref, now: datetime, used: bool) -> bool:
         if ref not in self._known:
             self._remember(ref)
         seen, asked = self._known.get(ref), self._asked.get(ref)
         if seen is None or asked is None:
             return True
-        every = WHILE_WRONG if seen.wrong or seen.shut or seen.unasked else EVERY
+        every = WHILE_WRONG if seen.shut or seen.unasked or (used and seen.wrong) else EVERY
         return not asked <= now < asked + every
 
     def _ask(self, ref: Ref, used: bool, now: datetime) -> KmsSeen:
@@ -113,10 +112,10 @@ class KmsWatch:
             pass  # whether it may be used is not known, and that is no verdict
         return seen
 
-    def _note(self, ref: Ref, seen: KmsSeen, now: datetime) -> None:
-        before = self._known.get(ref)
-        told = seen.wrong or seen.shut
-        if told and (before is None or told != (before.wrong or before.shut)):
+    def _note(self, ref: Ref, seen: KmsSeen, now: datetime, used: bool) -> None:
+        before = self._known.get(ref) or KmsSeen()
+        told = (used and seen.wrong) or seen.shut
+        if told and told not in (before.wrong, before.shut):
             log.warning("key cannot be used", vault=ref[0], kms_key=ref[1], why=told)
         self._known[ref], self._asked[ref] = seen, now
         self._cache.set_listing(f"{_LISTING}{ref[0]}:{ref[1]}", to_text(now), _dumped(seen))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
-from native_clouds import ACCOUNT, AWAY, HOME, EbsWorld
+from native_clouds import ACCOUNT, AWAY, HOME, POINT, EbsWorld, RdsWorld, copy_order, cut_order, selected
 
+from drorch.domain.copy_failure import Cause, failure_of
 from drorch.domain.errors import NotFound, Refused, Unavailable
+from drorch.domain.native import NativeSnapshot
 from drorch.kinds.kms_keys import AwsKmsKeys
 
 USING = "kms:GenerateDataKeyWithoutPlaintext"
@@ -75,3 +78,71 @@ def test_a_dry_run_tells_whether_a_key_may_be_used(ebs_world: EbsWorld, keys: Aw
     kms.put_key_policy(KeyId=own, PolicyName="default", Policy=json.dumps({"Statement": [deny]}))
     with pytest.raises(Refused, match="AccessDenied"):
         keys.require_use(ACCOUNT, AWAY, key)
+
+
+# --- what becomes of copies whose keys or sources go ------------------------------------------------------------------
+
+
+def begun(world: EbsWorld | RdsWorld, key: str) -> NativeSnapshot:
+    """A copy under way."""
+    order = cut_order(selected(world))
+    world.kind.cut(order, 0)
+    world.finish()
+    (source,) = world.kind.find(ACCOUNT, HOME, POINT)
+    world.kind.copy(copy_order(source, key=key))
+    return source
+
+
+def became(world: EbsWorld | RdsWorld) -> NativeSnapshot:
+    world.finish()
+    (found,) = world.kind.find(ACCOUNT, AWAY, POINT)
+    return found
+
+
+def disable(world: EbsWorld | RdsWorld, key: str) -> None:
+    kms = world.client("kms", AWAY)
+    kms.disable_key(KeyId=kms.describe_key(KeyId=key)["KeyMetadata"]["KeyId"])
+
+
+def test_a_copy_whose_key_was_disabled_meanwhile_says_so(ebs_world: EbsWorld) -> None:
+    ebs_world.source_with()
+    key = ebs_world.new_key(AWAY)
+    begun(ebs_world, key)
+    disable(ebs_world, key)
+    found = became(ebs_world)
+    assert found.state == "failed" and failure_of(found.why).cause is Cause.KEY
+
+
+def test_one_of_rds_says_that_it_failed(rds_world: RdsWorld) -> None:
+    key = rds_world.new_key(AWAY)
+    rds_world.source_with(key=rds_world.new_key(HOME))
+    begun(rds_world, key)
+    disable(rds_world, key)
+    found = became(rds_world)
+    assert (found.state, found.why) == ("failed", "status failed")
+
+
+def test_a_copy_whose_source_was_deleted_meanwhile_says_so(ebs_world: EbsWorld) -> None:
+    ebs_world.source_with()
+    source = begun(ebs_world, "")
+    ebs_world.kind.expire(ACCOUNT, HOME, source.native_id)
+    found = became(ebs_world)
+    assert found.state == "failed" and failure_of(found.why).cause is Cause.SOURCE
+
+
+@pytest.mark.parametrize("name", ["ebs_world", "rds_world"])
+def test_a_copy_at_home_under_another_key_is_one_of_its_own(request: pytest.FixtureRequest, name: str) -> None:
+    world: EbsWorld | RdsWorld = request.getfixturevalue(name)
+    world.source_with(key=world.new_key(HOME))
+    world.kind.cut(cut_order(selected(world)), 0)
+    world.finish()
+    (source,) = world.kind.find(ACCOUNT, HOME, POINT)
+    key = world.new_key(HOME)
+    order = replace(copy_order(source, key=key), account=ACCOUNT, region=HOME)
+    step = {"drorch:intermediate": "vault.us-west-2"}
+    world.kind.copy(replace(order, tags={**order.tags, **step}))
+    world.finish()
+    made = next(s for s in world.kind.find(ACCOUNT, HOME, POINT) if s.native_id != source.native_id)
+    own = world.client("kms").describe_key(KeyId=key)["KeyMetadata"]["Arn"]
+    assert (made.state, made.kms_key) == ("usable", own) and source.kms_key != own
+    assert made.tags["drorch:intermediate"] == "vault.us-west-2" and made.tags["drorch:source"] == source.native_id
