@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 from drorch.app.passing import ApplicationPlan
 from drorch.domain.action import Waiting, deletions_digest
+from drorch.domain.copy_failure import told_failure
 from drorch.domain.instant import to_text
-from drorch.domain.model import Copy, FailureDomain, FailureLevel, RecoveryPoint
+from drorch.domain.model import Copy, CopyState, FailureDomain, FailureLevel, RecoveryPoint
 from drorch.domain.native import Source
 from drorch.domain.objective import ApplicationStatus, Standing
 from drorch.domain.unprotected import Place, UnprotectedSeen
@@ -126,6 +127,7 @@ def _copy(copy: Copy, domain: FailureDomain | None) -> Json:
     return {
         "vault": copy.vault,
         "state": copy.shown,
+        "why": told_failure(copy.why) if copy.state is CopyState.FAILED else copy.why or None,
         "provider": domain.provider if domain else None,
         "account": (domain.account or None) if domain else None,
         "region": domain.region if domain else None,

@@ -49,3 +49,9 @@ def failure_of(why: str) -> CopyFailure:
     """The cause behind the provider's word for a failed copy."""
     found = (CopyFailure(cause, hint) for form, cause, hint in _CAUSES if re.search(form, why, re.IGNORECASE))
     return next(found, CopyFailure(Cause.UNKNOWN))
+
+
+def told_failure(why: str) -> str:
+    """The provider's word, with the cause and what to do where they are recognised."""
+    found = failure_of(why)
+    return f"{why}: {found}" if str(found) else why

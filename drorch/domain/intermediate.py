@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from drorch.domain.action import Action, Copy, Hold, Settling
 from drorch.domain.catalogue_intermediate import Intermediate
+from drorch.domain.copy_failure import told_failure
 from drorch.domain.instant import to_text
 from drorch.domain.model import Copy as PointCopy
-from drorch.domain.model import CopyState
-from drorch.domain.plan_keys import WRONG_KEY, told_failure
+from drorch.domain.plan_keys import WRONG_KEY
 from drorch.domain.policy import ResourcePolicy, VaultRule
 from drorch.domain.waits import AFTER_FAILURE, SETTLING
 
@@ -70,7 +70,7 @@ def _make(action: Copy, source: PointCopy, own: Sequence[Intermediate], observed
     failed = [i for i in own if i.state == "failed" and i.started is not None]
     last = max(failed, key=lambda i: str(i.started), default=None)
     if last is not None and last.started is not None and now < last.started + AFTER_FAILURE:
-        told = told_failure(PointCopy(source.vault, CopyState.FAILED, why=f"{last.native_id}: {last.why}"))
+        told = told_failure(f"{last.native_id}: {last.why}")
         return _held(action, f"its intermediate copy in {source.vault} failed ({told})", "copy-failed")
     return replace(
         action,

@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from drorch.domain.action import Action, Copy, Hold, Replicate, Settling, Ship, WriteRecord
+from drorch.domain.copy_failure import told_failure
 from drorch.domain.instant import to_text
 from drorch.domain.intermediate import by_way_of, is_needed
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.plan_full import foretold
-from drorch.domain.plan_keys import Trouble, told_failure, trouble
+from drorch.domain.plan_keys import Trouble, trouble
 from drorch.domain.policy import ResourcePolicy, VaultRule
 from drorch.domain.retention import FUTURE, Candidate, keep
 from drorch.domain.schedule import Every
@@ -98,7 +99,7 @@ def _bring(
     elif there.partial:
         reason = f"{rule.vault}: not every member's copy was begun"
     else:
-        reason = f"{rule.vault}: its copy failed ({told_failure(there)})"
+        reason = f"{rule.vault}: its copy failed ({told_failure(there.why)})"
     if resource.native:
         return _copy_on(application, resource, rule, point, observed, now, reason)
     if there is not None:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from drorch.domain.action import Hold
-from drorch.domain.copy_failure import Cause, CopyFailure, failure_of
+from drorch.domain.copy_failure import Cause, failure_of
 from drorch.domain.instant import to_text
 from drorch.domain.kms import KmsSeen
 from drorch.domain.model import Copy as PointCopy
@@ -104,12 +104,6 @@ def _after_failure(rule: VaultRule, seen: KmsSeen, points: Sequence[RecoveryPoin
 
 def _by_key(copy: PointCopy) -> bool:
     return copy.state is CopyState.FAILED and failure_of(copy.why).cause is Cause.KEY
-
-
-def told_failure(copy: PointCopy) -> str:
-    """Why a copy failed, with the cause and what to do where they are recognised."""
-    found: CopyFailure = failure_of(copy.why)
-    return f"{copy.why}: {found}" if str(found) else copy.why
 
 
 def plan_shut(application: str, resource: ResourcePolicy, observed: Observed) -> Iterator[Hold]:

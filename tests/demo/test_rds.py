@@ -222,6 +222,6 @@ def test_a_copy_needs_its_key_until_it_is_done(aws: EmbeddedAws) -> None:
     snapshot(aws, "one")
     aws.set_snapshot_transition("held")
     copied(aws, "one", KmsKeyId=there)
-    kms.disable_key(KeyId=there)
+    kms.disable_key(KeyId=there.rpartition("/")[2])
     aws.finish_snapshots()
     assert seen(aws, "one-copy", SECOND)["Status"] == "failed"

@@ -10,17 +10,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from passes import AWAY, HOME
+from passes import AWAY, DOMAINS, HOME, policy
 from planning import FAILED, NOW, PENDING, data, only, planned, point, recorded, seen, slot
 
 from drorch.domain.action import Action, Copy, Hold, Settling, Sweep
 from drorch.domain.catalogue_intermediate import Intermediate, set_apart
 from drorch.domain.catalogue_native import NativeView
+from drorch.domain.copy_urgency import with_due
 from drorch.domain.intermediate import through_intent
 from drorch.domain.kms import KmsSeen
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import FailureDomain, RecoveryPoint, Vault
 from drorch.domain.native import NativeSnapshot
+from drorch.domain.objective import Places, status
 from drorch.domain.policy import Keep as KeepRules
 from drorch.domain.policy import ResourcePolicy, VaultRule
 
@@ -45,8 +47,8 @@ def step(of: RecoveryPoint, state: str = "usable", **changes: Any) -> Intermedia
     return replace(made, **changes)
 
 
-def after(of: RecoveryPoint, *steps: Intermediate, policy: ResourcePolicy | None = None, **more: Any) -> list[Action]:
-    return planned(seen(of, more={"intermediates": steps}, keys=KEYS, **more), policy or volumes())
+def after(of: RecoveryPoint, *steps: Intermediate, **more: Any) -> list[Action]:
+    return planned(seen(of, more={"intermediates": steps}, keys=KEYS, **more), volumes())
 
 
 def the_copy(actions: Iterable[Action]) -> Copy:
@@ -59,6 +61,18 @@ def test_what_aws_default_key_encrypts_is_made_anew_at_home_before_it_crosses_ac
     made = the_copy(after(point(slot(0), at_home())))
     assert (made.vault, made.source, made.kms_key, made.intermediate) == (HOME, HOME, KEY, FAR)
     assert "AWS's default key crosses no account" in made.reason and FAR in made.reason
+
+
+def test_it_is_as_urgent_as_the_copy_that_it_is_a_step_to() -> None:
+    one, of = point(slot(0), at_home()), policy("shop", [volumes()])
+    domains = {HOME: DOMAINS[HOME], FAR: FailureDomain("aws", "us-west-2", "vault")}
+    standing = status(of, seen(one).catalogue, Places(domains, frozenset()), NOW)
+    dated = {}
+    for steps in ((), (step(one),)):
+        actions = after(one, *steps)
+        made = with_due(tuple(actions), of, seen(one).catalogue, standing, domains, NOW)
+        dated[the_copy(made).vault] = the_copy(made).due
+    assert dated[HOME] == dated[FAR] is not None
 
 
 def test_then_the_copy_is_made_from_it() -> None:

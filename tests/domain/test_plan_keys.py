@@ -259,3 +259,12 @@ def test_what_does_not_open_at_home_is_copied_from_where_it_does() -> None:
     one = point(slot(0), shut(HOME), recorded(EAST))
     (copied,) = only(planned(seen(one), volumes(to(AWAY), to(EAST))), Copy)
     assert isinstance(copied, Copy) and copied.source == EAST
+
+
+def test_status_says_why_a_newer_copy_failed_where_that_is_known() -> None:
+    older = point(slot(5), recorded(HOME), recorded(AWAY))
+    for why, says in ((NO_KEY, "its copy failed: key not accessible"), ("status failed", "")):
+        failed = point(slot(0), recorded(HOME), recorded(AWAY, FAILED, why=why, failed_at=NOW))
+        stands = status(policy("shop", [volumes()]), seen(failed, older).catalogue, Places(DOMAINS, frozenset()), NOW)
+        told = stands.resources[0].levels[FailureLevel.REGION].why
+        assert (says in told) if says else ("newer" not in told)

@@ -59,10 +59,15 @@ _db_snapshot: Any = DBSnapshot
 states.manage(_instance, DB_INSTANCE, [("creating", "backing-up"), ("backing-up", "available")], failed="failed")
 
 
-def _ends(snapshot: Any) -> str:
-    """A copy needs its key until it is done; RDS tells that it failed, and not why."""
-    key = snapshot.kms_key_id if snapshot.is_copy else None
+def lost_key(snapshot: Any) -> str:
+    """Why a copy under way fails for its key, "" when it does not. RDS tells that it failed, and not why."""
+    key = snapshot.kms_key_id
     return "" if not key or key_arn(snapshot.account_id, snapshot.region, key) else "The KMS key is not accessible"
+
+
+def _ends(snapshot: Any) -> str:
+    """A copy needs its key until it is done."""
+    return lost_key(snapshot) if snapshot.is_copy else ""
 
 
 states.manage(_db_snapshot, DB_SNAPSHOT, [("creating", "available")], failed="failed", ends=_ends)
