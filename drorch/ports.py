@@ -13,6 +13,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 
 from drorch.domain.automated import RegionSeen as RegionSeen
 from drorch.domain.errors import Refused
+from drorch.domain.kms import KmsKey as KmsKey
 from drorch.domain.model import LockMode as LockMode
 from drorch.domain.model import ObjectLock as ObjectLock
 from drorch.domain.native import Inventory as Inventory
@@ -295,6 +296,18 @@ class AutomatedBackups(Protocol):
 
         Raises Unavailable: incomplete is never empty.
         """
+
+
+class KmsKeys(Protocol):
+    """The keys that copies are encrypted with, asked of the provider: nothing here changes or opens anything."""
+
+    def describe(self, account: str, region: str, key: str) -> KmsKey:
+        """A key by its alias, id or ARN, as the region knows it. NotFound when it knows none, Refused when the caller
+        may not look at it, Unavailable when there is no answer.
+        """
+
+    def require_use(self, account: str, region: str, key: str) -> None:
+        """Refused, with the provider's word, when a dry run says that the caller may not encrypt with the key."""
 
 
 @runtime_checkable

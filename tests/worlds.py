@@ -29,6 +29,7 @@ from drorch.app.damage import VerifyOrder, read_turn
 from drorch.app.dump import DumpOrder, dump
 from drorch.app.expiry import ExpiryHands
 from drorch.app.intents import Intents
+from drorch.app.kms_watch import KmsWatch
 from drorch.app.loading import Reader
 from drorch.app.locks import Lock, Locks
 from drorch.app.native import NativeHands
@@ -54,6 +55,7 @@ from drorch.domain.policy import KindWords, LockRule, Policy
 from drorch.engines.memory import MemoryEngine, MemorySource, Options
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
 from drorch.kinds.memory import images as memory_images
+from drorch.kinds.memory.keys import MemoryKeys
 from drorch.ports import StoreLimits
 from drorch.stores.memory import MemoryStore
 
@@ -296,6 +298,7 @@ class Installation:
                 MemorySnapshots(self.cloud, "rds-cluster", CLUSTERS, named=True, dated=False)
             ),
         }
+        self.keys = MemoryKeys(self.cloud)
         self.stores = {name: FaultyStore(store) for name, store in stores.items()}
         self.hands = FakeHands(self)
         self.seen: Pass | None = None
@@ -348,6 +351,7 @@ class Installation:
             cache=self.cache,
             valid_id=self.valid_id,
             clock=self.host.now,
+            keys=KmsWatch(self.keys, self.cache),
         )
         self.light = LightHands(
             site=SITE,
@@ -508,5 +512,5 @@ def _twin_cloud(cloud: MemoryCloud, now: Callable[[], datetime]) -> MemoryCloud:
         held = {native_id: copy.copy(snapshot) for native_id, snapshot in place.held.items()}
         points = {point: dict(ids) for point, ids in place.points.items()}
         twin._places[where] = type(place)(dict(place.sources), held, points, dict(place.pending))
-    twin._lost, twin._keys, twin._made = set(cloud._lost), set(cloud._keys), cloud._made
+    twin._lost, twin._keys, twin._made = set(cloud._lost), dict(cloud._keys), cloud._made
     return twin

@@ -23,6 +23,7 @@ from drorch.domain.head import head_content
 from drorch.domain.instant import to_text
 from drorch.domain.model import Member, ObjectLock, RecoveryPoint
 from drorch.domain.native import NativeSnapshot, Source
+from drorch.domain.plan_intermediate import INTERMEDIATE
 from drorch.domain.policy import ResourcePolicy
 from drorch.domain.record import RecordType, compose
 from drorch.ports import ObjectStore
@@ -81,6 +82,8 @@ class LightHands:
         if isinstance(action, Expire):
             return self._expiry.expire(action, scene, now)
         if isinstance(action, Sweep):
+            if action.what == INTERMEDIATE:
+                return self._expiry.let_step_go(action, scene)
             return sweep(action, self._store_of)
         if isinstance(action, Lock):
             return self._lock(action, scene, now)
@@ -120,14 +123,10 @@ class LightHands:
     def _copy(self, action: Copy, scene: Scene, now: datetime) -> str:
         point = _point(scene.catalogue, action)
         source = point.copy_in(action.source)
-        wanted = (
-            [member for member in source.members if not member.image] if source else []
-        )  # parts go with their image
-        members = [
-            snapshot
-            for member in wanted
-            if (snapshot := scene.world.snapshot(action.source, member.native_id)) is not None
-        ]
+        own = [m.native_id for m in source.members if not m.image] if source else []  # parts go with their image
+        wanted = list(action.through) or own
+        found = (scene.world.snapshot(action.source, native_id) for native_id in wanted)
+        members = [snapshot for snapshot in found if snapshot is not None]
         if source is None or len(members) != len(wanted):
             raise Refused("the source of the copy is not there any more", operation="copy", vault=action.source)
         views = scene.world.natives_of(action.application)

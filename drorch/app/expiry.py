@@ -18,7 +18,8 @@ from drorch.app.signing import write_somewhere
 from drorch.app.written import require_gone
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
-from drorch.domain.action import Action, Expire, Mark
+from drorch.domain.action import Action, Expire, Mark, Sweep
+from drorch.domain.catalogue_native import TAG_INTERMEDIATE, TAG_SITE, TAG_SOURCE
 from drorch.domain.errors import Refused, Unavailable
 from drorch.domain.instant import to_text
 from drorch.domain.model import Copy, RecoveryPoint
@@ -152,6 +153,29 @@ class ExpiryHands:
         what = f"{len(images)} image(s) and {len(ours - images)} snapshots" if images else f"{len(ours)} snapshots"
         return f"{what} deleted from {action.vault}: {action.reason}"
 
+    def let_step_go(self, action: Sweep, scene: Scene) -> str:
+        """Delete intermediate copies, each by what a look at this moment shows of it. Refused for anything else."""
+        kind = self._kinds[scene.resource.kind]
+        account, _, region = action.vault.partition(".")
+        point = _known(scene, action)
+        listed = {native_id for copy in point.copies for native_id in copy.listed}
+        there = [s for s in kind.find(account, region, action.point) if s.native_id in action.paths]
+        strange = [s.native_id for s in there if s.native_id in listed or not _is_step(s, self._site)]
+        if strange:
+            raise Refused(
+                f"{', '.join(strange)} is no intermediate copy of this site, or is listed by a signed record",
+                operation="sweep",
+                resource=action.resource,
+                vault=action.vault,
+                hint="it is held; look at who may write tags",
+            )
+        reach("sweep.before")
+        for snapshot in there:
+            kind.expire(account, region, snapshot.native_id)
+            reach("sweep.deleted")
+        reach("sweep.called")
+        return f"{len(there)} intermediate copies deleted from {action.vault}: {action.reason}"
+
     def _delete_members(
         self, kind: SnapshotKind, account: str, region: str, whole: Sequence[str], parts: Sequence[str]
     ) -> None:
@@ -189,6 +213,11 @@ class ExpiryHands:
         )
         write_somewhere(record, self._signing(), action.into, self._store_of)
         return record
+
+
+def _is_step(snapshot: NativeSnapshot, site: str) -> bool:
+    tags = snapshot.tags
+    return tags.get(TAG_SITE) == site and bool(tags.get(TAG_SOURCE)) and bool(tags.get(TAG_INTERMEDIATE))
 
 
 def _known(scene: Scene, action: Action) -> RecoveryPoint:

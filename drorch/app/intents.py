@@ -108,7 +108,7 @@ def settle(intents: Intents, plans: Iterable[ApplicationPlan], at: datetime, *, 
             for copy in point.copies:
                 home = homes.get(point.resource) == copy.vault
                 key = point.id if home else copy_intent(point.id, copy.vault)
-                if copy.usable and key in standing:
+                if copy.whole and key in standing:
                     intents.end(key)
     for key, begun_at in standing.items():
         if not blind and at >= begun_at + FORGOTTEN:

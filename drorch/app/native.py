@@ -8,25 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from drorch.app.failpoint import reach
 from drorch.app.intents import Intents, copy_intent
 from drorch.domain.action import Copy, Cut
 from drorch.domain.catalogue_native import (
     TAG_APPLICATION,
+    TAG_INTERMEDIATE,
     TAG_POINT,
     TAG_RESOURCE,
     TAG_SET,
     TAG_SITE,
     TAG_SLOT,
     TAG_SOURCE,
+    made_from,
     set_of,
 )
 from drorch.domain.errors import AlreadyExists, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.intermediate import through_intent
 from drorch.domain.native import PART, NativeSnapshot, Source
 from drorch.ports import CopyOrder, CutOrder, SnapshotKind
 
+_CHECKED_FOR = timedelta(days=1)
 _OF_THE_POINT = (TAG_SITE, TAG_APPLICATION, TAG_RESOURCE, TAG_SLOT, TAG_POINT, TAG_SET)
 
 
@@ -37,7 +41,7 @@ class NativeHands:
         self._site = site
         self._kinds = kinds
         self._intents = intents
-        self._checked_keys: set[tuple[str, str]] = set()
+        self._checked_keys: dict[tuple[str, str], datetime] = {}
 
     def kind(self, name: str) -> SnapshotKind:
         """One kind of snapshot by its name."""
@@ -62,7 +66,7 @@ class NativeHands:
         reach("cut.before")
         known = self._intents.begin(action.point, now)
         found = hands.find(account, region, action.point) if known or action.resumed else ()
-        there = [snapshot for snapshot in found if snapshot.role != PART]
+        there = [s for s in found if s.role != PART and TAG_INTERMEDIATE not in s.tags]
         if there:
             _same_division(_ours(there, tags), calls, action)
         made = {set_of(snapshot)[0] for snapshot in there}
@@ -100,16 +104,16 @@ class NativeHands:
         """
         hands = self._kinds[kind]
         account, _, region = action.vault.partition(".")
-        self._check_key(hands, account, region, action.kms_key)
+        self._check_key(hands, account, region, action.kms_key, now)
         reach("copy.before")
-        known = self._intents.begin(copy_intent(action.point, action.vault), now)
+        known = self._intents.begin(_intent(action), now)
         there = [s for s in listed if s.tags.get(TAG_POINT) == action.point]
         if known or there:
             there = list(hands.find(account, region, action.point))
-        there = [s for s in there if s.role != PART]  # what is left of an image is no copy of it
+        there = [s for s in there if _such(s, action)]
         begun = 0
         for member in members:
-            of_member = [s for s in there if s.tags.get(TAG_SOURCE) == member.native_id]
+            of_member = [s for s in there if s.tags.get(TAG_SOURCE) == made_from(member)]
             if any(s.state != "failed" for s in of_member):
                 continue
             if action.places and begun >= action.places:
@@ -121,7 +125,7 @@ class NativeHands:
                 from_region=member.region,
                 point=action.point,
                 snapshot=member,
-                tags=_tags_of_copy(member),
+                tags=_tags_of_copy(member, action),
                 kms_key=action.kms_key,
                 attempt=len(of_member) + 1,
             )
@@ -135,8 +139,8 @@ class NativeHands:
         try:
             hands.copy(order)
         except AlreadyExists:
-            found = [s for s in hands.find(order.account, order.region, order.point) if s.role != PART]
-            of_member = [s for s in found if s.tags.get(TAG_SOURCE) == order.snapshot.native_id]
+            found = [s for s in hands.find(order.account, order.region, order.point) if _such(s, action)]
+            of_member = [s for s in found if s.tags.get(TAG_SOURCE) == made_from(order.snapshot)]
             if any(s.state != "failed" for s in of_member):
                 return
             if order.attempt > 2 * len(found) + 1:
@@ -146,22 +150,35 @@ class NativeHands:
             raise
         except (Refused, Unavailable):
             if first:
-                self._intents.end(copy_intent(action.point, action.vault))
+                self._intents.end(_intent(action))
             raise
 
-    def _check_key(self, hands: SnapshotKind, account: str, region: str, key: str) -> None:
-        """A wrong key fails asynchronously at AWS: it is looked up before the first copy of this process."""
+    def _check_key(self, hands: SnapshotKind, account: str, region: str, key: str, now: datetime) -> None:
+        """A wrong key fails asynchronously at AWS: it is looked up before the first copy of a day."""
         place = (f"{account}.{region}", key)
-        if key and place not in self._checked_keys:
+        checked = self._checked_keys.get(place)
+        if key and (checked is None or not checked <= now < checked + _CHECKED_FOR):
             hands.check_key(account, region, key)
-            self._checked_keys.add(place)
+            self._checked_keys[place] = now
 
 
-def _tags_of_copy(member: NativeSnapshot) -> dict[str, str]:
+def _intent(action: Copy) -> str:
+    if action.intermediate:
+        return through_intent(action.point, action.vault, action.intermediate)
+    return copy_intent(action.point, action.vault)
+
+
+def _such(snapshot: NativeSnapshot, action: Copy) -> bool:
+    """Whether it is of the kind of copies that the action makes; what is left of an image is no copy of it."""
+    return snapshot.role != PART and snapshot.tags.get(TAG_INTERMEDIATE, "") == action.intermediate
+
+
+def _tags_of_copy(member: NativeSnapshot, action: Copy) -> dict[str, str]:
     """The member's own tags of drorch's and the user's; what belongs to the member alone stays behind."""
     tags = {key: value for key, value in member.tags.items() if not key.startswith(("drorch:", "aws:"))}
     tags |= {key: member.tags[key] for key in _OF_THE_POINT if key in member.tags}
-    return tags | {TAG_SOURCE: member.native_id}
+    step = {TAG_INTERMEDIATE: action.intermediate} if action.intermediate else {}
+    return tags | {TAG_SOURCE: made_from(member)} | step
 
 
 def _ours(found: Sequence[NativeSnapshot], tags: Mapping[str, str]) -> Sequence[NativeSnapshot]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from drorch.app.cache import Cache
 from drorch.app.catalogue import Scope, VaultReader
+from drorch.app.kms_watch import KmsWatch
 from drorch.app.native_locks import LockListings
 from drorch.app.vaults import VaultMarks
 from drorch.domain import layout
@@ -27,6 +28,7 @@ from drorch.domain.copy_queue import QUOTAS
 from drorch.domain.duration import duration_text
 from drorch.domain.errors import DrorchError, Refused
 from drorch.domain.instant import from_text, to_text
+from drorch.domain.kms import KmsSeen, Ref, shut_copies
 from drorch.domain.model import FailureDomain, Vault, native_vault_name
 from drorch.domain.native import NativeSnapshot, Part, PendingCopy, SnapshotRoom, Source
 from drorch.domain.plan import SourcesSeen
@@ -62,6 +64,8 @@ class World:
     """Which clocks differ by more than `SKEW`, in words; while any do nothing is deleted and nothing locked."""
     claims: Mapping[Claimant, str] = field(default_factory=dict)
     """The resources that stand back because another one selects the same, each with why."""
+    keys: Mapping[Ref, KmsSeen] = field(default_factory=dict)
+    """What is known of the keys that copies are to be encrypted with, and of those that copies bear."""
     _lock: Lock = field(default_factory=Lock, compare=False, repr=False)
     _by_id: dict[tuple[str, str], NativeSnapshot] = field(default_factory=dict, compare=False, repr=False)
     _by_application: dict[str, dict[int, list[NativeSnapshot]]] = field(default_factory=dict, compare=False, repr=False)
@@ -110,8 +114,10 @@ class Observer:
         valid_id: ValidId,
         marks: VaultMarks | None = None,
         clock: Callable[[], datetime] | None = None,
+        keys: KmsWatch | None = None,
     ) -> None:
         self.vaults = vaults
+        self._keys = keys
         self._clock = clock
         self._clocks: dict[str, _Clock] = {}
         self._site = site
@@ -156,7 +162,8 @@ class Observer:
                 unread[view.vault.name] = view.why
         seen_sources = dict(zip(sorted(homes), sources, strict=True))
         approvals = self._reader.approvals(self.vaults)
-        world = World(now, tuple(views), seen_sources, unread, approvals, self._skewed(unread))
+        keys = self._keys.known(resources, views, now, fresh=fresh and not only) if self._keys is not None else {}
+        world = World(now, tuple(views), seen_sources, unread, approvals, self._skewed(unread), keys=keys)
         shared = claims(policies, lambda resource: self.sources_of(resource, world).sources, views, now)
         return replace(world, claims=shared)
 
@@ -176,7 +183,8 @@ class Observer:
     def catalogue(self, policy: Policy, world: World) -> Catalogue:
         """One application's catalogue from what this pass saw, with the histories that it carries on."""
         own, *former = (self._fold(name, world) for name in (policy.application, *former_names(policy)))
-        return carried_on(policy, own, former)
+        shut = {ref: seen.shut for ref, seen in world.keys.items() if seen.shut}
+        return shut_copies(carried_on(policy, own, former), {vault for vault, _ in shut}, shut)
 
     def _fold(self, application: str, world: World) -> Catalogue:
         views = [

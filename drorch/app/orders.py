@@ -150,7 +150,7 @@ class Orders:
             point = seen.plans[cut.application].catalogue.find(cut.point)
             copy = point.copy_in(cut.vault) if point is not None else None
             if point is not None and copy is not None:
-                if copy.usable:
+                if copy.whole:
                     return point, seen
                 if copy.state is CopyState.FAILED:
                     raise Unavailable(f"point {cut.point} failed at the provider", vault=cut.vault, cause=copy.why)

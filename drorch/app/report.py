@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from drorch.app.passing import ApplicationPlan
 from drorch.domain.action import Waiting, deletions_digest
 from drorch.domain.automated import Automated, Replica, Replicated
+from drorch.domain.copy_failure import told_failure
 from drorch.domain.instant import to_text
-from drorch.domain.model import Copy, FailureDomain, FailureLevel, RecoveryPoint
+from drorch.domain.model import Copy, CopyState, FailureDomain, FailureLevel, RecoveryPoint
 from drorch.domain.native import Source
 from drorch.domain.objective import ApplicationStatus, Standing
 from drorch.domain.unprotected import Place, UnprotectedSeen
@@ -170,7 +171,8 @@ def _copy(copy: Copy, domain: FailureDomain | None) -> Json:
     size = copy.bytes or sum(member.bytes for member in copy.members)
     return {
         "vault": copy.vault,
-        "state": copy.state.value,
+        "state": copy.shown,
+        "why": told_failure(copy.why) if copy.state is CopyState.FAILED else copy.why or None,
         "provider": domain.provider if domain else None,
         "account": (domain.account or None) if domain else None,
         "region": domain.region if domain else None,

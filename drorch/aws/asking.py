@@ -126,14 +126,6 @@ def dry_run(accounts: AwsAccounts, account: str, region: str, action: str, sampl
     )
 
 
-def key_manager(accounts: AwsAccounts, account: str, region: str, key: str) -> str:
-    """Who keeps the key: ``CUSTOMER``, or ``AWS`` for the default key of a service, which cannot be shared."""
-    client = accounts.client("kms", account, region)
-    with mapped("kms DescribeKey", resource=key, vault=native_vault_name(account, region)):
-        reply = client.describe_key(KeyId=key)
-    return str((reply.get("KeyMetadata") or {}).get("KeyManager", ""))
-
-
 @dataclass(frozen=True, slots=True)
 class Quota:
     """A quota: its codes (Service Quotas), and what it is where nobody raised it."""

@@ -95,7 +95,7 @@ def _about(point: RecoveryPoint) -> str:
 
 
 def _state(copy: Copy) -> str:
-    state = "damaged" if copy.damaged else "gone" if copy.gone else str(copy.state)
+    state = "damaged" if copy.damaged else "gone" if copy.gone else copy.shown
     return click.style(state, fg=_COLORS.get(state, RED))
 
 
@@ -114,4 +114,8 @@ def _fate(copy: Copy, grace: timedelta) -> str:
         told.append(f"expiring since {since}, deleted no earlier than {until}")
     if copy.locked_until is not None:
         told.append(f"locked until {when(copy.locked_until)} ({copy.lock_mode or 'mode not known'})")
-    return "; ".join([*told, *filter(None, [copy.why])])
+    from drorch.domain.copy_failure import told_failure
+    from drorch.domain.model import CopyState
+
+    why = told_failure(copy.why) if copy.state is CopyState.FAILED else copy.why
+    return "; ".join([*told, *filter(None, [why])])

@@ -94,6 +94,16 @@ class Copy(Action):
     due: datetime | None = None
     full: str = ""
     full_gib: int = 0
+    intermediate: str = ""
+    """The vault whose copy this one, in the home's vault, is only a step to; "" of a copy of its own."""
+    through: tuple[str, ...] = ()
+    """The intermediates in `source` that it is made from, instead of the point's own members."""
+
+    @property
+    def key(self) -> str:
+        """A step to each vault is one of its own."""
+        step = f":{self.intermediate}" if self.intermediate else ""
+        return f"{self.name}:{self.application}:{self.resource}:{self.vault}:{self.point}{step}"
 
     urgency = Urgency.COPY
     name = "copy"
@@ -226,15 +236,18 @@ class Expire(Action):
 
 @dataclass(frozen=True, slots=True)
 class Sweep(Action):
-    """Remove what nobody can need from `vault`: `what` is `uploads`, `data`, `heads` or `records`, `paths` names it."""
+    """Remove what nobody can need from `vault`: `what` is `uploads`, `data`, `heads`, `records` or `intermediate` (a
+    native copy that was only a step to another), `paths` names it.
+    """
 
     what: str
     paths: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
-        """By what is swept, too."""
-        return f"{self.name}:{self.what}:{self.application}:{self.resource}:{self.vault}:{self.point}"
+        """By what is swept, too; of several intermediates each is one of its own."""
+        which = f":{self.paths[0]}" if self.what == "intermediate" and self.paths else ""
+        return f"{self.name}:{self.what}:{self.application}:{self.resource}:{self.vault}:{self.point}{which}"
 
     urgency = Urgency.EXPIRE
     name = "sweep"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from drorch.domain import layout
+from drorch.domain.catalogue_intermediate import Intermediate, set_apart
 from drorch.domain.catalogue_marks import LetGo
 from drorch.domain.catalogue_native import NativeView, SnapshotSeen, ValidId, snapshots_of
 from drorch.domain.catalogue_point import Drilled, Evidence, PointFold, Scattered, fold_point, not_believed
@@ -58,6 +59,8 @@ class Catalogue:
     """(vault, point) -> digest of the signed record by which the copy counts: what a head says is live."""
     bygone: tuple[Bygone, ...] = ()
     heads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    intermediates: tuple[Intermediate, ...] = ()
+    """Native copies that are only steps to others; of no point a copy."""
     uploads: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
 
     def of(self, resource: str) -> tuple[RecoveryPoint, ...]:
@@ -111,7 +114,9 @@ def fold(
     Raises nothing: what cannot be understood becomes an oddity.
     """
     records, lone = _by_point(application, vaults)
-    snapshots, strangers, taken = snapshots_of(application, natives, valid_id, _recorded(records))
+    recorded = _recorded(records)
+    natives, steps = set_apart(application, natives, _listed(records), recorded, valid_id)
+    snapshots, strangers, taken = snapshots_of(application, natives, valid_id, recorded)
     evidence = _evidence(application, vaults, natives, records, snapshots)
     folds = (memory or FoldMemory()).folded(application, evidence, now)
     head, ahead = newest_heads(lone, now)
@@ -139,6 +144,7 @@ def fold(
         digests={where: digest for fold in made for where, digest in fold.digests.items()},
         bygone=tuple(entry for fold in made for entry in fold.bygone if entry.point not in left),
         heads={view.vault.name: view.heads for view in vaults if view.heads},
+        intermediates=steps,
         uploads={view.vault.name: own_uploads(application, view.uploads) for view in vaults if view.uploads},
     )
 
@@ -166,6 +172,17 @@ def _recorded(records: Mapping[_Key, Sequence[SeenRecord]]) -> frozenset[tuple[s
         for key, of_point in records.items()
         for seen in of_point
         if seen.trust is Trust.SIGNED and seen.record.type == RecordType.NATIVE
+    )
+
+
+def _listed(records: Mapping[_Key, Sequence[SeenRecord]]) -> frozenset[str]:
+    """The native ids that signed records list."""
+    return frozenset(
+        str(member["native_id"])
+        for of_point in records.values()
+        for seen in of_point
+        if seen.trust is Trust.SIGNED and seen.record.type == RecordType.NATIVE
+        for member in seen.record.body["members"]
     )
 
 

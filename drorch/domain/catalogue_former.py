@@ -11,12 +11,13 @@ from dataclasses import replace
 from typing import TypeVar
 
 from drorch.domain.catalogue import Catalogue, Scattered
+from drorch.domain.catalogue_intermediate import Intermediate
 from drorch.domain.catalogue_marks import LetGo
 from drorch.domain.catalogue_upkeep import Bygone, Leftover
 from drorch.domain.model import Oddity, RecoveryPoint
 from drorch.domain.policy import Policy
 
-_Named = TypeVar("_Named", Oddity, Scattered, LetGo, Leftover, Bygone)
+_Named = TypeVar("_Named", Oddity, Scattered, LetGo, Leftover, Bygone, Intermediate)
 
 
 def former_names(policy: Policy) -> tuple[str, ...]:
@@ -56,6 +57,7 @@ def carried_on(policy: Policy, own: Catalogue, former: Iterable[Catalogue]) -> C
         digests={where: digest for part in parts for where, digest in part.digests.items()},
         bygone=tuple(_of(names, entry) for part in parts for entry in part.bygone),
         heads=own.heads,
+        intermediates=tuple(_of(names, entry) for part in parts for entry in part.intermediates),
         uploads=own.uploads,
     )
 

@@ -20,6 +20,8 @@ TAG_POINT = "drorch:point"
 TAG_SET = "drorch:set"
 TAG_SOURCE = "drorch:source"
 TAG_SITE = "drorch:site"
+TAG_INTERMEDIATE = "drorch:intermediate"
+"""On a copy that is only there to be copied on (`drorch.domain.intermediate`): the vault of that copy."""
 TAG_IMAGE = "drorch:image"
 """On the snapshots of an image, from the creating call on: the image's name."""
 
@@ -245,6 +247,7 @@ def _copy(
             recorded_in=frozenset(where for where, _ in matching),
             partial=state is CopyState.PENDING and bool(missing_calls(tuple(chosen.values()))),
             kms_key=next((s.kms_key for s in chosen.values() if s.kms_key), ""),
+            kms_keys=frozenset(s.kms_key for s in chosen.values() if s.kms_key),
             listed=frozenset(str(m["native_id"]) for _, record in recorded for m in record.body["members"]),
             why=why,
             failed_at=max(failed, default=None),
@@ -345,6 +348,11 @@ def _state(members: Sequence[NativeSnapshot]) -> tuple[CopyState, str]:
             return CopyState.PENDING, told
         return CopyState.PENDING, f"{len(waiting)} of {len(members)} not completed yet, slowest at {progress} %"
     return CopyState.USABLE, ""
+
+
+def made_from(snapshot: NativeSnapshot) -> str:
+    """What a copy of it bears as ``drorch:source``: the cut's own member, though it be a copy that is copied on."""
+    return snapshot.tags.get(TAG_SOURCE) or snapshot.native_id
 
 
 def set_of(snapshot: NativeSnapshot) -> tuple[int, int, int]:

@@ -32,7 +32,7 @@ def with_due(
     cuts = {action.point: points[action.point].cut_at for action in copies if action.point in points}
     newest: dict[tuple[str, str], datetime] = {}
     for action in copies:
-        where, cut_at = (action.resource, action.vault), cuts.get(action.point)
+        where, cut_at = (action.resource, _served(action)), cuts.get(action.point)
         if cut_at is not None:
             newest[where] = max(cut_at, newest.get(where, cut_at))
     resources = {resource.name: resource for resource in policy.resources}
@@ -40,14 +40,19 @@ def with_due(
     def dated(action: Action) -> Action:
         if not isinstance(action, Copy):
             return action
-        cut_at, resource, domain = cuts.get(action.point), resources.get(action.resource), domains.get(action.vault)
+        cut_at, resource, domain = cuts.get(action.point), resources.get(action.resource), domains.get(_served(action))
         if cut_at is None or resource is None or domain is None:
             return action
-        serves = newest[action.resource, action.vault] == cut_at
+        serves = newest[action.resource, _served(action)] == cut_at
         due = _due(resource, domain, status, cut_at, now) if serves else None
         return replace(action, cut_at=cut_at, due=due)
 
     return tuple(dated(action) for action in actions)
+
+
+def _served(action: Copy) -> str:
+    """Where the copy is to be in the end."""
+    return action.intermediate or action.vault
 
 
 def _due(

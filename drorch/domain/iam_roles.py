@@ -212,9 +212,13 @@ def _rds(region: str, account: str) -> str:
 def _of_keys(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Statement]:
     """The keys that copies are encrypted with, and those of the sources, used by EC2 and RDS in the caller's name."""
     named = {(region, key) for one in native for region, keys in one.copies.items() for key in keys}
+    regions = sorted({region for one in native for region in one.regions})
+    own = tuple(f"arn:{partition(region)}:kms:{region}:{use.id}:key/*" for region in regions)
+    looking = tuple(action for action in _declared(native, "kms:") if _verb(action) in _READING)
+    yield from _if_any("LookAtKeys", looking, own)  # copies bear keys that no policy names any more
     if not named:
         return
-    asking = tuple(action for action in _declared(native, "kms:"))
+    asking = tuple(action for action in _declared(native, "kms:") if action not in looking)
     behalf = tuple(dict.fromkeys(action for one in native for action in one.declared.behalf))
     services = sorted({f"{one.service}.{region}.amazonaws.com" for one in native for region in one.regions})
     homes = {(use.id, region) for one in native for region in one.homes} | _sources(native)
@@ -307,6 +311,7 @@ def purposes(actions: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     sorted_out = _sorted_out(action for action in given if not action.startswith("kms:"))
     found = (
         ("looking", tuple(action for action in given if _verb(action) in _READING)),
+        ("whether a key may be used, by a dry run", tuple(action for action in given if _verb(action) == "Generate")),
         ("points and copies", sorted_out.making),
         ("tags in the creating call", sorted_out.tagging),
         ("changing its own copies", sorted_out.changing),

@@ -131,6 +131,10 @@ class Copy:
     damaged: bool = False
     gone: bool = False
     kms_key: str = ""
+    kms_keys: frozenset[str] = frozenset()
+    """Of a native copy every key that its members bear: all of them have to open for it to be restored."""
+    shut: str = ""
+    """Why what is in it opens for nobody now (its key is disabled); "" where it opens or that is not known."""
     listed: frozenset[str] = frozenset()
     """Native ids that signed records of the point list for this vault: what drorch may delete."""
     recorded_in: frozenset[str] = frozenset()
@@ -143,12 +147,22 @@ class Copy:
     @property
     def usable(self) -> bool:
         """Whether a restore could start from it now; an expiring copy still can."""
+        return self.whole and not self.shut
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it is there, whether it opens now or not: what is whole is neither made nor ended anew."""
         return self.state in (CopyState.USABLE, CopyState.EXPIRING)
 
     @property
     def undeletable_until(self) -> datetime | None:
         """When the last lock of anything in it ends; None where nothing is known to be locked."""
         return max((end for end in (self.locked_until, self.held_until) if end is not None), default=None)
+
+    @property
+    def shown(self) -> str:
+        """Its state as people and scripts are told: of what does not open it is `failed`."""
+        return CopyState.FAILED.value if self.shut else self.state.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from drorch.domain.catalogue import Catalogue, Drilled
+from drorch.domain.copy_failure import Cause, failure_of
 from drorch.domain.instant import to_text
-from drorch.domain.model import Copy, FailureDomain, FailureLevel, LockMode, RecoveryPoint, survives
+from drorch.domain.model import Copy, CopyState, FailureDomain, FailureLevel, LockMode, RecoveryPoint, survives
 from drorch.domain.policy import Objective, Policy, ResourcePolicy
 from drorch.domain.retention import FUTURE
 
@@ -182,8 +183,29 @@ def _standing(
         rpo_verified=max(now - max(verified), timedelta()) if verified else None,
         rto_attained=_measured_rto(resource.name, surviving, drills),
         known=newest is not None or not targets & places.never_read,
-        why=why,
+        why="; ".join([why, *_newer_but_useless(level, resource, points, newest, places, now)]),
     )
+
+
+def _newer_but_useless(
+    level: FailureLevel,
+    resource: ResourcePolicy,
+    points: Iterable[RecoveryPoint],
+    newest: datetime | None,
+    places: Places,
+    now: datetime,
+) -> list[str]:
+    """What would count, were its key not disabled, or had it not failed for a cause that is known."""
+    newer = [p for p in points if p.cut_at is not None and (newest is None or p.cut_at > newest)]
+    copies = [c for p in newer for c in p.copies if resource.native and _left(level, resource, c, places, now)]
+    told = {(copy.vault, why) for copy in copies if (why := copy.shut or _known_cause(copy))}
+    return [f"newer in {vault}, but {why}" for vault, why in sorted(told)]
+
+
+def _known_cause(copy: Copy) -> str:
+    cause = failure_of(copy.why).cause
+    known = copy.state is CopyState.FAILED and not copy.gone and cause is not Cause.UNKNOWN
+    return f"its copy failed: {cause}" if known else ""
 
 
 def _counts(copy: Copy) -> bool:

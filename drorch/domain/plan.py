@@ -15,11 +15,14 @@ from drorch.domain.catalogue import Catalogue
 from drorch.domain.duration import duration_text
 from drorch.domain.head import other_host, plan_head
 from drorch.domain.instant import to_slot, to_text
+from drorch.domain.kms import KmsSeen, Ref
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.native import Source
 from drorch.domain.plan_care import plan_care
 from drorch.domain.plan_copies import SETTLING, plan_copies, plan_records
 from drorch.domain.plan_expiry import in_force, plan_expiry
+from drorch.domain.plan_intermediate import plan_intermediates
+from drorch.domain.plan_keys import plan_shut
 from drorch.domain.plan_locks import plan_locks
 from drorch.domain.plan_sweep import plan_old_heads, plan_sweep
 from drorch.domain.policy import BrakeRule, LockRule, Policy, ResourcePolicy, VaultRule
@@ -98,6 +101,8 @@ class Observed:
     locks: Mapping[str, LockRule] = field(default_factory=dict)
     locks_unread: Mapping[str, str] = field(default_factory=dict)
     turns: Mapping[tuple[str, str], Mapping[int, datetime]] | None = None
+    keys: Mapping[Ref, KmsSeen] = field(default_factory=dict)
+    """What is known of KMS keys; of one that is not there nothing is."""
 
     @property
     def writable(self) -> tuple[str, ...]:
@@ -121,6 +126,7 @@ def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -
             else:
                 actions.extend(_cuts(policy, resource, observed, now, point_id))
         actions.extend(plan_copies(application, resource, observed, now))
+        actions.extend(plan_shut(application, resource, observed))
         actions.extend(plan_records(application, resource, observed, now))
         actions.extend(plan_suspicion(application, resource, observed, now))
         if not retired:
@@ -129,6 +135,7 @@ def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -
         actions.extend(plan_locks(application, resource, observed, now))
         if another is None and (resource.origin is None or resource.origin.listed):
             actions.extend(plan_expiry(policy, resource, observed, now))
+            actions.extend(plan_intermediates(application, resource, observed, now))
             actions.extend(plan_sweep(application, resource, observed, now))
     actions.extend(plan_head(application, observed, now))
     actions.extend(plan_old_heads(application, observed, now))
@@ -197,7 +204,7 @@ def _cuts(
         missing = home or resource.targets[0].vault
         yield hold(f"slot {slot}: {missing} was not read completely ({observed.unread[missing]})", "vault-unread")
         return
-    alive = [point for point in of_slot if any(c.usable or c.state is CopyState.PENDING for c in point.copies)]
+    alive = [point for point in of_slot if any(c.whole or c.state is CopyState.PENDING for c in point.copies)]
     resumed = next((p for p in alive if home and (c := p.copy_in(home)) is not None and c.partial), None)
     if alive and resumed is None:
         return

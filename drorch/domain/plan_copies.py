@@ -10,19 +10,18 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from drorch.domain.action import Action, Copy, Hold, Replicate, Settling, Ship, WriteRecord
+from drorch.domain.copy_failure import told_failure
 from drorch.domain.instant import to_text
+from drorch.domain.intermediate import by_way_of, is_needed
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.plan_full import foretold
+from drorch.domain.plan_keys import Trouble, trouble
 from drorch.domain.policy import ResourcePolicy, VaultRule
 from drorch.domain.retention import FUTURE, Candidate, keep
 from drorch.domain.schedule import Every
-
-SETTLING = timedelta(minutes=5)
-"""How long a call whose outcome is not known may take to show in a listing."""
-
-AFTER_FAILURE = timedelta(hours=1)
-"""How long a copy that failed at the provider waits for its next try."""
+from drorch.domain.waits import AFTER_FAILURE as AFTER_FAILURE
+from drorch.domain.waits import SETTLING as SETTLING
 
 if TYPE_CHECKING:
     from drorch.domain.plan import Observed
@@ -32,23 +31,50 @@ def plan_copies(application: str, resource: ResourcePolicy, observed: Observed, 
     """A Copy or Ship for every point that a vault lacks, or why it has to wait."""
     points = observed.catalogue.of(resource.name)
     for rule in resource.targets:
+        wrong = trouble(resource, rule, observed, now)
         if rule.home or rule.vault in observed.unread or all(_there(p, rule.vault) or not p.usable for p in points):
+            if wrong is not None:
+                yield Hold(application, resource.name, rule.vault, "", wrong.why, wrong.alarm)
             continue
-        anchors: set[str] = set()
-        for point in owed(points, resource, rule, observed.unread, now):
-            if _there(point, rule.vault) or (observed.skewed and point.cut_at and point.cut_at > now + FUTURE):
-                continue  # by a host's clock that is behind everything is of the future and would be kept everywhere
-            action = _bring(application, resource, rule, point, observed, now)
-            if isinstance(action, Copy):
-                yield foretold(action, points, point, resource, rule, anchors)
-            elif action is not None:
-                yield action
+        yield from _to_vault(application, resource, rule, observed, now, wrong)
+
+
+def _to_vault(
+    application: str,
+    resource: ResourcePolicy,
+    rule: VaultRule,
+    observed: Observed,
+    now: datetime,
+    wrong: Trouble | None,
+) -> Iterator[Action]:
+    """What `wrong` holds is told once, by its newest point."""
+    points = observed.catalogue.of(resource.name)
+    anchors: set[str] = set()
+    probe, told = wrong is not None and wrong.probe, False
+    for point in owed(points, resource, rule, observed.unread, now):
+        if _there(point, rule.vault) or (observed.skewed and point.cut_at and point.cut_at > now + FUTURE):
+            continue  # by a host's clock that is behind everything is of the future and would be kept everywhere
+        if wrong is not None and not probe and wrong.concerns(point.copy_in(resource.targets[0].vault)):
+            if not told:
+                yield Hold(application, resource.name, rule.vault, point.id, wrong.why, wrong.alarm)
+            told = True
+            continue
+        action = _bring(application, resource, rule, point, observed, now)
+        if isinstance(action, Copy) and action.intermediate:
+            yield action
+        elif isinstance(action, Copy):
+            probe = False
+            yield foretold(action, points, point, resource, rule, anchors)
+        elif action is not None:
+            yield action
+    if wrong is not None and not told:
+        yield Hold(application, resource.name, rule.vault, "", wrong.why, wrong.alarm)
 
 
 def _there(point: RecoveryPoint, vault: str) -> bool:
     """Whether the vault has its copy, or will have it without anything being begun."""
     there = point.copy_in(vault)
-    return there is not None and (there.usable or (there.state is CopyState.PENDING and not there.partial))
+    return there is not None and (there.whole or (there.state is CopyState.PENDING and not there.partial))
 
 
 def _bring(
@@ -73,23 +99,9 @@ def _bring(
     elif there.partial:
         reason = f"{rule.vault}: not every member's copy was begun"
     else:
-        reason = f"{rule.vault}: its copy failed ({there.why})"
+        reason = f"{rule.vault}: its copy failed ({told_failure(there.why)})"
     if resource.native:
-        home = resource.targets[0].vault
-        source = point.copy_in(home)
-        if source is None or not source.usable or home in observed.unread:
-            return None
-        begun = observed.intents.get(f"{point.id}@{rule.vault}")
-        if begun is not None and (there is None or there.partial) and now < begun + SETTLING:
-            reason = f"a copy begun at {to_text(begun)} may still show; settling"
-            copying = "", source.vault, resource.kind, _places(source, there)
-            return Settling(application, resource.name, rule.vault, point.id, reason, *copying)
-        tried = max((at for at in (begun, there.failed_at if there else None) if at is not None), default=None)
-        if tried is not None and there is not None and not there.partial and now < tried + AFTER_FAILURE:
-            reason += f"; next try at {to_text(tried + AFTER_FAILURE)}"
-            return Hold(application, resource.name, rule.vault, point.id, reason, "copy-failed")
-        how = source.vault, rule.kms_key or "", resource.kind, _places(source, there)
-        return Copy(application, resource.name, rule.vault, point.id, reason, *how)
+        return _copy_on(application, resource, rule, point, observed, now, reason)
     if there is not None:
         return None  # a damaged copy of a dump is repaired, not shipped again (plan_care)
     if resource.name in observed.running:
@@ -98,10 +110,64 @@ def _bring(
     return Ship(application, resource.name, rule.vault, point.id, reason, source.vault)
 
 
-def _places(source: PointCopy, there: PointCopy | None) -> int:
-    """How many copies are still to be begun: an image has as many as volumes, whatever else it is made of."""
+def _copy_on(
+    application: str,
+    resource: ResourcePolicy,
+    rule: VaultRule,
+    point: RecoveryPoint,
+    observed: Observed,
+    now: datetime,
+    reason: str,
+) -> Action | None:
+    """The native copy, or why it waits."""
+    home, there = resource.targets[0].vault, point.copy_in(rule.vault)
+    source = _native_source(resource, rule, point, observed)
+    if source is None:
+        return None
+    places = _places(source, there, home)
+    begun = observed.intents.get(f"{point.id}@{rule.vault}")
+    if begun is not None and (there is None or there.partial) and now < begun + SETTLING:
+        reason = f"a copy begun at {to_text(begun)} may still show; settling"
+        copying = "", source.vault, resource.kind, places
+        return Settling(application, resource.name, rule.vault, point.id, reason, *copying)
+    tried = max((at for at in (begun, there.failed_at if there else None) if at is not None), default=None)
+    if tried is not None and there is not None and not there.partial and now < tried + AFTER_FAILURE:
+        reason += f"; next try at {to_text(tried + AFTER_FAILURE)}"
+        return Hold(application, resource.name, rule.vault, point.id, reason, "copy-failed")
+    if source.vault != home:
+        reason += f"; from {source.vault}, for the copy in {home} is not usable"
+    how = source.vault, rule.kms_key or "", resource.kind, places
+    copy = Copy(application, resource.name, rule.vault, point.id, reason, *how)
+    return by_way_of(copy, source, observed, now) if is_needed(resource, rule, source, observed) else copy
+
+
+def _native_source(
+    resource: ResourcePolicy, rule: VaultRule, point: RecoveryPoint, observed: Observed
+) -> PointCopy | None:
+    """The home's copy; where that was read and is none, and a copy was begun or the home's does not open, another.
+
+    A copy of a copy is made whole: no other is taken while the home does not answer, or for a destination that is new.
+    """
+    home, there = resource.targets[0].vault, point.copy_in(rule.vault)
+    if home in observed.unread:
+        return None
+    first = point.copy_in(home)
+    if first is not None and (first.usable or first.state is CopyState.PENDING):
+        return first if first.usable else None
+    if there is None and (first is None or not first.shut):
+        return None
+    others = (point.copy_in(other.vault) for other in resource.targets if other.vault not in (home, rule.vault))
+    return next((c for c in others if c is not None and c.usable and c.vault not in observed.unread), None)
+
+
+def _places(source: PointCopy, there: PointCopy | None, home: str) -> int:
+    """How many copies are still to be begun: an image has as many as volumes, whatever else it is made of.
+
+    A copy names as its source the member of the cut, whichever copy it is made from.
+    """
     begun = {member.source_id for member in there.members} if there is not None and there.partial else set()
-    left = [member for member in source.members if member.role != "image" and member.native_id not in begun]
+    first = source.vault == home
+    left = [m for m in source.members if m.role != "image" and (m.native_id if first else m.source_id) not in begun]
     return max(1, len(left))
 
 

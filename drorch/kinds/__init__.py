@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from drorch.aws import code_of, mapped
 from drorch.domain.catalogue_native import TAG_SET
 from drorch.domain.errors import NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.kms import KmsKey, faults_of
 from drorch.domain.model import native_vault_name
 from drorch.domain.native import Source
 from drorch.ports import CopyOrder
@@ -237,16 +238,7 @@ def check_kms_key(accounts: AwsAccounts, account: str, region: str, key: str) ->
             hint=hint,
         ) from error
     facts = reply.get("KeyMetadata") or {}
-    wrong = [
-        f"{name} is {facts.get(name)}, not {wanted}"
-        for name, wanted in (
-            ("KeyState", "Enabled"),
-            ("KeyUsage", "ENCRYPT_DECRYPT"),
-            ("KeySpec", "SYMMETRIC_DEFAULT"),
-        )
-        if facts.get(name) != wanted
-    ]
-    if wrong:
+    if wrong := faults_of(key_of(facts)):
         raise Refused(
             f"the KMS key {key} in {region} does not fit",
             operation="kms DescribeKey",
@@ -255,3 +247,14 @@ def check_kms_key(accounts: AwsAccounts, account: str, region: str, key: str) ->
             cause="; ".join(wrong),
             hint=hint,
         )
+
+
+def key_of(facts: Mapping[str, Any]) -> KmsKey:
+    """A key from the KeyMetadata of KMS."""
+    return KmsKey(
+        arn=facts.get("Arn", ""),
+        state=facts.get("KeyState", ""),
+        usage=facts.get("KeyUsage", ""),
+        spec=facts.get("KeySpec", ""),
+        manager=facts.get("KeyManager", ""),
+    )

@@ -246,9 +246,9 @@ def _drilled(page: _Page) -> Iterable[tuple[tuple[str, str], ...]]:
 
 
 def _vault(page: _Page, where: Mapping[str, str], copies: list[tuple[RecoveryPoint, PointCopy]]) -> None:
-    states = Counter(copy.state for _, copy in copies)
-    for state in sorted({CopyState.USABLE, *states}):
-        page["points"].add(states[state], **where, state=state.value)
+    states = Counter(copy.shown for _, copy in copies)
+    for state in sorted({CopyState.USABLE.value, *states}):
+        page["points"].add(states[state], **where, state=state)
     usable = [(point.cut_at, point.id, copy) for point, copy in copies if copy.usable and point.cut_at is not None]
     if not usable:
         return

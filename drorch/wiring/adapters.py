@@ -19,7 +19,7 @@ from drorch.domain.errors import Refused, Usage
 from drorch.domain.iam_roles import Declared
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import KindWords, LockRule, Vocabulary
-from drorch.ports import AutomatedBackups, Engine, Everything, ObjectStore, SnapshotKind
+from drorch.ports import AutomatedBackups, Engine, Everything, KmsKeys, ObjectStore, SnapshotKind
 
 if TYPE_CHECKING:
     from drorch.app.config import Config
@@ -191,7 +191,8 @@ def declared_of(kind: str, *, locking: bool = False) -> Declared:
     module = _module("kinds", SNAPSHOT_KINDS[kind][0])
     behalf: tuple[str, ...] = _module("kinds", "").KEY_USE
     locks: tuple[str, ...] = getattr(module, "LOCKING", ()) if locking else ()
-    return Declared((*module.PERMISSIONS, *locks), behalf, getattr(module, "RESTORE_PERMISSIONS", ()))
+    asked = dict.fromkeys((*module.PERMISSIONS, *_module("kinds", "kms_keys").PERMISSIONS, *locks))
+    return Declared(tuple(asked), behalf, getattr(module, "RESTORE_PERMISSIONS", ()))
 
 
 def listed_besides(module: str) -> tuple[str, ...]:
@@ -205,6 +206,12 @@ def service_of(kind: str) -> str:
     module, name = SNAPSHOT_KINDS[kind]
     service: str = getattr(_module("kinds", module), name).service
     return service
+
+
+def build_kms_keys(accounts: AwsAccounts) -> KmsKeys:
+    """What describes KMS keys. No SDK is imported before it is asked."""
+    keys: KmsKeys = _module("kinds", "kms_keys").AwsKmsKeys(accounts)
+    return keys
 
 
 def build_everything(accounts: AwsAccounts) -> Everything:

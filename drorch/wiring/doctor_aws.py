@@ -11,8 +11,9 @@ from itertools import islice
 from drorch.app.doctor import Answer, Check, Verdict, ok
 from drorch.aws import asking
 from drorch.aws.errors import code_of
-from drorch.domain.errors import DrorchError, Unavailable
+from drorch.domain.errors import DrorchError, Refused, Unavailable
 from drorch.domain.iam_roles import Declared, purposes
+from drorch.domain.kms import DEFAULT_OF_AWS
 from drorch.domain.model import native_vault_name
 from drorch.domain.native import SnapshotRoom, Source
 from drorch.domain.policy import Policy, ResourcePolicy, VaultRule
@@ -24,6 +25,7 @@ from drorch.wiring.rights import copy_places, native_resources
 
 DENIED = "UnauthorizedOperation"
 """EC2's code for a dry run that would not be allowed (EC2 API, DryRun)."""
+MAY_USE = "copies work all the same where its policy lets EC2 and RDS use it for drorch; drorch iam prints the rights"
 NEARLY = 0.8
 """Of a quota: from here on it is a warning."""
 
@@ -155,12 +157,17 @@ def keys(host: Host, policies: Sequence[Policy], without: str = "") -> Iterator[
 def _key(host: Host, kind: str, account: str, region: str, key: str, crosses: bool) -> Answer:
     """Raises as `check_key` does."""
     host.kinds[kind].check_key(account, region, key)
-    if asking.key_manager(host.accounts, account, region, key) == "AWS":
+    keys = adapters.build_kms_keys(host.accounts)
+    if keys.describe(account, region, key).manager == DEFAULT_OF_AWS:
         if crosses:
             hint = "make a key of your own there: AWS's default key cannot be shared"
             return Answer(Verdict.FAILED, "the default key of AWS, and the copy crosses accounts", hint)
         return ok("enabled, symmetric; the default key of AWS, which cannot be shared with another account")
-    return ok("enabled, symmetric")
+    try:
+        keys.require_use(account, region, key)
+    except Refused as error:
+        return Answer(Verdict.WARNING, f"enabled, symmetric; a dry run of its use is refused: {error.cause}", MAY_USE)
+    return ok("enabled, symmetric, and drorch may use it")
 
 
 # --- quotas --------------------------------------------------------------------------------------------------------

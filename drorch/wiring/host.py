@@ -26,6 +26,7 @@ from drorch.app.guide_writing import GuideKeeper, dumps_known
 from drorch.app.heavy import LocalHands
 from drorch.app.intents import Intents
 from drorch.app.key_check import KeyWatch
+from drorch.app.kms_watch import KmsWatch
 from drorch.app.locks import Locks
 from drorch.app.native import NativeHands
 from drorch.app.native_locks import LockListings
@@ -264,6 +265,7 @@ class Host:
             valid_id=self.valid_id,
             marks=self._marks,
             clock=self.now,
+            keys=KmsWatch(adapters.build_kms_keys(self.accounts), self.cache),
         )
 
     @cached_property

@@ -180,6 +180,7 @@ def test_points_say_where_every_copy_lies() -> None:
             {
                 "vault": "gcs-eu",
                 "state": "usable",
+                "why": None,
                 "provider": "gcp",
                 "account": None,
                 "region": "europe-west1",

@@ -314,3 +314,33 @@ def test_only_a_copy_says_how_it_is_transferred(aws: EmbeddedAws) -> None:
     source = snapshot(aws, volume(aws))
     assert "TransferType" not in seen(aws, source)
     assert seen(aws, copied(aws, source), SECOND)["TransferType"] == "standard"
+
+
+@pytest.mark.parametrize(("enabled", "state"), [(True, "completed"), (False, "error")])
+def test_a_copy_needs_its_key_until_it_is_done(aws: EmbeddedAws, enabled: bool, state: str) -> None:
+    kms = client(aws, "kms", SECOND)
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    source = snapshot(aws, volume(aws))
+    aws.set_snapshot_transition("held")
+    made = copied(aws, source, Encrypted=True, KmsKeyId=key)
+    if not enabled:
+        kms.disable_key(KeyId=key)
+    assert seen(aws, made, SECOND)["State"] == "pending"
+    aws.finish_snapshots()
+    shown = seen(aws, made, SECOND)
+    assert shown["State"] == state
+    assert shown.get("StateMessage") == (None if enabled else "Given key ID is not accessible")
+    kms.disable_key(KeyId=key)
+    assert seen(aws, made, SECOND)["State"] == state, "what is done needs no key to stay so"
+
+
+@pytest.mark.parametrize(("complete", "state"), [(False, "error"), (True, "completed")])
+def test_a_copy_fails_when_its_source_goes_before_it_is_complete(aws: EmbeddedAws, complete: bool, state: str) -> None:
+    source = snapshot(aws, volume(aws))
+    aws.set_snapshot_transition("held")
+    made = copied(aws, source)
+    if complete:
+        aws.finish_snapshots()
+    client(aws, "ec2").delete_snapshot(SnapshotId=source)
+    aws.finish_snapshots()
+    assert seen(aws, made, SECOND)["State"] == state

@@ -212,3 +212,16 @@ def test_a_region_takes_so_many_copies_from_others_and_the_next_is_refused(aws: 
     assert error_code(lambda: copied(aws, "two")) == "SnapshotQuotaExceeded"
     aws.finish_snapshot(SECOND, "one-copy")
     copied(aws, "two")
+
+
+def test_a_copy_needs_its_key_until_it_is_done(aws: EmbeddedAws) -> None:
+    home_key = client(aws, "kms").create_key()["KeyMetadata"]["Arn"]
+    kms = client(aws, "kms", SECOND)
+    there = kms.create_key()["KeyMetadata"]["Arn"]
+    database(aws, StorageEncrypted=True, KmsKeyId=home_key)
+    snapshot(aws, "one")
+    aws.set_snapshot_transition("held")
+    copied(aws, "one", KmsKeyId=there)
+    kms.disable_key(KeyId=there.rpartition("/")[2])
+    aws.finish_snapshots()
+    assert seen(aws, "one-copy", SECOND)["Status"] == "failed"

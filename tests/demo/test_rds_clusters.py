@@ -236,3 +236,16 @@ def test_a_copy_without_such_options_gets_the_default_group_of_its_region(aws: E
     option_group(aws, HOME, "S3_INTEGRATION")
     oracle_snapshot(aws)
     assert copy_of_instance(aws, "a")["OptionGroupName"] == "default:oracle-ee-19"
+
+
+def test_a_copy_needs_its_key_until_it_is_done(aws: EmbeddedAws) -> None:
+    home_key = client(aws, "kms").create_key()["KeyMetadata"]["Arn"]
+    kms = client(aws, "kms", SECOND)
+    there = kms.create_key()["KeyMetadata"]["Arn"]
+    cluster(aws, StorageEncrypted=True, KmsKeyId=home_key)
+    snapshot(aws, "one")
+    aws.set_snapshot_transition("held")
+    copied(aws, "one", KmsKeyId=there)
+    kms.disable_key(KeyId=there.rpartition("/")[2])
+    aws.finish_snapshots()
+    assert seen(aws, "one-copy", SECOND)["Status"] == "failed"

@@ -239,3 +239,20 @@ def test_a_single_region_key_still_decrypts_at_home_only(aws: EmbeddedAws) -> No
     assert kms.decrypt(CiphertextBlob=sealed)["Plaintext"] == b"secret"
     there = client(aws, "kms", SECOND)
     assert error_code(lambda: there.decrypt(CiphertextBlob=sealed)) == "AccessDeniedException"
+
+
+def test_a_dry_run_of_a_data_key_answers_by_an_error_and_a_key_that_is_not_enabled_by_another(aws: EmbeddedAws) -> None:
+    kms = client(aws, "kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+
+    def answer(**more: Any) -> str:
+        with pytest.raises(ClientError) as refused:
+            kms.generate_data_key_without_plaintext(KeyId=key, KeySpec="AES_256", **more)
+        return str(refused.value.response["Error"]["Code"])
+
+    assert kms.generate_data_key_without_plaintext(KeyId=key, KeySpec="AES_256")["CiphertextBlob"]
+    assert answer(DryRun=True) == "DryRunOperationException"
+    kms.disable_key(KeyId=key)
+    assert (answer(DryRun=True), answer()) == ("DisabledException",) * 2
+    kms.schedule_key_deletion(KeyId=key)
+    assert (answer(DryRun=True), answer()) == ("KMSInvalidStateException",) * 2

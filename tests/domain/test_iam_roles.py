@@ -130,8 +130,16 @@ def test_keys_are_used_by_the_services_alone_and_only_those_that_are_named() -> 
 def test_a_key_with_an_id_is_named_as_it_is() -> None:
     native = tuple(replace(one, copies={AWAY: frozenset({"k-1"})}) for one in NATIVE)
     backup = role("backup", replace(USE, native=native))
-    assert allowed(backup, "kms:DescribeKey", f"arn:aws:kms:{AWAY}:{PROD}:key/k-1")
-    assert not allowed(backup, "kms:DescribeKey", f"arn:aws:kms:{AWAY}:{PROD}:key/k-2")
+    using = "kms:GenerateDataKeyWithoutPlaintext"
+    assert allowed(backup, using, f"arn:aws:kms:{AWAY}:{PROD}:key/k-1")
+    assert not allowed(backup, using, f"arn:aws:kms:{AWAY}:{PROD}:key/k-2")
+
+
+def test_any_key_may_be_looked_at_where_copies_lie_for_they_bear_keys_that_no_policy_names_any_more() -> None:
+    for region in (HOME, AWAY):
+        assert allowed(role("backup"), "kms:DescribeKey", f"arn:aws:kms:{region}:{PROD}:key/k-9")
+    assert not allowed(role("backup"), "kms:DescribeKey", f"arn:aws:kms:sa-east-1:{PROD}:key/k-9")
+    assert not allowed(role("backup"), "kms:DescribeKey", f"arn:aws:kms:{HOME}:999999999999:key/k-9")
 
 
 def test_the_bucket_is_written_below_its_prefix_alone() -> None:

@@ -17,6 +17,7 @@ from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_block_store import EBSBackend, Snapshot
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
+from moto.kms.models import kms_backends
 
 from drorch.demo.repairs import copy_places, states
 from drorch.demo.repairs.kms import key_arn
@@ -30,11 +31,25 @@ FOREIGN = "drorch::foreignsnapshot"
 """The state machine of other people's copies: nothing that a test says of its own snapshots moves them."""
 _FEWEST_PER_PAGE, _MOST_PER_PAGE = 5, 1000
 
+_NO_KEY = "Given key ID is not accessible"
+"""The StateMessage of a copy whose key cannot be used (packer#6737)."""
+_NO_SOURCE = "The source snapshot was deleted"
+
+
+def _ends(snapshot: Any) -> str:
+    """A copy needs its key until it is done: it is made asynchronously (EC2 API, Snapshot, StateMessage)."""
+    backend, key = snapshot.ec2_backend, snapshot.kms_key_id
+    lost = snapshot.is_copy and key and key_arn(backend.account_id, backend.region_name, key) is None
+    return _NO_KEY if lost else ""
+
+
 _snapshot: Any = Snapshot
-states.manage(_snapshot, SNAPSHOT, [("pending", "completed")], failed="error")
+states.manage(_snapshot, SNAPSHOT, [("pending", "completed")], failed="error", ends=_ends)
 _snapshot.state = property(lambda self: self.status)
 _snapshot.state_message = None
 _snapshot.is_copy = False
+_snapshot.copied_from = ""
+_snapshot.kms_key_id = None
 _snapshot.transfer_type = property(lambda self: "standard" if self.is_copy else None)
 _snapshot.progress = property(lambda self: "100%" if self.status == "completed" else "45%")
 
@@ -47,6 +62,14 @@ def _get_tags(self: Any) -> list[dict[str, str]]:
     kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(self.id), "")
     tags = self.ec2_backend.tags.get(self.id, {})
     return [{"resource_id": self.id, "key": key, "value": value, "resource_type": kind} for key, value in tags.items()]
+
+
+@around(EBSBackend, "_create_default_encryption_key")
+def _create_default_encryption_key(original: Any, self: Any) -> Any:
+    """The default key is one that AWS keeps (KMS API, KeyMetadata, KeyManager)."""
+    arn = original(self)
+    kms_backends[self.account_id][self.region_name].describe_key(arn).key_manager = "AWS"
+    return arn
 
 
 @around(EBSBackend, "create_volume")
@@ -133,21 +156,30 @@ def copied(
     made = backend.copy_snapshot(source_id, region, description, arn)
     made.volume = copy.copy(source.volume)
     made.volume.id = COPIED_VOLUME
-    made.is_copy = True
+    made.is_copy, made.copied_from = True, source_id
     made.encrypted = key is not None
     if key and not arn:
         made.kms_key_id = key
-        states.fail(made, "Given key ID is not accessible")
+        states.fail(made, _NO_KEY)
     return made
 
 
 @around(EBSBackend, "delete_snapshot")
 def _delete_snapshot(original: Any, self: Any, snapshot_id: str) -> Any:
-    """A snapshot that an image uses stays, a disabled image too (EC2 user guide, disable an AMI)."""
+    """A snapshot that an image uses stays, a disabled image too (EC2 user guide, disable an AMI).
+
+    Copies of it that are under way fail: no page promises that they end well.
+    """
     for image in self.amis.values():
         if snapshot_id in getattr(image, "used_snapshots", ()):
             raise InvalidSnapshotInUse(snapshot_id, image.id)
-    return original(self, snapshot_id)
+    gone = original(self, snapshot_id)
+    for backend in ec2_backends[self.account_id].values():
+        copies: list[Any] = list(backend.snapshots.values())
+        for snapshot in copies:
+            if snapshot.copied_from == snapshot_id and snapshot.status == "pending":
+                states.fail(snapshot, _NO_SOURCE)
+    return gone
 
 
 @instead_of(ElasticBlockStore, "describe_snapshots")

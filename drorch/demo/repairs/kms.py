@@ -1,4 +1,4 @@
-"""KMS: decryption under multi-Region keys, and one lookup that EC2 and RDS share.
+"""KMS: decryption under multi-Region keys, dry runs, and one lookup that EC2 and RDS share.
 
 Multi-Region key ids have 40 characters (``mrk-`` + 36); moto's ciphertext header keeps 36, so that decrypting with one
 is always AccessDenied. https://docs.aws.amazon.com/kms/latest/developerguide/multi-region-keys-overview.html
@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import moto.kms.utils as kms_utils
-from moto.core.exceptions import ServiceException
+from moto.core.exceptions import JsonRESTError, ServiceException
 from moto.kms.models import KmsBackend, kms_backends
+from moto.kms.policy_validator import ALTERNATIVE_ACTIONS
+from moto.kms.responses import KmsResponse
 
 from drorch.demo.repairs.replacing import around
 
 _MULTI_REGION_ID_CHARACTERS = 40
+_DATA_KEY = "kms:GenerateDataKeyWithoutPlaintext"
 
 _utils: Any = kms_utils
 _utils.KEY_ID_LEN = _MULTI_REGION_ID_CHARACTERS
@@ -32,6 +35,26 @@ def _deserialize_ciphertext_blob(original: Any, ciphertext_blob: bytes) -> Any:
 def _create_key(original: Any, self: Any, policy: str | None, key_usage: str | None, *args: Any, **kwargs: Any) -> Any:
     """A key is for encryption unless it says otherwise (KMS API, CreateKey, KeyUsage)."""
     return original(self, policy, key_usage or "ENCRYPT_DECRYPT", *args, **kwargs)
+
+
+_UNUSABLE = {"Disabled": "DisabledException", "Enabled": ""}
+ALTERNATIVE_ACTIONS[_DATA_KEY] = ["kms:*", "kms:GenerateDataKey*", _DATA_KEY]
+
+
+@around(KmsResponse, "generate_data_key_without_plaintext")
+def _generate_data_key_without_plaintext(original: Any, self: Any) -> Any:
+    """A dry run answers by an error; a key that is not enabled by another, in either case, and so does its policy
+    (KMS API, GenerateDataKeyWithoutPlaintext, Errors and DryRun).
+    """
+    name = self._get_param("KeyId")
+    self._validate_key_id(name)
+    self._validate_key_policy(name, _DATA_KEY)
+    state = self.kms_backend.describe_key(self.kms_backend.get_key_id(name)).key_state
+    if code := _UNUSABLE.get(state, "KMSInvalidStateException"):
+        raise JsonRESTError(code, f"{name} is {state}")
+    if self._get_param("DryRun"):
+        raise JsonRESTError("DryRunOperationException", "The request would have succeeded")
+    return original(self)
 
 
 def key_arn(account: str, region: str, key: str) -> str | None:

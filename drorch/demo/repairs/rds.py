@@ -22,6 +22,7 @@ from moto.rds.models import DBInstance, DBSnapshot, RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
 
 from drorch.demo.repairs import copy_places, states
+from drorch.demo.repairs.kms import key_arn
 from drorch.demo.repairs.paging import BadToken, page
 from drorch.demo.repairs.replacing import around, instead_of
 
@@ -56,7 +57,20 @@ databases: Databases | None = None
 _instance: Any = DBInstance
 _db_snapshot: Any = DBSnapshot
 states.manage(_instance, DB_INSTANCE, [("creating", "backing-up"), ("backing-up", "available")], failed="failed")
-states.manage(_db_snapshot, DB_SNAPSHOT, [("creating", "available")], failed="failed")
+
+
+def lost_key(snapshot: Any) -> str:
+    """Why a copy under way fails for its key, "" when it does not. RDS tells that it failed, and not why."""
+    key = snapshot.kms_key_id
+    return "" if not key or key_arn(snapshot.account_id, snapshot.region, key) else "The KMS key is not accessible"
+
+
+def _ends(snapshot: Any) -> str:
+    """A copy needs its key until it is done."""
+    return lost_key(snapshot) if snapshot.is_copy else ""
+
+
+states.manage(_db_snapshot, DB_SNAPSHOT, [("creating", "available")], failed="failed", ends=_ends)
 _db_snapshot.percent_progress = property(lambda self: 100 if self.status == "available" else 45)
 _db_snapshot.source_region = None
 _db_snapshot.is_copy = False

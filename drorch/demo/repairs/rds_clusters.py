@@ -13,7 +13,7 @@ from moto.rds.models import DBCluster, DBClusterSnapshot, RDSBackend, rds_backen
 from moto.rds.responses import RDSResponse
 
 from drorch.demo.repairs import copy_places, states
-from drorch.demo.repairs.rds import in_pages
+from drorch.demo.repairs.rds import in_pages, lost_key
 from drorch.demo.repairs.replacing import around, instead_of
 
 DB_CLUSTER = "rds::dbcluster"
@@ -22,7 +22,14 @@ DB_CLUSTER_SNAPSHOT = "rds::dbclustersnapshot"
 _cluster: Any = DBCluster
 _snapshot: Any = DBClusterSnapshot
 states.manage(_cluster, DB_CLUSTER, [("creating", "available")], failed="failed")
-states.manage(_snapshot, DB_CLUSTER_SNAPSHOT, [("creating", "available")], failed="failed")
+
+
+def _ends(snapshot: Any) -> str:
+    """As of instances: a copy needs its key until it is done."""
+    return lost_key(snapshot) if snapshot.source_db_cluster_snapshot_arn else ""
+
+
+states.manage(_snapshot, DB_CLUSTER_SNAPSHOT, [("creating", "available")], failed="failed", ends=_ends)
 _managed: Any = _snapshot.status
 
 

@@ -7,6 +7,7 @@ by its state manager: at once, after seconds, after a number of describes, or he
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from moto.moto_api import state_manager
@@ -17,11 +18,27 @@ _FORCED = frozenset({"deleting", "stopping", "stopped", "error", "failed"})
 _alive: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def manage(cls: Any, model: str, steps: list[tuple[str | None, str]], failed: str) -> None:
-    """Give `cls` a status that walks `steps`; `failed` is the state that `fail` puts it into."""
+def manage(
+    cls: Any,
+    model: str,
+    steps: list[tuple[str | None, str]],
+    failed: str,
+    ends: Callable[[Any], str] = lambda _resource: "",
+) -> None:
+    """Give `cls` a status that walks `steps`; `failed` is the state that `fail` puts it into.
+
+    `ends` says, when one is about to reach its last state, why it fails instead; "" when it does not.
+    """
+    last = steps[-1][1]
 
     def read(self: Any) -> Any:
-        return self.__dict__.get("_forced_status") or self.__dict__["_managed_status"].status
+        forced, managed = self.__dict__.get("_forced_status"), self.__dict__["_managed_status"]
+        if forced or managed.status != last or self.__dict__.get("_ended"):
+            return forced or managed.status
+        self.__dict__["_ended"] = True
+        if why := ends(self):
+            fail(self, why)
+        return self.__dict__.get("_forced_status") or last
 
     def write(self: Any, value: str) -> None:
         if "_managed_status" not in self.__dict__:  # the assignment in __init__

@@ -19,6 +19,7 @@ from threading import RLock
 from drorch.domain.catalogue_native import TAG_POINT, TAG_SET, TAG_SITE, TAG_SOURCE
 from drorch.domain.errors import AlreadyExists, Busy, NotFound, Refused, Unavailable
 from drorch.domain.instant import floor_second, to_text
+from drorch.domain.kms import KmsKey
 from drorch.domain.model import LockMode, ObjectLock, native_vault_name
 from drorch.domain.native import NativeSnapshot, PendingCopy, SnapshotRoom, Source
 from drorch.kinds import (
@@ -31,6 +32,8 @@ from drorch.kinds import (
 from drorch.ports import CopyOrder, CutOrder
 
 SHORTEST_LOCK = timedelta(days=1)
+NO_SUCH_KEY = "Given key ID is not accessible"
+"""EC2's StateMessage of a copy whose key cannot be used (packer#6737)."""
 
 
 @dataclass(slots=True)
@@ -79,7 +82,7 @@ class MemoryCloud:
         self.lock = RLock()
         self._places: dict[tuple[str, str, str], Place] = {}
         self._lost: set[str] = set()
-        self._keys: set[tuple[str, str, str]] = set()
+        self._keys: dict[tuple[str, str, str], KmsKey] = {}
         self._made = 0
 
     # --- what happens to the world
@@ -89,9 +92,14 @@ class MemoryCloud:
         with self.lock:
             self._place(service, account, region).sources = {source.source_id: source for source in sources}
 
-    def put_key(self, account: str, region: str, key: str) -> None:
-        """A key that copies into that region may use."""
-        self._keys.add((account, region, key))
+    def put_key(
+        self, account: str, region: str, key: str, *, state: str = "Enabled", manager: str = "CUSTOMER"
+    ) -> None:
+        """A key of the region, or what becomes of it; copies may use it while it is `Enabled`.
+
+        One that is not when a copy under it would become usable lets it fail.
+        """
+        self._keys[account, region, key] = KmsKey(key, state, manager=manager)
 
     def lose(self, region: str) -> None:
         """Every call to the region is Unavailable from now on."""
@@ -106,7 +114,7 @@ class MemoryCloud:
         with self.lock:
             for place in self._places.values():
                 for native_id in list(place.pending):
-                    self._settle(place, native_id, place.held[native_id].doom)
+                    self._settle(place, native_id, self._doom(place.held[native_id]))
 
     def fail(self, snapshot: NativeSnapshot, why: str) -> None:
         """The snapshot ends in an error, as a copy under a wrong key does minutes after it was accepted."""
@@ -163,8 +171,16 @@ class MemoryCloud:
         return self._place(service, account, region)
 
     def has_key(self, account: str, region: str, key: str) -> bool:
-        """Whether the key was put there."""
-        return (account, region, key) in self._keys
+        """Whether the key is there and enabled."""
+        found = self._keys.get((account, region, key))
+        return found is not None and found.state == "Enabled"
+
+    def key(self, account: str, region: str, key: str) -> KmsKey:
+        """The key that was put there. NotFound when there is none."""
+        if (account, region, key) not in self._keys:
+            vault = native_vault_name(account, region)
+            raise NotFound("there is no such key", operation="key", resource=key, vault=vault, cause="NotFound")
+        return self._keys[account, region, key]
 
     def next_id(self) -> str:
         """A snapshot id that was never given."""
@@ -184,7 +200,7 @@ class MemoryCloud:
             held = place.held[native_id]
             held.seen += 1
             if self.pending_for is not None and held.seen > self.pending_for:
-                self._settle(place, native_id, held.doom)
+                self._settle(place, native_id, self._doom(held))
         return [held.snapshot for held in place.held.values()]
 
     def copies_under_way(self, place: Place, region: str) -> list[PendingCopy]:
@@ -195,6 +211,12 @@ class MemoryCloud:
 
     def _place(self, service: str, account: str, region: str) -> Place:
         return self._places.setdefault((service, account, region), Place())
+
+    def _doom(self, held: Held) -> str:
+        """A copy needs its key until it is done."""
+        s = held.snapshot
+        lost = held.source is not None and s.kms_key and not self.has_key(s.account, s.region, s.kms_key)
+        return held.doom or (NO_SUCH_KEY if lost else "")
 
     def _settle(self, place: Place, native_id: str, why: str) -> None:
         held = place.held[native_id]
@@ -296,7 +318,7 @@ class MemorySnapshots:
                 kms_key=order.kms_key,
                 origin=source.started if self._dated else None,
             )
-            return self.cloud.add(place, copied, "" if keyed else "Given key ID is not accessible", held)
+            return self.cloud.add(place, copied, "" if keyed else NO_SUCH_KEY, held)
 
     def check_key(self, account: str, region: str, key: str) -> None:
         """Refused unless `put_key` put the key there."""

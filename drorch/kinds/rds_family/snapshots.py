@@ -185,11 +185,12 @@ class ManualSnapshots(ABC):
         request = {
             f"Source{self.nouns.snapshot}Identifier": entry[f"{self.nouns.snapshot}Arn"],
             f"Target{self.nouns.snapshot}Identifier": f"{_identifier(order.point)}-{order.attempt}",
-            "SourceRegion": order.from_region,  # botocore signs the request to that region with it
             "CopyTags": False,
             "Tags": tag_list(tags),
             **self._copy_request(order, entry),
         }
+        if order.from_region != order.region:
+            request["SourceRegion"] = order.from_region  # botocore signs the request to that region with it
         client = self._accounts.client("rds", order.account, order.region, repeatable=False)
         with mapped(operation, resource=source.native_id, vault=vault, mutates=True):
             reply = self._copy(client, request)
