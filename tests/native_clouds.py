@@ -24,6 +24,8 @@ from drorch.kinds.memory.images import MemoryImages
 from drorch.ports import CopyOrder, CutOrder, SnapshotKind
 
 ACCOUNT = "prod"
+OTHER, OTHER_ID = "vault", "222222222222"
+"""A second account; the worlds of AWS take its role on."""
 HOME, AWAY = REGIONS[0], REGIONS[1]
 SITE = "acme"
 POINT = "abcdefghij2345670000"
@@ -44,8 +46,8 @@ class World(Protocol):
     def source_with(self, *, key: str = "", tags: Mapping[str, str] = USER_TAGS) -> str:
         """A new source at HOME, encrypted when a key is named; its id."""
 
-    def new_key(self, region: str) -> str:
-        """A usable key in `region`."""
+    def new_key(self, region: str, account: str = ACCOUNT) -> str:
+        """A usable key of an account in `region`."""
 
     def finish(self) -> None:
         """Everything pending becomes usable."""
@@ -90,6 +92,8 @@ class _AwsWorld:
         self.aws_accounts = cloud.accounts
         os.environ.update(aws_environment(aws.endpoint_url, HOME))  # for this test: tests/conftest.py takes it back
         aws.reset()
+        if "vault" in cloud.accounts._sessions:
+            cloud.accounts.close()  # the keys that STS handed out are gone, too
         aws.set_snapshot_transition("held")
         self.finish: Callable[[], None] = aws.finish_snapshots
         self.lose = aws.lose_region
@@ -99,8 +103,8 @@ class _AwsWorld:
         """A plain client that asks once."""
         return client(self.aws, service, region)
 
-    def new_key(self, region: str) -> str:
-        kms = self.client("kms", region)
+    def new_key(self, region: str, account: str = ACCOUNT) -> str:
+        kms = self.aws_accounts.client("kms", account, region)
         key = kms.create_key(KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["KeyId"]
         kms.create_alias(AliasName=f"alias/{key[:8]}", TargetKeyId=key)
         return f"alias/{key[:8]}"
@@ -292,8 +296,8 @@ class MemoryWorld:
         self.cloud.put_sources(self.kind.service, ACCOUNT, HOME, self._sources)
         return name
 
-    def new_key(self, region: str) -> str:
-        self.cloud.put_key(ACCOUNT, region, f"alias/{region}")
+    def new_key(self, region: str, account: str = ACCOUNT) -> str:
+        self.cloud.put_key(account, region, f"alias/{region}")
         return f"alias/{region}"
 
     def leave_no_place(self, region: str) -> None:
@@ -324,6 +328,8 @@ COUNTING_WORLDS = tuple(name for name in WORLDS if name != "ami")
 """Those that count copies under way: those of images are copies of snapshots to EC2, and `ebs` counts them."""
 ENCRYPTING_WORLDS = tuple(name for name in WORLDS if name != "rds-cluster")
 """Those in which the copy of a plain snapshot can be encrypted: RDS refuses it of clusters."""
+SHARING_WORLDS = ("ebs", "memory", "memory-named")
+"""Those whose snapshots another account may copy."""
 USED_WORLDS = ("ebs", "memory", "memory-named")
 """Those in which something may use a snapshot: no RDS snapshot is part of an image."""
 
@@ -340,7 +346,8 @@ class Cloud:
 def cloud() -> Iterator[Cloud]:
     """An embedded AWS for one test module; the worlds empty it. Our clients ask once: nothing backs off."""
     with embedded_aws() as aws:
-        accounts = AwsAccounts({ACCOUNT: AwsAccount(), "vault": AwsAccount()}, attempts=1)
+        known = {ACCOUNT: AwsAccount(), OTHER: AwsAccount(OTHER_ID, f"arn:aws:iam::{OTHER_ID}:role/drorch")}
+        accounts = AwsAccounts(known, attempts=1)
         yield Cloud(aws, accounts)
         accounts.close()
 
@@ -375,11 +382,13 @@ def cut_order(sources: Sequence[Source], point: str = POINT, site: str = SITE) -
     return CutOrder(ACCOUNT, HOME, point, tuple(sources), own_tags(point, site))
 
 
-def copy_order(snapshot: NativeSnapshot, *, key: str = "", attempt: int = 1, account: str = ACCOUNT) -> CopyOrder:
-    """An order to copy a snapshot from HOME into AWAY."""
+def copy_order(
+    snapshot: NativeSnapshot, *, key: str = "", attempt: int = 1, account: str = ACCOUNT, region: str = AWAY
+) -> CopyOrder:
+    """An order to copy a snapshot from HOME into AWAY (or another `region`)."""
     tags = {**own_tags(snapshot.tags["drorch:point"]), "drorch:source": snapshot.native_id}
     return CopyOrder(
-        account, AWAY, ACCOUNT, HOME, snapshot.tags["drorch:point"], snapshot, tags, kms_key=key, attempt=attempt
+        account, region, ACCOUNT, HOME, snapshot.tags["drorch:point"], snapshot, tags, kms_key=key, attempt=attempt
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from drorch.app.failpoint import reach
 from drorch.app.intents import Intents, copy_intent
-from drorch.domain.action import Copy, Cut
+from drorch.domain.action import Copy, Cut, Unshare
 from drorch.domain.catalogue_native import (
     TAG_APPLICATION,
     TAG_POINT,
@@ -23,9 +23,9 @@ from drorch.domain.catalogue_native import (
     TAG_SOURCE,
     set_of,
 )
-from drorch.domain.errors import AlreadyExists, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.errors import AlreadyExists, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.native import PART, NativeSnapshot, Source
-from drorch.ports import CopyOrder, CutOrder, SnapshotKind
+from drorch.ports import CopyOrder, CutOrder, SharesSnapshots, SnapshotKind
 
 _OF_THE_POINT = (TAG_SITE, TAG_APPLICATION, TAG_RESOURCE, TAG_SLOT, TAG_POINT, TAG_SET)
 
@@ -129,6 +129,9 @@ class NativeHands:
     def _one_copy(self, hands: SnapshotKind, order: CopyOrder, action: Copy, *, first: bool) -> None:
         """An identifier that is taken is that of a copy that was begun, or of a failed one: then the next is tried."""
         try:
+            if order.from_account != order.account:
+                _sharing(hands).share(order)
+                reach("copy.shared")
             hands.copy(order)
         except AlreadyExists:
             found = [s for s in hands.find(order.account, order.region, order.point) if s.role != PART]
@@ -145,12 +148,36 @@ class NativeHands:
                 self._intents.end(copy_intent(action.point, action.vault))
             raise
 
+    def unshare(self, action: Unshare, kind: str) -> str:
+        """Take the sharing of the point's members back. Unavailable while a copy of them is seen to be under way."""
+        hands = self._kinds[kind]
+        sharing = _sharing(hands)
+        account, _, region = action.vault.partition(".")
+        reach("unshare.before")
+        for vault in action.copies:  # asked now: a copy that an older listing did not show yet needs it still
+            other, _, where = vault.partition(".")
+            found = hands.find(other, where, action.point)
+            if any(s.state == "pending" and s.tags.get(TAG_SOURCE) in action.members for s in found):
+                raise Unavailable(
+                    f"a copy of it is under way in {vault}", operation="unshare", resource=action.point, vault=vault
+                )
+        for member in action.members:
+            sharing.unshare(account, region, member, action.account)
+            reach("unshare.called")
+        return f"{len(action.members)} snapshot(s) of {action.vault} no longer shared with {action.account}"
+
     def _check_key(self, hands: SnapshotKind, account: str, region: str, key: str) -> None:
         """A wrong key fails asynchronously at AWS: it is looked up before the first copy of this process."""
         place = (f"{account}.{region}", key)
         if key and place not in self._checked_keys:
             hands.check_key(account, region, key)
             self._checked_keys.add(place)
+
+
+def _sharing(hands: SnapshotKind) -> SharesSnapshots:
+    if not isinstance(hands, SharesSnapshots):
+        raise NotInThisVersion(f"a copy of kind {hands.kind} in another account is not in this version")
+    return hands
 
 
 def _tags_of_copy(member: NativeSnapshot) -> dict[str, str]:

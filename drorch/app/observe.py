@@ -31,16 +31,21 @@ from drorch.domain.native import NativeSnapshot, Part, PendingCopy, Source
 from drorch.domain.plan import SourcesSeen
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.domain.record import Record
-from drorch.ports import CountsCopies, ObjectStore, SnapshotKind
+from drorch.ports import CountsCopies, ObjectStore, SharesSnapshots, SnapshotKind
 
 LISTING_EVERY = timedelta(minutes=15)
 """How often an object vault is listed as a whole; what drorch itself writes is read back at once."""
 
 SKEW = timedelta(minutes=5)
 UPLOADS_EVERY = timedelta(days=1)
+_SHARED = "shared"
+"""The cache's entry of the places where something was shared with another account."""
 
 Place = tuple[str, str, str]
 """(kind, account, region); of copies (service of their quota, account, region)."""
+
+Sharing = tuple[str, str, str]
+"""(kind, native vault, account): the snapshots of a vault that another account may copy."""
 
 PendingCopies = tuple[PendingCopy, ...] | str
 """The copies under way in a place, or why they could not be listed."""
@@ -58,6 +63,8 @@ class World:
     """The signed approvals that lie in any vault."""
     skewed: str = ""
     """Which clocks differ by more than `SKEW`, in words; while any do nothing is deleted and nothing locked."""
+    shared: Mapping[Sharing, frozenset[str] | str] = field(default_factory=dict)
+    """The ids of what is shared, or why that is not known; asked only where copies cross accounts."""
     claims: Mapping[Claimant, str] = field(default_factory=dict)
     """The resources that stand back because another one selects the same, each with why."""
     _lock: Lock = field(default_factory=Lock, compare=False, repr=False)
@@ -143,7 +150,9 @@ class Observer:
             clocks = [pool.submit(self._provider_clock, *where, now, fresh) for where in sorted(_one_kind_each(places))]
             seen = pool.map(lambda place: self._native(place, now), sorted(places))
             listed = pool.map(lambda place: self._sources(place, homes[place]), sorted(homes))
-            views, sources = list(seen), list(listed)
+            asked = sorted(self._sharing(resources))
+            sharing = pool.map(self._shared, asked)
+            views, sources, shared = list(seen), list(listed), dict(zip(asked, sharing, strict=True))
             for future in (*vaults, *clocks):
                 future.result()
         unread = dict(self._why)
@@ -152,9 +161,10 @@ class Observer:
                 unread[view.vault.name] = view.why
         seen_sources = dict(zip(sorted(homes), sources, strict=True))
         approvals = self._reader.approvals(self.vaults)
-        world = World(now, tuple(views), seen_sources, unread, approvals, self._skewed(unread))
-        shared = claims(policies, lambda resource: self.sources_of(resource, world).sources, views, now)
-        return replace(world, claims=shared)
+        self._remember_sharing(shared, now)
+        world = World(now, tuple(views), seen_sources, unread, approvals, self._skewed(unread), shared)
+        claimed = claims(policies, lambda resource: self.sources_of(resource, world).sources, views, now)
+        return replace(world, claims=claimed)
 
     def refresh(self, vault: str, application: str, resource: str, now: datetime) -> None:
         """Read back what drorch has just written; a failure leaves that to the next listing."""
@@ -328,6 +338,39 @@ class Observer:
             return tuple(counting.pending_copies(account, region)) if counting is not None else ()
         except DrorchError as error:
             return str(error)
+
+    def _sharing(self, resources: Sequence[ResourcePolicy]) -> set[Sharing]:
+        """Where copies cross accounts, and where something was shared at the last look: a policy may have changed."""
+        homes = {(resource.kind, resource.targets[0].vault) for resource in resources}
+        wanted = {
+            (resource.kind, resource.targets[0].vault, rule.vault.partition(".")[0])
+            for resource in resources
+            for rule in resource.targets
+            if rule.vault.partition(".")[0] != resource.home.account
+        }
+        return wanted | {place for place in self._remembered_sharing() if place[:2] in homes}
+
+    def _shared(self, place: Sharing) -> frozenset[str] | str:
+        kind, vault, other = place
+        account, _, region = vault.partition(".")
+        hands = self._kinds[kind]
+        if not isinstance(hands, SharesSnapshots):
+            return f"snapshots of kind {kind} are not shared"
+        try:
+            return frozenset(hands.shared(account, region, self._site, other))
+        except DrorchError as error:
+            return str(error)
+
+    def _remembered_sharing(self) -> set[Sharing]:
+        known = self._cache.listing(_SHARED)
+        return {(kind, vault, other) for kind, vault, other in json.loads(known[1])} if known else set()
+
+    def _remember_sharing(self, seen: Mapping[Sharing, frozenset[str] | str], now: datetime) -> None:
+        """Only where to look again; what is shared is asked every time."""
+        before = self._remembered_sharing()
+        after = (before - seen.keys()) | {place for place, ids in seen.items() if ids}
+        if after != before:
+            self._cache.set_listing(_SHARED, to_text(now), json.dumps(sorted(after)))
 
     def _sources(self, place: Place, options: Sequence[object]) -> tuple[Source, ...] | str:
         kind, account, region = place

@@ -155,6 +155,7 @@ class Reconciler:
             approved=approved_pairs(world.approvals, now),
             locks=guards.locks,
             turns=None if guards.turns is None else guards.turns(policy.application),
+            shared=world.shared,
         )
         actions = plan(policy, observed, now, self._point_id)
         domains = self.domains(policy)

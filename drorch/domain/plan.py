@@ -20,6 +20,7 @@ from drorch.domain.native import Source
 from drorch.domain.plan_care import plan_care
 from drorch.domain.plan_copies import SETTLING, plan_copies, plan_records
 from drorch.domain.plan_expiry import in_force, plan_expiry
+from drorch.domain.plan_sharing import plan_sharing
 from drorch.domain.plan_sweep import plan_old_heads, plan_sweep
 from drorch.domain.policy import BrakeRule, LockRule, Policy, ResourcePolicy, VaultRule
 from drorch.domain.retention import FUTURE
@@ -72,6 +73,9 @@ class Observed:
     of which nothing is known, `skewed` says why clocks differ, `host` is this one's name in heads ("" writes none),
     `locks` are the rules of vaults that lock, `turns` maps (resource, vault) to when each turn of its bytes was read
     (None: none is), `approved` are the pairs of vault and point that a person lets pass the brake.
+
+    `shared` maps (kind, native vault, account) to the ids of the snapshots there that are shared with that account, or
+    to why that is not known.
     """
 
     catalogue: Catalogue
@@ -95,6 +99,7 @@ class Observed:
     approved: frozenset[tuple[str, str]] = frozenset()
     locks: Mapping[str, LockRule] = field(default_factory=dict)
     turns: Mapping[tuple[str, str], Mapping[int, datetime]] | None = None
+    shared: Mapping[tuple[str, str, str], frozenset[str] | str] = field(default_factory=dict)
 
     @property
     def writable(self) -> tuple[str, ...]:
@@ -117,7 +122,9 @@ def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -
                 actions.append(Hold(application, resource.name, home, "", why, "selected-twice"))
             else:
                 actions.extend(_cuts(policy, resource, observed, now, point_id))
-        actions.extend(plan_copies(application, resource, observed, now))
+        copies = tuple(plan_copies(application, resource, observed, now))
+        actions.extend(copies)
+        actions.extend(plan_sharing(application, resource, observed, copies, now))
         actions.extend(plan_records(application, resource, observed, now))
         actions.extend(plan_suspicion(application, resource, observed, now))
         if not retired:

@@ -412,13 +412,15 @@ class Policy(Frozen):
 class KindWords:
     """A kind of resource: the model of its own keys, and whether its points are the provider's snapshots.
 
-    `probes` says whether what is restored in a drill can be asked a query.
+    `probes` says whether what is restored in a drill can be asked a query, `shares` whether its copies may lie in
+    another account than its sources.
     """
 
     options: type[BaseModel]
     native: bool
     service: str = ""
     probes: bool = True
+    shares: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,11 +139,11 @@ class WindowForm(Frozen):
 
 
 class CopyForm(Frozen):
-    """One entry of `copies`: a region of the home account that native snapshots are copied to."""
+    """One entry of `copies`: a region that native snapshots are copied to, of the home account unless it names one."""
 
     region: Text
     kms_key: Text | None = None
-    account: Later = None
+    account: Annotated[Name | None, Something] = None
     every: Annotated[Cadence | None, Something] = None
     keep: Annotated[Keep | None, Something] = None
 

@@ -6,14 +6,15 @@ Importing this package loads no SDK.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from drorch.aws import code_of, mapped
+from drorch.aws.asking import key_manager
 from drorch.domain.catalogue_native import TAG_SET
-from drorch.domain.errors import NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.errors import DrorchError, NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.model import native_vault_name
 from drorch.domain.native import Source
 from drorch.ports import CopyOrder
@@ -196,10 +197,12 @@ def gone_is_done(codes: Sequence[str]) -> Iterator[None]:
             raise
 
 
-def check_copy(order: CopyOrder, operation: str) -> None:
-    """What is known before the call: NotInThisVersion across accounts, Refused for encrypted without a key."""
+def check_copy(order: CopyOrder, operation: str, *, shares: bool = False) -> None:
+    """What is known before the call: NotInThisVersion across accounts unless the kind `shares`, Refused for encrypted
+    without a key.
+    """
     snapshot, vault = order.snapshot, native_vault_name(order.account, order.region)
-    if order.from_account != order.account:
+    if order.from_account != order.account and not shares:
         raise NotInThisVersion(
             "a copy into another account is not in this version",
             operation=operation,
@@ -214,6 +217,38 @@ def check_copy(order: CopyOrder, operation: str) -> None:
             vault=vault,
             hint=f"name a KMS key of {order.region}: copies: [{{region: {order.region}, kms_key: alias/NAME}}]",
         )
+
+
+def check_sharing(accounts: AwsAccounts, order: CopyOrder, operation: str) -> str:
+    """The twelve digits of the account that the order's snapshot is to be shared with.
+
+    Refused when its copy could not be made there: what `check_copy` refuses, and a snapshot under the key that AWS
+    manages, which AWS shares with nobody (EC2 API, ModifySnapshotAttribute; RDS user guide, "Sharing encrypted
+    snapshots"). Where nobody may ask whose key it is, AWS itself decides.
+    """
+    check_copy(order, operation, shares=True)
+    snapshot, manager = order.snapshot, ""
+    if snapshot.encrypted and snapshot.kms_key:
+        with suppress(DrorchError):
+            manager = key_manager(accounts, order.from_account, order.from_region, snapshot.kms_key)
+    if manager == "AWS":
+        raise Refused(
+            f"the snapshot is encrypted with the default key of AWS, which cannot be shared with {order.account}",
+            operation=operation,
+            resource=snapshot.native_id,
+            vault=native_vault_name(order.from_account, order.from_region),
+            cause=f"KeyManager of {snapshot.kms_key} is AWS",
+            hint="encrypt the source with a key of your own, whose policy lets the other account use it",
+        )
+    return digits_of(accounts, order.account)
+
+
+def digits_of(accounts: AwsAccounts, account: str) -> str:
+    """The twelve digits of an account. Refused when the configuration does not tell them."""
+    digits = accounts.account(account).id
+    if not digits:
+        raise Refused(f"aws.accounts.{account} has no id", operation="share a snapshot", hint='id: "222222222222"')
+    return digits
 
 
 def check_kms_key(accounts: AwsAccounts, account: str, region: str, key: str) -> None:

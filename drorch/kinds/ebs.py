@@ -28,7 +28,9 @@ from drorch.kinds import (
     carried_tags,
     check_copy,
     check_kms_key,
+    check_sharing,
     copied_tags,
+    digits_of,
     gone_is_done,
     legible,
     named_in,
@@ -53,6 +55,7 @@ PERMISSIONS = (
     "ec2:CreateSnapshot",
     "ec2:CreateSnapshots",
     "ec2:CopySnapshot",
+    "ec2:ModifySnapshotAttribute",  # only where copies go into another account
     "ec2:CreateTags",  # tags in the creating call are authorised as this action (EC2 user guide)
     # This right alone lets go, and can be given for as long as it is wanted: without it copies are marked, and stay.
     "ec2:DeleteSnapshot",
@@ -153,8 +156,8 @@ class EbsSnapshots:
         return self._cut_set(order, members, own)
 
     def copy(self, order: CopyOrder) -> NativeSnapshot:
-        """CopySnapshot, called in the destination. Its `started` is not known before it is listed."""
-        check_copy(order, "ec2 CopySnapshot")
+        """CopySnapshot, called in the destination by its account. Its `started` is not known before it is listed."""
+        check_copy(order, "ec2 CopySnapshot", shares=True)
         vault, source = native_vault_name(order.account, order.region), order.snapshot
         tags = copied_tags(order)
         request: dict[str, Any] = {
@@ -181,6 +184,24 @@ class EbsSnapshots:
             kms_key=order.kms_key,
         )
 
+    def share(self, order: CopyOrder) -> None:
+        """The permission to create volumes, which is that to copy (EBS user guide, "Share an Amazon EBS snapshot")."""
+        other = check_sharing(self._accounts, order, "ec2 ModifySnapshotAttribute")
+        self._permit(order.from_account, order.from_region, order.snapshot.native_id, "add", other)
+
+    def unshare(self, account: str, region: str, native_id: str, other: str) -> None:
+        """Take it back; harmless twice, and when the snapshot is gone."""
+        with gone_is_done(_GONE):
+            self._permit(account, region, native_id, "remove", digits_of(self._accounts, other))
+
+    def shared(self, account: str, region: str, site: str, other: str) -> Iterator[str]:
+        """Those of the site's snapshots that account `other` was given by name."""
+        digits = digits_of(self._accounts, other)
+        for page in self._pages(account, region, TAG_SITE, site, RestorableByUserIds=[digits]):
+            with legible("ec2 DescribeSnapshots", native_vault_name(account, region)):
+                found = [entry["SnapshotId"] for entry in page]
+            yield from found
+
     def check_key(self, account: str, region: str, key: str) -> None:
         """Refused with a hint unless the key exists there, is enabled and symmetric."""
         check_kms_key(self._accounts, account, region, key)
@@ -201,20 +222,33 @@ class EbsSnapshots:
             client.delete_snapshot(SnapshotId=native_id)
 
     def _listed(self, account: str, region: str, tag: str, value: str) -> Iterator[NativeSnapshot]:
-        vault = native_vault_name(account, region)
-        listing = pages(
+        for page in self._pages(account, region, tag, value):
+            with legible("ec2 DescribeSnapshots", native_vault_name(account, region)):
+                found = [_snapshot(entry, account, region) for entry in page if _alone(entry)]
+            yield from found
+
+    def _pages(
+        self, account: str, region: str, tag: str, value: str, **more: Any
+    ) -> Iterator[Sequence[dict[str, Any]]]:
+        """Every page of the account's own snapshots there that bear the tag."""
+        return pages(
             self._accounts.client("ec2", account, region),
             "describe_snapshots",
             "Snapshots",
             size=SNAPSHOTS_PER_PAGE,
-            vault=vault,
+            vault=native_vault_name(account, region),
             OwnerIds=["self"],
             Filters=[{"Name": f"tag:{tag}", "Values": [value]}],
+            **more,
         )
-        for page in listing:
-            with legible("ec2 DescribeSnapshots", vault):
-                found = [_snapshot(entry, account, region) for entry in page if _alone(entry)]
-            yield from found
+
+    def _permit(self, account: str, region: str, native_id: str, how: str, digits: str) -> None:
+        """Repeated by the SDK: adding or removing the same account again changes nothing."""
+        client, vault = self._accounts.client("ec2", account, region), native_vault_name(account, region)
+        with mapped("ec2 ModifySnapshotAttribute", resource=native_id, vault=vault):
+            client.modify_snapshot_attribute(
+                SnapshotId=native_id, Attribute="createVolumePermission", OperationType=how, UserIds=[digits]
+            )
 
     def _cut_volume(self, order: CutOrder, source: Source, own: Mapping[str, str]) -> tuple[NativeSnapshot, ...]:
         volume, vault = source.source_id, native_vault_name(order.account, order.region)

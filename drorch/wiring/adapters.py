@@ -226,6 +226,7 @@ def vocabulary(
             options=_module("kinds" if is_native else "engines", module).Options,
             native=is_native,
             probes=kind != "files",
+            shares=is_native and hasattr(getattr(_module("kinds", module), SNAPSHOT_KINDS[kind][1]), "share"),
         )
         for kind, (module, is_native) in {**native, **dumps}.items()
     }
