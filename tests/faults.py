@@ -381,7 +381,8 @@ class FaultySnapshots:
     def share(self, order: CopyOrder) -> None:
         """A permission whose reply may be lost."""
         fault = self.faults.meet("share", order.from_region)
-        self._sharing.share(order)
+        if fault != "lose":
+            self._sharing.share(order)
         self.faults.end("share", fault)
 
     def unshare(self, account: str, region: str, native_id: str, other: str) -> None:

@@ -8,12 +8,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     StrictInt,
     StrictStr,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -37,13 +35,6 @@ def _whole_minutes(length: timedelta) -> timedelta:
     Every(length)
     return length
 
-
-def _later(_value: object) -> None:
-    raise fault("is not in this version", "leave it out; it is reserved for a later one")
-
-
-Later = Annotated[None, BeforeValidator(_later), WithJsonSchema({"not": {}})]
-"""A key that the contract reserves at this place: refused whatever its value."""
 
 Cadence = Annotated[Duration, AfterValidator(_whole_minutes)]
 """A duration that a grid can have: whole minutes."""

@@ -34,6 +34,7 @@ from drorch.domain.action import (
     Replicate,
     Ship,
     Sweep,
+    Unshare,
     Verify,
     WriteHead,
     WriteRecord,
@@ -48,6 +49,7 @@ DUMPS = DRILLED.replace(
     '        drill: {every: 7d, from: [gcs-eu], probes: [{sql: select count(*) from orders, expect: ">= 1"}]}\n', ""
 )
 SNAPSHOTS = VOLUMES.replace("keep: {last: 3}", "keep: {last: 2}")
+VAULTED = SNAPSHOTS.replace("{region: us-west-2}", "{region: us-west-2, account: vault}")
 WEB = IMAGES.replace("keep: {last: 3}", "keep: {last: 2}")
 INSTANCE = LEDGER.replace("keep: {last: 3}", "keep: {last: 2}")
 CLUSTER = SEATS.replace("keep: {last: 3}", "keep: {last: 2}")
@@ -149,6 +151,9 @@ ROWS = [
     Row("cut of a cluster", Cut, CLUSTER, "rds-cluster", "cut"),
     Row("cut of a dump", Cut, DUMPS, WEST, "put", "manifest.json", (WEST, "manifest.json"), (WEST, "manifest.json")),
     Row("copy of volumes", Copy, SNAPSHOTS, "ebs", "copy"),
+    Row("copy into an account", Copy, VAULTED, "ebs", "copy"),
+    Row("share", Copy, VAULTED, "ebs", "share"),
+    Row("unshare", Unshare, VAULTED, "ebs", "unshare"),
     Row("copy of an image", Copy, WEB, "ami", "copy"),
     Row("copy of an instance", Copy, INSTANCE, "rds-instance", "copy"),
     Row("copy of a cluster", Copy, CLUSTER, "rds-cluster", "copy"),

@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
+import boto3
 import kill_child
 import pytest
 from clouds import REGIONS, aws_environment, client, embedded_aws, volume
@@ -34,7 +35,8 @@ from drorch.domain.errors import Unavailable
 from drorch.domain.model import CopyState
 
 HOME, AWAY = REGIONS[0], REGIONS[1]
-AWS_KINDS = ("ebs", "rds-instance", "rds-cluster")
+AWS_KINDS = ("ebs", "ebs-vault", "rds-instance", "rds-cluster")
+VAULT_ID = "222222222222"
 STEPS = ("before", "called", "recorded")
 TOP = """
 version: 1
@@ -49,6 +51,8 @@ resources:
 """ % (HOME, 0)  # noqa: UP031 - the text is full of braces
 KINDS = {
     "ebs": f"    kind: ebs\n    select: {{tags: {{app: shop}}}}\n    copies: [{{region: {AWAY}}}]\n",
+    "ebs-vault": "    kind: ebs\n    select: {tags: {app: shop}}\n"
+    f"    copies: [{{region: {AWAY}, account: vault}}]\n",
     "rds-instance": f"    kind: rds-instance\n    identifier: shop-data\n    copies: [{{region: {AWAY}}}]\n",
     "rds-cluster": f"    kind: rds-cluster\n    identifier: shop-data\n    copies: [{{region: {AWAY}}}]\n",
     "memory": "    kind: memory\n    vaults: [disk, nas]\n    drill: {every: 7d, from: [disk]}\n",
@@ -77,6 +81,8 @@ ROWS = [
     *(Row(f"replicate.{step}", "ebs", late=True) for step in STEPS),
     Row("cut.called:2", "ebs"),
     Row("copy.called:2", "ebs"),
+    *(Row(f"copy.{step}", "ebs-vault") for step in ("shared", "called")),
+    *(Row(f"unshare.{step}", "ebs-vault") for step in STEPS),
     Row("cut.called", "rds-instance"),
     Row("copy.called", "rds-instance"),
     Row("cut.called", "rds-cluster"),
@@ -184,7 +190,12 @@ class Site:
                     "policies": str(folder / "policies"),
                     "state": str(folder / "state"),
                     "vaults": vaults,
-                    "aws": {"accounts": {"prod": {"id": "123456789012"}}},
+                    "aws": {
+                        "accounts": {
+                            "prod": {"id": "123456789012"},
+                            "vault": {"id": VAULT_ID, "role_arn": f"arn:aws:iam::{VAULT_ID}:role/drorch"},
+                        }
+                    },
                     "encryption": {
                         "recipients": [recipient],
                         "identities": [{"file": str(folder / "identity.txt")}],
@@ -276,7 +287,7 @@ class Site:
 def sources(aws: EmbeddedAws, kind: str) -> None:
     """An empty cloud with two volumes, which are two creating calls, or with one database instance or cluster."""
     aws.reset()
-    if kind == "ebs":
+    if kind.startswith("ebs"):
         for _ in range(2):
             volume(aws, HOME, app="shop")
     elif kind == "rds-instance":
@@ -301,9 +312,10 @@ def made(aws: EmbeddedAws, kind: str) -> list[int]:
     """How many snapshots of drorch's there are at home and away."""
     found: list[int] = []
     for region in (HOME, AWAY):
-        if kind == "ebs":
-            listed: Any = client(aws, "ec2", region).describe_snapshots(
-                Filters=[{"Name": "tag:drorch:site", "Values": ["acme"]}]
+        if kind.startswith("ebs"):
+            ec2 = vaults(aws, region) if (kind, region) == ("ebs-vault", AWAY) else client(aws, "ec2", region)
+            listed: Any = ec2.describe_snapshots(
+                OwnerIds=["self"], Filters=[{"Name": "tag:drorch:site", "Values": ["acme"]}]
             )["Snapshots"]
         elif kind == "rds-cluster":
             rds = client(aws, "rds", region)
@@ -312,6 +324,20 @@ def made(aws: EmbeddedAws, kind: str) -> list[int]:
             listed = client(aws, "rds", region).describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
         found.append(len(listed))
     return found
+
+
+def vaults(aws: EmbeddedAws, region: str) -> Any:
+    """A client of the vault account."""
+    sts = client(aws, "sts", region)
+    role = sts.assume_role(RoleArn=f"arn:aws:iam::{VAULT_ID}:role/drorch", RoleSessionName="test")["Credentials"]
+    return boto3.client(
+        "ec2",
+        region_name=region,
+        endpoint_url=aws.endpoint_url,
+        aws_access_key_id=role["AccessKeyId"],
+        aws_secret_access_key=role["SecretAccessKey"],
+        aws_session_token=role["SessionToken"],
+    )
 
 
 class Moulds:
@@ -365,7 +391,9 @@ def test_killed_and_started_again(row: Row, aws: EmbeddedAws, moulds: Moulds, mo
     assert site.run(minutes, locked=locked) == 0
     site.check_whole(minutes, locked=locked, marked=row.after == "old", killed=row.failpoint.startswith("dump."))
     if row.kind in AWS_KINDS:
-        assert made(aws, row.kind) == ([2, 2] if row.kind == "ebs" else [1, 1])
+        assert made(aws, row.kind) == ([2, 2] if row.kind.startswith("ebs") else [1, 1])
+        shared = client(aws, "ec2", HOME).describe_snapshots(OwnerIds=["self"], RestorableByUserIds=[VAULT_ID])
+        assert not shared["Snapshots"]
 
 
 def become(site: Site, what: str) -> float:

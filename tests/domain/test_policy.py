@@ -326,7 +326,6 @@ def test_one_error_has_its_place_its_message_and_its_hint(text: str, place: str,
         (changed("{host:", "{auth: iam, host:"), "20:18", "auth"),
         (changed("kms_key: alias/drorch", "lock: 30d"), "14:34", "lock"),
         (changed("vault: gcs-eu", "vault: gcs-eu, lock: 30d"), "22:39", "lock"),
-        (changed("kms_key: alias/drorch", "account: vault"), "14:43", "account"),
     ],
 )
 def test_what_the_contract_reserves_is_refused_as_not_in_this_version(text: str, place: str, name: str) -> None:

@@ -140,6 +140,11 @@ class MemoryCloud:
         with self.lock:
             return tuple(held.snapshot for place in self._places.values() for held in place.held.values())
 
+    def shared_ids(self) -> tuple[str, ...]:
+        """What any other account may copy."""
+        with self.lock:
+            return tuple(name for place in self._places.values() for name, held in place.held.items() if held.shared)
+
     # --- what the kinds ask of it
 
     def reach(self, service: str, account: str, region: str, operation: str) -> Place:
