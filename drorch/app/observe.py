@@ -16,6 +16,7 @@ from typing import Any
 
 from drorch.app.cache import Cache
 from drorch.app.catalogue import Scope, VaultReader
+from drorch.app.sharing import Sharing, SharingLook
 from drorch.app.vaults import VaultMarks
 from drorch.domain import layout
 from drorch.domain.catalogue import Catalogue, FoldMemory, fold
@@ -31,21 +32,16 @@ from drorch.domain.native import NativeSnapshot, Part, PendingCopy, Source
 from drorch.domain.plan import SourcesSeen
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.domain.record import Record
-from drorch.ports import CountsCopies, ObjectStore, SharesSnapshots, SnapshotKind
+from drorch.ports import CountsCopies, ObjectStore, SnapshotKind
 
 LISTING_EVERY = timedelta(minutes=15)
 """How often an object vault is listed as a whole; what drorch itself writes is read back at once."""
 
 SKEW = timedelta(minutes=5)
 UPLOADS_EVERY = timedelta(days=1)
-_SHARED = "shared"
-"""The cache's entry of the places where something was shared with another account."""
 
 Place = tuple[str, str, str]
 """(kind, account, region); of copies (service of their quota, account, region)."""
-
-Sharing = tuple[str, str, str]
-"""(kind, native vault, account): the snapshots of a vault that another account may copy."""
 
 PendingCopies = tuple[PendingCopy, ...] | str
 """The copies under way in a place, or why they could not be listed."""
@@ -132,6 +128,7 @@ class Observer:
         self._marks = marks
         self._new: set[str] = set()
         self._memory = FoldMemory()
+        self._sharing = SharingLook(site, kinds, cache)
 
     def observe(
         self, policies: Iterable[Policy], now: datetime, *, fresh: bool = False, only: Collection[str] = ()
@@ -150,8 +147,8 @@ class Observer:
             clocks = [pool.submit(self._provider_clock, *where, now, fresh) for where in sorted(_one_kind_each(places))]
             seen = pool.map(lambda place: self._native(place, now), sorted(places))
             listed = pool.map(lambda place: self._sources(place, homes[place]), sorted(homes))
-            asked = sorted(self._sharing(resources))
-            sharing = pool.map(self._shared, asked)
+            asked = self._sharing.places(resources)
+            sharing = pool.map(self._sharing.ask, asked)
             views, sources, shared = list(seen), list(listed), dict(zip(asked, sharing, strict=True))
             for future in (*vaults, *clocks):
                 future.result()
@@ -161,7 +158,7 @@ class Observer:
                 unread[view.vault.name] = view.why
         seen_sources = dict(zip(sorted(homes), sources, strict=True))
         approvals = self._reader.approvals(self.vaults)
-        self._remember_sharing(shared, now)
+        self._sharing.remember(resources, shared, now)
         world = World(now, tuple(views), seen_sources, unread, approvals, self._skewed(unread), shared)
         claimed = claims(policies, lambda resource: self.sources_of(resource, world).sources, views, now)
         return replace(world, claims=claimed)
@@ -338,39 +335,6 @@ class Observer:
             return tuple(counting.pending_copies(account, region)) if counting is not None else ()
         except DrorchError as error:
             return str(error)
-
-    def _sharing(self, resources: Sequence[ResourcePolicy]) -> set[Sharing]:
-        """Where copies cross accounts, and where something was shared at the last look: a policy may have changed."""
-        homes = {(resource.kind, resource.targets[0].vault) for resource in resources}
-        wanted = {
-            (resource.kind, resource.targets[0].vault, rule.vault.partition(".")[0])
-            for resource in resources
-            for rule in resource.targets
-            if rule.vault.partition(".")[0] != resource.home.account
-        }
-        return wanted | {place for place in self._remembered_sharing() if place[:2] in homes}
-
-    def _shared(self, place: Sharing) -> frozenset[str] | str:
-        kind, vault, other = place
-        account, _, region = vault.partition(".")
-        hands = self._kinds[kind]
-        if not isinstance(hands, SharesSnapshots):
-            return f"snapshots of kind {kind} are not shared"
-        try:
-            return frozenset(hands.shared(account, region, self._site, other))
-        except DrorchError as error:
-            return str(error)
-
-    def _remembered_sharing(self) -> set[Sharing]:
-        known = self._cache.listing(_SHARED)
-        return {(kind, vault, other) for kind, vault, other in json.loads(known[1])} if known else set()
-
-    def _remember_sharing(self, seen: Mapping[Sharing, frozenset[str] | str], now: datetime) -> None:
-        """Only where to look again; what is shared is asked every time."""
-        before = self._remembered_sharing()
-        after = (before - seen.keys()) | {place for place, ids in seen.items() if ids}
-        if after != before:
-            self._cache.set_listing(_SHARED, to_text(now), json.dumps(sorted(after)))
 
     def _sources(self, place: Place, options: Sequence[object]) -> tuple[Source, ...] | str:
         kind, account, region = place
