@@ -16,6 +16,7 @@ from clouds import REGIONS, aws_environment, client, embedded_aws
 from faults import FaultySnapshots
 
 from drorch.aws import AwsAccount, AwsAccounts
+from drorch.demo.aws import ACCOUNT as MINE
 from drorch.demo.aws import EmbeddedAws
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.kinds import ami, ebs, rds_cluster, rds_instance
@@ -328,7 +329,7 @@ COUNTING_WORLDS = tuple(name for name in WORLDS if name != "ami")
 """Those that count copies under way: those of images are copies of snapshots to EC2, and `ebs` counts them."""
 ENCRYPTING_WORLDS = tuple(name for name in WORLDS if name != "rds-cluster")
 """Those in which the copy of a plain snapshot can be encrypted: RDS refuses it of clusters."""
-SHARING_WORLDS = ("ebs", "memory", "memory-named")
+SHARING_WORLDS = tuple(name for name in WORLDS if name not in ("ami", "memory-images"))
 """Those whose snapshots another account may copy."""
 USED_WORLDS = ("ebs", "memory", "memory-named")
 """Those in which something may use a snapshot: no RDS snapshot is part of an image."""
@@ -346,7 +347,7 @@ class Cloud:
 def cloud() -> Iterator[Cloud]:
     """An embedded AWS for one test module; the worlds empty it. Our clients ask once: nothing backs off."""
     with embedded_aws() as aws:
-        known = {ACCOUNT: AwsAccount(), OTHER: AwsAccount(OTHER_ID, f"arn:aws:iam::{OTHER_ID}:role/drorch")}
+        known = {ACCOUNT: AwsAccount(MINE), OTHER: AwsAccount(OTHER_ID, f"arn:aws:iam::{OTHER_ID}:role/drorch")}
         accounts = AwsAccounts(known, attempts=1)
         yield Cloud(aws, accounts)
         accounts.close()

@@ -22,6 +22,7 @@ class _Gathered:
     homes: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     copies: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     from_homes: set[tuple[str, str]] = field(default_factory=set)
+    shared_with: set[str] = field(default_factory=set)
 
     def use(self, kind: str) -> NativeUse:
         """The value."""
@@ -31,6 +32,7 @@ class _Gathered:
             homes={region: frozenset(names) for region, names in self.homes.items()},
             copies={region: frozenset(keys) for region, keys in self.copies.items()},
             from_homes=frozenset(self.from_homes),
+            shared_with=frozenset(self.shared_with),
         )
 
 
@@ -86,8 +88,9 @@ def _native(config: Config, policies: Sequence[Policy]) -> Mapping[str, Mapping[
                 continue
             there = found[account][resource.kind]
             there.copies[region].update({rule.kms_key} if rule.kms_key else ())
-            if account != home.account and home.account in config.aws.accounts:
+            if account != home.account and {account, home.account} <= config.aws.accounts.keys():
                 there.from_homes.add((config.aws.accounts[home.account].id, home.region))
+                found[home.account][resource.kind].shared_with.add(config.aws.accounts[account].id)
     return found
 
 

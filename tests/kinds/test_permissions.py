@@ -9,7 +9,9 @@ from native_clouds import (
     ACCOUNT,
     AWAY,
     HOME,
+    OTHER,
     POINT,
+    SITE,
     USER_TAGS,
     AmiWorld,
     EbsWorld,
@@ -22,13 +24,16 @@ from native_clouds import (
 )
 
 from drorch.kinds import ami, ebs, rds_cluster, rds_instance
-from drorch.ports import CountsCopies
+from drorch.ports import CountsCopies, SharesSnapshots
 
 World = AmiWorld | EbsWorld | RdsWorld | RdsClusterWorld
 
 
+_STS = {"sts:GetCallerIdentity", "sts:AssumeRole"}
+
+
 def seen(world: World) -> set[str]:
-    return {f"{service}:{operation}" for service, operation, _ in world.aws.calls} - {"sts:GetCallerIdentity"}
+    return {f"{service}:{operation}" for service, operation, _ in world.aws.calls} - _STS
 
 
 def whole_life(world: World) -> None:
@@ -41,6 +46,12 @@ def whole_life(world: World) -> None:
         world.kind.copy(copy_order(snapshot))
     if not isinstance(world, AmiWorld):  # `ebs` counts those of images
         assert isinstance(world.kind, CountsCopies) and list(world.kind.pending_copies(ACCOUNT, AWAY))
+    if isinstance(world.kind, SharesSnapshots):
+        order = copy_order(listed(world)[0], account=OTHER)
+        world.kind.share(order)
+        assert list(world.kind.shared(ACCOUNT, HOME, SITE, OTHER)) == [order.snapshot.native_id]
+        world.kind.copy(order)
+        world.kind.unshare(ACCOUNT, HOME, order.snapshot.native_id, OTHER)
     for copied in world.kind.find(ACCOUNT, AWAY, POINT):
         for native_id in (copied.native_id, *(part.native_id for part in copied.parts)):
             world.kind.expire(ACCOUNT, AWAY, native_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 
-_MODULES = ("ec2", "images", "kms", "offers", "rds", "rds_clusters", "rds_options", "s3")
+_MODULES = ("ec2", "images", "kms", "offers", "rds", "rds_clusters", "rds_options", "rds_sharing", "s3")
 
 
 def apply() -> None:
