@@ -19,10 +19,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
-import boto3
 import kill_child
 import pytest
-from clouds import REGIONS, aws_environment, client, embedded_aws, volume
+from clouds import REGIONS, aws_environment, client, client_in, embedded_aws, volume
 
 import drorch
 from drorch.app.locks import Locks
@@ -313,7 +312,11 @@ def made(aws: EmbeddedAws, kind: str) -> list[int]:
     found: list[int] = []
     for region in (HOME, AWAY):
         if kind.startswith("ebs"):
-            ec2 = vaults(aws, region) if (kind, region) == ("ebs-vault", AWAY) else client(aws, "ec2", region)
+            ec2 = (
+                client_in(aws, VAULT_ID, "ec2", region)
+                if (kind, region) == ("ebs-vault", AWAY)
+                else client(aws, "ec2", region)
+            )
             listed: Any = ec2.describe_snapshots(
                 OwnerIds=["self"], Filters=[{"Name": "tag:drorch:site", "Values": ["acme"]}]
             )["Snapshots"]
@@ -324,20 +327,6 @@ def made(aws: EmbeddedAws, kind: str) -> list[int]:
             listed = client(aws, "rds", region).describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
         found.append(len(listed))
     return found
-
-
-def vaults(aws: EmbeddedAws, region: str) -> Any:
-    """A client of the vault account."""
-    sts = client(aws, "sts", region)
-    role = sts.assume_role(RoleArn=f"arn:aws:iam::{VAULT_ID}:role/drorch", RoleSessionName="test")["Credentials"]
-    return boto3.client(
-        "ec2",
-        region_name=region,
-        endpoint_url=aws.endpoint_url,
-        aws_access_key_id=role["AccessKeyId"],
-        aws_secret_access_key=role["SecretAccessKey"],
-        aws_session_token=role["SessionToken"],
-    )
 
 
 class Moulds:
