@@ -329,8 +329,6 @@ COUNTING_WORLDS = tuple(name for name in WORLDS if name != "ami")
 """Those that count copies under way: those of images are copies of snapshots to EC2, and `ebs` counts them."""
 ENCRYPTING_WORLDS = tuple(name for name in WORLDS if name != "rds-cluster")
 """Those in which the copy of a plain snapshot can be encrypted: RDS refuses it of clusters."""
-SHARING_WORLDS = tuple(name for name in WORLDS if name not in ("ami", "memory-images"))
-"""Those whose snapshots another account may copy."""
 USED_WORLDS = ("ebs", "memory", "memory-named")
 """Those in which something may use a snapshot: no RDS snapshot is part of an image."""
 

@@ -65,7 +65,7 @@ CLUSTERS = "rds clusters"
 WORDS = words(
     kinds={
         **KINDS,
-        "ami": replace(KINDS["ebs"], shares=False),
+        "ami": replace(KINDS["ebs"]),
         "rds-cluster": KindWords(Instance, native=True, service="rds", shares=True),
         "memory": KindWords(Options, native=False),
     },

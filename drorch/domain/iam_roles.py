@@ -22,7 +22,7 @@ MOST_NAMED = 50
 _READING = ("Describe", "List", "Get")
 _ENDING = ("Delete", "Deregister")
 _COPYING = "Copy"
-_SHARING = ("Modify", "SnapshotAttribute")
+_SHARING = ("Modify", "Attribute")
 _TAGGING = frozenset({"ec2:CreateTags", "rds:AddTagsToResource"})
 _GRANTING = "kms:CreateGrant"
 _NEVER = ("s3:BypassGovernance*", "s3:PutLifecycleConfiguration", "ec2:Unlock*", "kms:Disable*", "kms:Schedule*")
@@ -169,7 +169,9 @@ def _of_ec2(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Statement]
     copied = tuple(f"arn:{partition(r)}:ec2:{r}::{kind}/*" for r in sorted(origins) for kind in kinds)
     yield from _if_any("CopyEc2", copying, copied, _bearing(use))
     if foreign:  # tags that another account gave are not seen
-        shared = tuple(f"arn:{partition(r)}:ec2:{r}::snapshot/*" for r in sorted({r for _, r in _sources(native)}))
+        shared = tuple(
+            f"arn:{partition(r)}:ec2:{r}::{kind}/*" for r in sorted({r for _, r in _sources(native)}) for kind in kinds
+        )
         yield from _if_any("CopySharedEc2", copying, shared, {"StringEquals": {"ec2:Owner": foreign}})
     yield from _sharing_ec2(use, native, actions.sharing)
     creating = [action.partition(":")[2] for action in actions.making]
@@ -188,8 +190,9 @@ def _sharing_ec2(use: AccountUse, native: Sequence[NativeUse], sharing: tuple[st
         "StringEqualsIfExists": {"ec2:Add/userId": accounts, "ec2:Remove/userId": accounts},
         "Null": {"ec2:Add/group": "true"},
     }
-    snapshots = tuple(f"arn:{partition(region)}:ec2:{region}::snapshot/*" for region in cut)
-    yield from _if_any("ShareEc2", sharing, snapshots, conditions)
+    kinds = ("snapshot", "image") if any("Image" in action for action in sharing) else ("snapshot",)
+    own = tuple(f"arn:{partition(region)}:ec2:{region}::{kind}/*" for region in cut for kind in kinds)
+    yield from _if_any("ShareEc2", sharing, own, conditions)
 
 
 def _of_rds(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Statement]:

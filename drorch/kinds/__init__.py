@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from drorch.aws import code_of, mapped
 from drorch.aws.asking import key_manager
 from drorch.domain.catalogue_native import TAG_SET
-from drorch.domain.errors import DrorchError, NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.errors import DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.model import native_vault_name
 from drorch.domain.native import Source
 from drorch.ports import CopyOrder
@@ -197,18 +197,9 @@ def gone_is_done(codes: Sequence[str]) -> Iterator[None]:
             raise
 
 
-def check_copy(order: CopyOrder, operation: str, *, shares: bool = False) -> None:
-    """What is known before the call: NotInThisVersion across accounts unless the kind `shares`, Refused for encrypted
-    without a key.
-    """
+def check_copy(order: CopyOrder, operation: str) -> None:
+    """What is known before the call: Refused for encrypted without a key."""
     snapshot, vault = order.snapshot, native_vault_name(order.account, order.region)
-    if order.from_account != order.account and not shares:
-        raise NotInThisVersion(
-            "a copy into another account is not in this version",
-            operation=operation,
-            resource=snapshot.native_id,
-            vault=vault,
-        )
     if snapshot.encrypted and not order.kms_key:
         raise Refused(
             "the snapshot is encrypted and its copy has no key",
@@ -226,7 +217,7 @@ def check_sharing(accounts: AwsAccounts, order: CopyOrder, operation: str) -> st
     manages, which AWS shares with nobody (EC2 API, ModifySnapshotAttribute; RDS user guide, "Sharing encrypted
     snapshots"). Where nobody may ask whose key it is, AWS itself decides.
     """
-    check_copy(order, operation, shares=True)
+    check_copy(order, operation)
     snapshot, manager = order.snapshot, ""
     if snapshot.encrypted and snapshot.kms_key:
         with suppress(DrorchError):
@@ -241,6 +232,17 @@ def check_sharing(accounts: AwsAccounts, order: CopyOrder, operation: str) -> st
             hint="encrypt the source with a key of your own, whose policy lets the other account use it",
         )
     return digits_of(accounts, order.account)
+
+
+def permit_snapshot(accounts: AwsAccounts, account: str, region: str, native_id: str, how: str, digits: str) -> None:
+    """``add`` or ``remove`` an account that may make volumes of a snapshot, which is to copy it, too (EBS user guide,
+    "Share an Amazon EBS snapshot"). Repeated by the SDK: the same again changes nothing.
+    """
+    client, vault = accounts.client("ec2", account, region), native_vault_name(account, region)
+    with mapped("ec2 ModifySnapshotAttribute", resource=native_id, vault=vault):
+        client.modify_snapshot_attribute(
+            SnapshotId=native_id, Attribute="createVolumePermission", OperationType=how, UserIds=[digits]
+        )
 
 
 def digits_of(accounts: AwsAccounts, account: str) -> str:

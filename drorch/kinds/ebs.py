@@ -36,6 +36,7 @@ from drorch.kinds import (
     named_in,
     pages,
     percent,
+    permit_snapshot,
     set_text,
     sets_by_instance,
     tag_list,
@@ -157,7 +158,7 @@ class EbsSnapshots:
 
     def copy(self, order: CopyOrder) -> NativeSnapshot:
         """CopySnapshot, called in the destination by its account. Its `started` is not known before it is listed."""
-        check_copy(order, "ec2 CopySnapshot", shares=True)
+        check_copy(order, "ec2 CopySnapshot")
         vault, source = native_vault_name(order.account, order.region), order.snapshot
         tags = copied_tags(order)
         request: dict[str, Any] = {
@@ -185,14 +186,14 @@ class EbsSnapshots:
         )
 
     def share(self, order: CopyOrder) -> None:
-        """The permission to create volumes, which is that to copy (EBS user guide, "Share an Amazon EBS snapshot")."""
+        """The permission to make volumes of it."""
         other = check_sharing(self._accounts, order, "ec2 ModifySnapshotAttribute")
-        self._permit(order.from_account, order.from_region, order.snapshot.native_id, "add", other)
+        permit_snapshot(self._accounts, order.from_account, order.from_region, order.snapshot.native_id, "add", other)
 
     def unshare(self, account: str, region: str, native_id: str, other: str) -> None:
         """Take it back; harmless twice, and when the snapshot is gone."""
         with gone_is_done(_GONE):
-            self._permit(account, region, native_id, "remove", digits_of(self._accounts, other))
+            permit_snapshot(self._accounts, account, region, native_id, "remove", digits_of(self._accounts, other))
 
     def shared(self, account: str, region: str, site: str, other: str) -> Iterator[str]:
         """Those of the site's snapshots that account `other` was given by name."""
@@ -241,14 +242,6 @@ class EbsSnapshots:
             Filters=[{"Name": f"tag:{tag}", "Values": [value]}],
             **more,
         )
-
-    def _permit(self, account: str, region: str, native_id: str, how: str, digits: str) -> None:
-        """Repeated by the SDK: adding or removing the same account again changes nothing."""
-        client, vault = self._accounts.client("ec2", account, region), native_vault_name(account, region)
-        with mapped("ec2 ModifySnapshotAttribute", resource=native_id, vault=vault):
-            client.modify_snapshot_attribute(
-                SnapshotId=native_id, Attribute="createVolumePermission", OperationType=how, UserIds=[digits]
-            )
 
     def _cut_volume(self, order: CutOrder, source: Source, own: Mapping[str, str]) -> tuple[NativeSnapshot, ...]:
         volume, vault = source.source_id, native_vault_name(order.account, order.region)

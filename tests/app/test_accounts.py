@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from witness import Witness, at_rest
-from worlds import EU, HOME, LEDGER, VOLUMES, WEST, Installation, outcomes, policies
+from worlds import EU, HOME, IMAGES, LEDGER, VOLUMES, WEST, Installation, outcomes, policies
 
 from drorch.app.passing import Guards
 from drorch.domain.action import Expire, Unshare
@@ -208,7 +208,8 @@ def test_a_new_process_takes_back_what_the_old_one_shared(tmp_path: Path, gone: 
     assert len(of(world, ABROAD)) == 1
 
 
-def test_databases_are_copied_into_another_account_too(tmp_path: Path) -> None:
-    world = lived(tmp_path, LEDGER.replace("{region: us-west-2}", "{region: us-west-2, account: vault}"), days=2)
+@pytest.mark.parametrize("text", [LEDGER, IMAGES])
+def test_databases_and_images_are_copied_into_another_account_too(tmp_path: Path, text: str) -> None:
+    world = lived(tmp_path, text.replace("{region: us-west-2}", "{region: us-west-2, account: vault}"), days=2)
     world.check_whole(2)
     assert len(of(world, ABROAD)) == 2 and world.cloud.shared_ids() == ()

@@ -17,7 +17,6 @@ from native_clouds import (
     OTHER,
     OTHER_POINT,
     POINT,
-    SHARING_WORLDS,
     SITE,
     USED_WORLDS,
     USER_TAGS,
@@ -35,7 +34,7 @@ from native_clouds import (
     world_of,
 )
 
-from drorch.domain.errors import AlreadyExists, Busy, NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.errors import AlreadyExists, Busy, NotFound, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.ports import CountsCopies, SharesSnapshots
 
@@ -381,19 +380,7 @@ def test_a_copy_without_a_place_is_busy_and_did_not_happen(world: World) -> None
     assert listed(world, AWAY) == []
 
 
-@pytest.mark.parametrize("world", [name for name in WORLDS if name not in SHARING_WORLDS], indirect=True)
-def test_a_copy_into_another_account_is_not_in_this_version(world: World) -> None:
-    world.source_with()
-    cut(world)
-    world.finish()
-    with pytest.raises(NotInThisVersion):
-        world.kind.copy(copy_order(listed(world)[0], account="vault"))
-
-
 # --- other accounts
-
-
-sharing = pytest.mark.parametrize("world", SHARING_WORLDS, indirect=True)
 
 
 def of(world: World) -> SharesSnapshots:
@@ -405,6 +392,11 @@ def shared(world: World, site: str = SITE) -> list[str]:
     return list(of(world).shared(ACCOUNT, HOME, site, OTHER))
 
 
+def whole(snapshot: NativeSnapshot) -> list[str]:
+    """Its id, and those of its parts behind it."""
+    return [snapshot.native_id, *(part.native_id for part in snapshot.parts)]
+
+
 def to_share(world: World, *, key: str = "") -> NativeSnapshot:
     world.source_with(key=key)
     cut(world)
@@ -412,7 +404,6 @@ def to_share(world: World, *, key: str = "") -> NativeSnapshot:
     return listed(world)[0]
 
 
-@sharing
 @pytest.mark.parametrize("region", [HOME, AWAY])
 def test_another_account_copies_what_is_shared_with_it_and_nothing_else(world: World, region: str) -> None:
     snapshot = to_share(world)
@@ -427,34 +418,35 @@ def test_another_account_copies_what_is_shared_with_it_and_nothing_else(world: W
     assert {key: found.tags[key] for key in USER_TAGS} == USER_TAGS
     assert found.tags["drorch:source"] == snapshot.native_id
     assert copied.native_id not in [s.native_id for s in listed(world, region)], "it is the other account's alone"
-    world.kind.expire(OTHER, region, copied.native_id)
+    for native_id in whole(found):
+        world.kind.expire(OTHER, region, native_id)
     assert not list(world.kind.snapshots(OTHER, region, SITE)) and listed(world) == [snapshot]
 
 
-@sharing
 def test_what_is_shared_shows_until_it_is_taken_back(world: World) -> None:
     snapshot = to_share(world)
     assert shared(world) == []
     for _ in range(2):
         of(world).share(copy_order(snapshot, account=OTHER))
-        assert shared(world) == [snapshot.native_id]
+        assert shared(world)[0] == snapshot.native_id and {*shared(world)} <= {*whole(snapshot)}
     for _ in range(2):
-        of(world).unshare(ACCOUNT, HOME, snapshot.native_id, OTHER)
+        for native_id in whole(snapshot):
+            of(world).unshare(ACCOUNT, HOME, native_id, OTHER)
         assert shared(world) == []
     with pytest.raises(NotFound):
         world.kind.copy(copy_order(snapshot, account=OTHER))
-    world.kind.expire(ACCOUNT, HOME, snapshot.native_id)
-    of(world).unshare(ACCOUNT, HOME, snapshot.native_id, OTHER)
+    for native_id in whole(snapshot):
+        world.kind.expire(ACCOUNT, HOME, native_id)
+        of(world).unshare(ACCOUNT, HOME, native_id, OTHER)
 
 
-@pytest.mark.parametrize("world", [name for name in SHARING_WORLDS if not name.startswith("rds")], indirect=True)
+@pytest.mark.parametrize("world", [name for name in WORLDS if not name.startswith("rds")], indirect=True)
 def test_what_another_site_shares_does_not_show(world: World) -> None:
     """RDS shows other accounts no tags: there its kinds cannot tell sites apart."""
     of(world).share(copy_order(to_share(world), account=OTHER))
     assert shared(world, "another-site") == []
 
 
-@sharing
 def test_an_encrypted_snapshot_is_shared_only_for_a_copy_with_a_key(world: World) -> None:
     snapshot = to_share(world, key=world.new_key(HOME))
     with pytest.raises(Refused):
@@ -470,7 +462,6 @@ def test_an_encrypted_snapshot_is_shared_only_for_a_copy_with_a_key(world: World
     assert (found.state, found.encrypted) == ("usable", True)
 
 
-@sharing
 def test_a_lost_region_does_not_tell_what_is_shared(world: World) -> None:
     snapshot = to_share(world)
     world.lose(HOME)

@@ -114,7 +114,7 @@ def _copy_snapshot(self: Any) -> ActionResult:
     backend = self.ec2_backend
     source_id = self._get_param("SourceSnapshotId")
     region, description = self._get_param("SourceRegion"), self._get_param("Description") or ""
-    _require_completed(_copyable(backend, source_id, region))
+    _require_completed(copyable(backend, source_id, region))
     self.error_on_dryrun()
     require_place(backend)
     made = copied(backend, source_id, region, asked=asked, encrypt=encrypt, description=description)
@@ -126,7 +126,7 @@ def copied(
     backend: Any, source_id: str, region: str, *, asked: str | None, encrypt: bool, description: str = ""
 ) -> Any:
     """A copy in the region of `backend` of a snapshot of `region`, under the key that was asked for."""
-    source = _copyable(backend, source_id, region)
+    source = copyable(backend, source_id, region)
     key = None
     if source.encrypted or encrypt:
         key = asked or backend.default_kms_key_id or backend._create_default_encryption_key()
@@ -142,7 +142,7 @@ def copied(
     return made
 
 
-def _copyable(backend: Any, source_id: str, region: str) -> Any:
+def copyable(backend: Any, source_id: str, region: str) -> Any:
     """The account's own snapshot of `region`, or one that is shared with it (EC2 user guide, "Copy a snapshot that was
     shared with you"); InvalidSnapshot.NotFound for every other, as if it were not there.
     """

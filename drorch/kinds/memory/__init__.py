@@ -256,7 +256,7 @@ class MemorySnapshots:
 
     def copy(self, order: CopyOrder) -> NativeSnapshot:
         """Begin one copy. Busy when the destination's places are taken; Unavailable while the source is pending."""
-        check_copy(order, "copy", shares=True)
+        check_copy(order, "copy")
         vault = native_vault_name(order.account, order.region)
         with self.cloud.lock:
             place = self.cloud.reach(self.service, order.account, order.region, "copy")
@@ -284,7 +284,7 @@ class MemorySnapshots:
 
     def share(self, order: CopyOrder) -> None:
         """Let the order's account copy the snapshot. NotFound when it is gone."""
-        check_copy(order, "share", shares=True)
+        check_copy(order, "share")
         with self.cloud.lock:
             place = self.cloud.reach(self.service, order.from_account, order.from_region, "share")
             held = place.held.get(order.snapshot.native_id)

@@ -15,7 +15,7 @@ from drorch.domain.catalogue_native import TAG_POINT, TAG_SET, TAG_SOURCE
 from drorch.domain.errors import AlreadyExists, Refused
 from drorch.domain.model import native_vault_name
 from drorch.domain.native import IMAGE, PART, NativeSnapshot, Part, Source
-from drorch.kinds import check_copy, set_text
+from drorch.kinds import set_text
 from drorch.kinds.memory import Held, MemoryCloud, MemorySnapshots, Place
 from drorch.ports import CopyOrder, CutOrder
 
@@ -47,8 +47,7 @@ class MemoryImages(MemorySnapshots):
             return tuple(self._of_parts(place, made) for made in super().cut(order, call))
 
     def copy(self, order: CopyOrder) -> NativeSnapshot:
-        """Begin one copy of an image, with snapshots of its own, in its account."""
-        check_copy(order, "copy")
+        """Begin one copy of an image, with snapshots of its own."""
         with self.cloud.lock:
             made = super().copy(order)
             return self._of_parts(self.cloud.reach(self.service, order.account, order.region, "copy"), made)

@@ -189,7 +189,7 @@ class ManualSnapshots(ABC):
         """
         source, vault = order.snapshot, native_vault_name(order.account, order.region)
         operation = f"rds Copy{self.nouns.snapshot}"
-        check_copy(order, operation, shares=True)
+        check_copy(order, operation)
         entry = self._copyable(order, operation)
         tags = copied_tags(order, RESERVED_PREFIXES)
         request = {
