@@ -355,6 +355,27 @@ class LocksCopies(TellsLocks, Protocol):
         """
 
 
+@runtime_checkable
+class SharesSnapshots(Protocol):
+    """A kind whose snapshots another account may copy while they are shared with it. Accounts go by their names."""
+
+    def share(self, order: CopyOrder) -> None:
+        """Let `order.account` copy the order's snapshot; harmless twice.
+
+        Refused, and nothing is shared, for what could not be copied there: encrypted without a key for the copy, or
+        under a key that the provider does not share.
+        """
+
+    def unshare(self, account: str, region: str, native_id: str, other: str) -> None:
+        """Take that back; harmless twice, and when the snapshot is gone."""
+
+    def shared(self, account: str, region: str, site: str, other: str) -> Iterator[str]:
+        """The ids of the site's snapshots there that are shared with account `other`: one listing.
+
+        Raises Unavailable at any item: incomplete is never empty.
+        """
+
+
 # --- database engines ----------------------------------------------------------------------------------------------
 
 

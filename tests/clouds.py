@@ -71,6 +71,22 @@ def _client(endpoint: str, service: str, region: str) -> Any:
     )
 
 
+def client_in(aws: EmbeddedAws, account: str, service: str, region: str = REGIONS[0]) -> Any:
+    """The same in another account (twelve digits), by a role that is taken on for it."""
+    role = client(aws, "sts", region).assume_role(
+        RoleArn=f"arn:aws:iam::{account}:role/drorch", RoleSessionName="test"
+    )["Credentials"]
+    return _session.client(
+        service,
+        region_name=region,
+        endpoint_url=aws.endpoint_url,
+        aws_access_key_id=role["AccessKeyId"],
+        aws_secret_access_key=role["SecretAccessKey"],
+        aws_session_token=role["SessionToken"],
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20),
+    )
+
+
 def gcs_client(gcs: EmbeddedGcs) -> storage.Client:
     """A google-cloud-storage client of the embedded GCS."""
     anonymous: Any = AnonymousCredentials

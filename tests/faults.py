@@ -28,6 +28,7 @@ from drorch.ports import (
     ObjectStore,
     ObjectVersion,
     PendingUpload,
+    SharesSnapshots,
     SnapshotKind,
     StoreLimits,
     TellsLocks,
@@ -314,7 +315,7 @@ class FaultyUpload:
 
 class FaultySnapshots:
     """A SnapshotKind in front of another. Methods to order for: snapshots pending_copies snapshot_rooms
-    sources cut copy find check_key expire now locks lock.
+    sources cut copy find check_key expire now locks lock share unshare shared.
 
     Black holes are by region; a copy is lost with either of its regions.
     """
@@ -388,6 +389,30 @@ class FaultySnapshots:
         """A look that may fail."""
         self.faults.end("find", self.faults.meet("find", region))
         return self.inner.find(account, region, point)
+
+    def share(self, order: CopyOrder) -> None:
+        """A permission whose reply may be lost."""
+        fault = self.faults.meet("share", order.from_region)
+        if fault != "lose":
+            self._sharing.share(order)
+        self.faults.end("share", fault)
+
+    def unshare(self, account: str, region: str, native_id: str, other: str) -> None:
+        """Taking it back may be lost, with or without saying so."""
+        fault = self.faults.meet("unshare", region, native_id)
+        if fault != "lose":
+            self._sharing.unshare(account, region, native_id, other)
+        self.faults.end("unshare", fault)
+
+    def shared(self, account: str, region: str, site: str, other: str) -> Iterator[str]:
+        """A listing that may end half-way."""
+        fault = self.faults.meet("shared", region)
+        yield from _half_of(self._sharing.shared(account, region, site, other), fault, "shared")
+
+    @property
+    def _sharing(self) -> SharesSnapshots:
+        assert isinstance(self.inner, SharesSnapshots)
+        return self.inner
 
     def check_key(self, account: str, region: str, key: str) -> None:
         """A look that may fail."""

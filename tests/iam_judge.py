@@ -38,6 +38,8 @@ def _holds(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, st
 
 
 def _one(operator: str, found: str | Sequence[str] | None, values: Sequence[str]) -> bool:
+    if operator == "Null":
+        return str(found is None).lower() in values
     if operator == "StringEqualsIfExists":
         return found is None or found in values
     if operator in ("StringEquals", "Bool"):

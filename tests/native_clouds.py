@@ -16,6 +16,7 @@ from clouds import REGIONS, aws_environment, client, embedded_aws
 from faults import FaultySnapshots
 
 from drorch.aws import AwsAccount, AwsAccounts
+from drorch.demo.aws import ACCOUNT as MINE
 from drorch.demo.aws import EmbeddedAws
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.kinds import ami, ebs, rds_cluster, rds_instance
@@ -24,6 +25,8 @@ from drorch.kinds.memory.images import MemoryImages
 from drorch.ports import CopyOrder, CutOrder, SnapshotKind
 
 ACCOUNT = "prod"
+OTHER, OTHER_ID = "vault", "222222222222"
+"""A second account; the worlds of AWS take its role on."""
 HOME, AWAY = REGIONS[0], REGIONS[1]
 SITE = "acme"
 POINT = "abcdefghij2345670000"
@@ -44,8 +47,8 @@ class World(Protocol):
     def source_with(self, *, key: str = "", tags: Mapping[str, str] = USER_TAGS) -> str:
         """A new source at HOME, encrypted when a key is named; its id."""
 
-    def new_key(self, region: str) -> str:
-        """A usable key in `region`."""
+    def new_key(self, region: str, account: str = ACCOUNT) -> str:
+        """A usable key of an account in `region`."""
 
     def finish(self) -> None:
         """Everything pending becomes usable."""
@@ -93,6 +96,8 @@ class _AwsWorld:
         self.aws_accounts = cloud.accounts
         os.environ.update(aws_environment(aws.endpoint_url, HOME))  # for this test: tests/conftest.py takes it back
         aws.reset()
+        if "vault" in cloud.accounts._sessions:
+            cloud.accounts.close()  # the keys that STS handed out are gone, too
         aws.set_snapshot_transition("held")
         self.finish: Callable[[], None] = aws.finish_snapshots
         self.lose = aws.lose_region
@@ -102,8 +107,8 @@ class _AwsWorld:
         """A plain client that asks once."""
         return client(self.aws, service, region)
 
-    def new_key(self, region: str) -> str:
-        kms = self.client("kms", region)
+    def new_key(self, region: str, account: str = ACCOUNT) -> str:
+        kms = self.aws_accounts.client("kms", account, region)
         key = kms.create_key(KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["KeyId"]
         kms.create_alias(AliasName=f"alias/{key[:8]}", TargetKeyId=key)
         return f"alias/{key[:8]}"
@@ -299,8 +304,8 @@ class MemoryWorld:
         self.cloud.put_sources(self.kind.service, ACCOUNT, HOME, self._sources)
         return name
 
-    def new_key(self, region: str) -> str:
-        self.cloud.put_key(ACCOUNT, region, f"alias/{region}")
+    def new_key(self, region: str, account: str = ACCOUNT) -> str:
+        self.cloud.put_key(account, region, f"alias/{region}")
         return f"alias/{region}"
 
     def leave_no_place(self, region: str) -> None:
@@ -354,7 +359,8 @@ class Cloud:
 def cloud() -> Iterator[Cloud]:
     """An embedded AWS for one test module; the worlds empty it. Our clients ask once: nothing backs off."""
     with embedded_aws() as aws:
-        accounts = AwsAccounts({ACCOUNT: AwsAccount(), "vault": AwsAccount()}, attempts=1)
+        known = {ACCOUNT: AwsAccount(MINE), OTHER: AwsAccount(OTHER_ID, f"arn:aws:iam::{OTHER_ID}:role/drorch")}
+        accounts = AwsAccounts(known, attempts=1)
         yield Cloud(aws, accounts)
         accounts.close()
 
@@ -389,11 +395,13 @@ def cut_order(sources: Sequence[Source], point: str = POINT, site: str = SITE) -
     return CutOrder(ACCOUNT, HOME, point, tuple(sources), own_tags(point, site))
 
 
-def copy_order(snapshot: NativeSnapshot, *, key: str = "", attempt: int = 1, account: str = ACCOUNT) -> CopyOrder:
-    """An order to copy a snapshot from HOME into AWAY."""
+def copy_order(
+    snapshot: NativeSnapshot, *, key: str = "", attempt: int = 1, account: str = ACCOUNT, region: str = AWAY
+) -> CopyOrder:
+    """An order to copy a snapshot from HOME into AWAY (or another `region`)."""
     tags = {**own_tags(snapshot.tags["drorch:point"]), "drorch:source": snapshot.native_id}
     return CopyOrder(
-        account, AWAY, ACCOUNT, HOME, snapshot.tags["drorch:point"], snapshot, tags, kms_key=key, attempt=attempt
+        account, region, ACCOUNT, HOME, snapshot.tags["drorch:point"], snapshot, tags, kms_key=key, attempt=attempt
     )
 
 

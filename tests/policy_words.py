@@ -75,8 +75,8 @@ VAULTS = {
 }
 
 KINDS = {
-    "ebs": KindWords(Volumes, native=True, service="ec2", locks=True),
-    "rds-instance": KindWords(Instance, native=True, service="rds"),
+    "ebs": KindWords(Volumes, native=True, service="ec2", locks=True, shares=True),
+    "rds-instance": KindWords(Instance, native=True, service="rds", shares=True),
     "postgres": KindWords(Database, native=False),
 }
 

@@ -118,6 +118,15 @@ class Witness:
             expire(account, region, native_id)
 
         kind.expire = expired  # type: ignore[attr-defined]
+        unshare: Callable[[str, str, str, str], None] = kind.unshare  # type: ignore[attr-defined]
+
+        def unshared(account: str, region: str, native_id: str, other: str) -> None:
+            for s in self.world.cloud.snapshots():
+                if (s.account, s.state, s.tags.get(TAG_SOURCE)) == (other, "pending", native_id):
+                    self.wrong.append(f"{native_id} is not shared any more while {s.native_id} is made of it")
+            unshare(account, region, native_id, other)
+
+        kind.unshare = unshared  # type: ignore[attr-defined]
 
     # --- what is there ---
 
@@ -388,7 +397,8 @@ def at_rest(witness: Witness, *, strict: bool = True) -> list[str]:
 
     Without `strict` the vaults were tampered with: what drorch does not count there, and says so, is no fault.
     """
-    return [*_let_go_whole(witness), *_kept_once(witness), *_none_missing(witness, strict), *_told_alike(witness)]
+    whole = [*_let_go_whole(witness), *_kept_once(witness), *_none_missing(witness, strict), *_told_alike(witness)]
+    return [*whole, *(f"{name} is still shared" for name in witness.world.cloud.shared_ids())]
 
 
 def _targets(witness: Witness) -> Iterator[tuple[Policy, ResourcePolicy, str, int]]:

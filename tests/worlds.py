@@ -69,7 +69,7 @@ WORDS = words(
     kinds={
         **KINDS,
         "ami": replace(KINDS["ebs"], locks=False),
-        "rds-cluster": KindWords(Instance, native=True, service="rds"),
+        "rds-cluster": KindWords(Instance, native=True, service="rds", shares=True),
         "memory": KindWords(Options, native=False),
     },
     later_kinds=frozenset(),
@@ -512,5 +512,10 @@ def _twin_cloud(cloud: MemoryCloud, now: Callable[[], datetime]) -> MemoryCloud:
         held = {native_id: copy.copy(snapshot) for native_id, snapshot in place.held.items()}
         points = {point: dict(ids) for point, ids in place.points.items()}
         twin._places[where] = type(place)(dict(place.sources), held, points, dict(place.pending))
+    twins = {
+        id(old): twin._places[where].held[name] for where, p in cloud._places.items() for name, old in p.held.items()
+    }
+    for each in twins.values():
+        each.source = twins.get(id(each.source), each.source)
     twin._lost, twin._keys, twin._made = set(cloud._lost), dict(cloud._keys), cloud._made
     return twin

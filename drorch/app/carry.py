@@ -16,7 +16,19 @@ from drorch.app.reading import TrustedKey
 from drorch.app.signing import replicate, write_somewhere
 from drorch.app.sweep import sweep
 from drorch.crypto.minisign import SecretKey
-from drorch.domain.action import Action, Copy, Cut, Expire, Lock, Mark, Replicate, Sweep, WriteHead, WriteRecord
+from drorch.domain.action import (
+    Action,
+    Copy,
+    Cut,
+    Expire,
+    Lock,
+    Mark,
+    Replicate,
+    Sweep,
+    Unshare,
+    WriteHead,
+    WriteRecord,
+)
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.errors import DrorchError, Refused
 from drorch.domain.head import head_content
@@ -41,7 +53,7 @@ class Scene:
 
 
 class LightHands:
-    """Cuts and copies native points, writes and replicates records, marks, locks, lets go and sweeps."""
+    """Cuts and copies native points, unshares, writes and replicates records, marks, locks, lets go and sweeps."""
 
     def __init__(
         self,
@@ -70,6 +82,8 @@ class LightHands:
             return self._native.cut(action, scene.resource.kind, scene.sources, now)
         if isinstance(action, Copy):
             return self._copy(action, scene, now)
+        if isinstance(action, Unshare):
+            return self._native.unshare(action, scene.resource.kind)
         if isinstance(action, WriteRecord):
             return self._record(action, scene, now)
         if isinstance(action, Replicate):

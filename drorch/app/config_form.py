@@ -56,11 +56,18 @@ class VaultConfig(BaseModel):
     domain: FailureDomain
 
 
+_EXTERNAL_ID = r"[\w+=,.@:/-]{2,1224}"
+"""As STS takes it (STS API, AssumeRole, ExternalId)."""
+
+
 class Account(Frozen):
-    """An AWS account: its twelve digits, and the role to assume ("" for ambient credentials)."""
+    """An AWS account: its twelve digits, and the role to assume ("" for ambient credentials), with the external id that
+    its trust policy asks for.
+    """
 
     id: StrictStr = Field(description='twelve digits in quotes, such as "111111111111"')
     role_arn: StrictStr = ""
+    external_id: StrictStr = ""
 
     @model_validator(mode="after")
     def _one_account(self) -> Self:
@@ -71,6 +78,10 @@ class Account(Frozen):
             raise fault("role_arn is not the ARN of a role", "arn:aws:iam::ACCOUNT:role/NAME")
         if role is not None and role[1] != self.id:
             raise fault(f"role_arn is of account {role[1]}, not {self.id}")
+        if self.external_id and role is None:
+            raise fault("external_id belongs to role_arn", "AssumeRole alone takes it")
+        if self.external_id and not re.fullmatch(_EXTERNAL_ID, self.external_id, re.ASCII):
+            raise fault("this is not an external id", "2 to 1224 letters, digits and any of +=,.@:/-_")
         return self
 
 

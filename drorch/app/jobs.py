@@ -46,7 +46,7 @@ class VaultSpec:
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
-    """What adapters need of the host configuration: AWS accounts (name -> {id, role_arn}) and folders of clients.
+    """What adapters need of the host configuration: AWS accounts (name -> of `AwsAccount`) and folders of clients.
 
     `inventory_budget_s` bounds exact counting; None leaves it to the engine. `paths` are those of this host that the
     job's application may read; `scratch` is the folder for drills that need no server, "" the system's temporary one.

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from drorch.app.failpoint import reach
 from drorch.app.intents import Intents, copy_intent
-from drorch.domain.action import Copy, Cut
+from drorch.domain.action import Copy, Cut, Unshare
 from drorch.domain.catalogue_native import (
     TAG_APPLICATION,
     TAG_INTERMEDIATE,
@@ -25,10 +25,10 @@ from drorch.domain.catalogue_native import (
     made_from,
     set_of,
 )
-from drorch.domain.errors import AlreadyExists, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.errors import AlreadyExists, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.intermediate import through_intent
 from drorch.domain.native import PART, NativeSnapshot, Source
-from drorch.ports import CopyOrder, CutOrder, SnapshotKind
+from drorch.ports import CopyOrder, CutOrder, SharesSnapshots, SnapshotKind
 
 _CHECKED_FOR = timedelta(days=1)
 _OF_THE_POINT = (TAG_SITE, TAG_APPLICATION, TAG_RESOURCE, TAG_SLOT, TAG_POINT, TAG_SET)
@@ -137,6 +137,9 @@ class NativeHands:
     def _one_copy(self, hands: SnapshotKind, order: CopyOrder, action: Copy, *, first: bool) -> None:
         """An identifier that is taken is that of a copy that was begun, or of a failed one: then the next is tried."""
         try:
+            if order.from_account != order.account:
+                _sharing(hands).share(order)
+                reach("copy.shared")
             hands.copy(order)
         except AlreadyExists:
             found = [s for s in hands.find(order.account, order.region, order.point) if _such(s, action)]
@@ -152,6 +155,24 @@ class NativeHands:
             if first:
                 self._intents.end(_intent(action))
             raise
+
+    def unshare(self, action: Unshare, kind: str) -> str:
+        """Take the sharing of the point's members back. Unavailable while a copy of them is seen to be under way."""
+        hands = self._kinds[kind]
+        sharing = _sharing(hands)
+        account, _, region = action.vault.partition(".")
+        reach("unshare.before")
+        for vault in action.copies:  # asked now: a copy that an older listing did not show yet needs it still
+            other, _, where = vault.partition(".")
+            found = hands.find(other, where, action.point)
+            if any(s.state == "pending" and s.role != PART for s in found):
+                raise Unavailable(
+                    f"a copy of it is under way in {vault}", operation="unshare", resource=action.point, vault=vault
+                )
+        for member in action.members:
+            sharing.unshare(account, region, member, action.account)
+            reach("unshare.called")
+        return f"{len(action.members)} snapshot(s) of {action.vault} no longer shared with {action.account}"
 
     def _check_key(self, hands: SnapshotKind, account: str, region: str, key: str, now: datetime) -> None:
         """A wrong key fails asynchronously at AWS: it is looked up before the first copy of a day."""
@@ -171,6 +192,12 @@ def _intent(action: Copy) -> str:
 def _such(snapshot: NativeSnapshot, action: Copy) -> bool:
     """Whether it is of the kind of copies that the action makes; what is left of an image is no copy of it."""
     return snapshot.role != PART and snapshot.tags.get(TAG_INTERMEDIATE, "") == action.intermediate
+
+
+def _sharing(hands: SnapshotKind) -> SharesSnapshots:
+    if not isinstance(hands, SharesSnapshots):
+        raise NotInThisVersion(f"a copy of kind {hands.kind} in another account is not in this version")
+    return hands
 
 
 def _tags_of_copy(member: NativeSnapshot, action: Copy) -> dict[str, str]:

@@ -18,6 +18,7 @@ from drorch.app.cache import Cache
 from drorch.app.catalogue import Scope, VaultReader
 from drorch.app.kms_watch import KmsWatch
 from drorch.app.native_locks import LockListings
+from drorch.app.sharing import Sharing, SharingLook
 from drorch.app.vaults import VaultMarks
 from drorch.domain import layout
 from drorch.domain.catalogue import Catalogue, FoldMemory, fold
@@ -62,6 +63,8 @@ class World:
     """The signed approvals that lie in any vault."""
     skewed: str = ""
     """Which clocks differ by more than `SKEW`, in words; while any do nothing is deleted and nothing locked."""
+    shared: Mapping[Sharing, frozenset[str] | str] = field(default_factory=dict)
+    """The ids of what is shared, or why that is not known; asked only where copies cross accounts."""
     claims: Mapping[Claimant, str] = field(default_factory=dict)
     """The resources that stand back because another one selects the same, each with why."""
     keys: Mapping[Ref, KmsSeen] = field(default_factory=dict)
@@ -134,6 +137,7 @@ class Observer:
         self._new: set[str] = set()
         self._memory = FoldMemory()
         self._locks = LockListings(cache)
+        self._sharing = SharingLook(site, kinds, cache)
 
     def observe(
         self, policies: Iterable[Policy], now: datetime, *, fresh: bool = False, only: Collection[str] = ()
@@ -153,7 +157,9 @@ class Observer:
             locking = _locking(resources)
             seen = pool.map(lambda place: self._native(place, now, locking=place in locking), sorted(places))
             listed = pool.map(lambda place: self._sources(place, homes[place]), sorted(homes))
-            views, sources = list(seen), list(listed)
+            asked = self._sharing.places(resources)
+            sharing = pool.map(self._sharing.ask, asked)
+            views, sources, shared = list(seen), list(listed), dict(zip(asked, sharing, strict=True))
             for future in (*vaults, *clocks):
                 future.result()
         unread = dict(self._why)
@@ -163,9 +169,10 @@ class Observer:
         seen_sources = dict(zip(sorted(homes), sources, strict=True))
         approvals = self._reader.approvals(self.vaults)
         keys = self._keys.known(resources, views, now, fresh=fresh and not only) if self._keys is not None else {}
-        world = World(now, tuple(views), seen_sources, unread, approvals, self._skewed(unread), keys=keys)
-        shared = claims(policies, lambda resource: self.sources_of(resource, world).sources, views, now)
-        return replace(world, claims=shared)
+        self._sharing.remember(resources, shared, now)
+        world = World(now, tuple(views), seen_sources, unread, approvals, self._skewed(unread), shared, keys=keys)
+        claimed = claims(policies, lambda resource: self.sources_of(resource, world).sources, views, now)
+        return replace(world, claims=claimed)
 
     def refresh(self, vault: str, application: str, resource: str, now: datetime) -> None:
         """Read back what drorch has just written; a failure leaves that to the next listing."""

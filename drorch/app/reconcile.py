@@ -166,6 +166,7 @@ class Reconciler:
             locks_unread={view.vault.name: view.locks_why for view in world.natives if view.locks_why},
             turns=None if guards.turns is None else guards.turns(policy.application),
             keys=world.keys,
+            shared=world.shared,
         )
         actions = plan(policy, observed, now, self._point_id)
         domains = self.domains(policy)

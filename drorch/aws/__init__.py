@@ -10,7 +10,7 @@ import gzip
 import importlib.util
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,10 +54,14 @@ POOL = 32
 
 @dataclass(frozen=True, slots=True)
 class AwsAccount:
-    """One entry of `aws.accounts`: its twelve digits, and the role to assume ("" means ambient credentials)."""
+    """One entry of `aws.accounts`: its twelve digits, and the role to assume ("" means ambient credentials) with the
+    external id that its trust policy asks for ("" for none; no secret: IAM user guide, "Access to AWS accounts owned by
+    third parties").
+    """
 
     id: str = ""
     role_arn: str = ""
+    external_id: str = ""
 
 
 class AwsAccounts:
@@ -70,9 +74,12 @@ class AwsAccounts:
         attempts: int = ATTEMPTS,
         connect_seconds: float = CONNECT_SECONDS,
         read_seconds: float = READ_SECONDS,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
+        """`now` says when a role's credentials have to be fetched again; botocore's own clock by default."""
         self.pace = Pace()
         """Who has to wait where AWS throttles."""
+        self._now = now
         self._accounts = {AMBIENT: AwsAccount(), **(accounts or {})}
         self._timeouts = (connect_seconds, read_seconds)
         self._attempts = attempts
@@ -104,7 +111,7 @@ class AwsAccounts:
                 return self._clients[key]
             known = self.account(account)
             if account not in self._sessions:
-                self._sessions[account] = _AccountSession(known, self._timeouts)
+                self._sessions[account] = _AccountSession(known, self._timeouts, self._now)
             session = self._sessions[account]
         if known.id and not endpoint:
             session.check_identity(account, known.id, region)
@@ -155,7 +162,9 @@ def _given_up_in_silence(attempts: int, caught_exception: Exception | None, **_:
 class _AccountSession:
     """The botocore session of one account, its credentials shared by the clients of all regions."""
 
-    def __init__(self, account: AwsAccount, timeouts: tuple[float, float]) -> None:
+    def __init__(
+        self, account: AwsAccount, timeouts: tuple[float, float], now: Callable[[], datetime] | None = None
+    ) -> None:
         import botocore.session
 
         from drorch.aws.listings import ListingParsers
@@ -173,7 +182,7 @@ class _AccountSession:
         self._checked = False
         if account.role_arn:
             # Set as the session's own, so that they refresh by themselves under every client made from it.
-            cast("Any", self._session)._credentials = self._assumed(account.role_arn)
+            cast("Any", self._session)._credentials = self._assumed(account, now)
 
     def client(self, service: str, region: str, attempts: int, read_seconds: float, endpoint: str) -> Any:
         """A new client; `AwsAccounts` caches it."""
@@ -238,7 +247,7 @@ class _AccountSession:
         if region not in self._regions:
             self._regions.insert(0, region)
 
-    def _assumed(self, role_arn: str) -> Any:
+    def _assumed(self, account: AwsAccount, now: Callable[[], datetime] | None) -> Any:
         """Credentials of the role, fetched at first use and again before they expire."""
         from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
@@ -247,16 +256,22 @@ class _AccountSession:
             raise Refused(
                 "there are no AWS credentials to assume a role with",
                 operation="sts AssumeRole",
-                resource=role_arn,
+                resource=account.role_arn,
                 hint=HINT_CREDENTIALS,
             )
         fetcher = AssumeRoleCredentialFetcher(
             client_creator=cast("Any", self._sts),
             source_credentials=source,
-            role_arn=role_arn,
-            extra_args={"RoleSessionName": "drorch"},
+            role_arn=account.role_arn,
+            extra_args={
+                "RoleSessionName": "drorch",
+                **({"ExternalId": account.external_id} if account.external_id else {}),
+            },
+            cache=cast("Any", _Forgetful()),
         )
-        return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method="assume-role")
+        # A cache of its own would go by another clock; these credentials are kept by what refreshes them.
+        clock: dict[str, Any] = {} if now is None else {"time_fetcher": now}
+        return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method="assume-role", **clock)
 
     def _sts(self, _service: str, **credentials: str) -> _AnyRegionSts:
         return _AnyRegionSts(self._session, tuple(self._regions), self._timeouts, credentials)
@@ -282,6 +297,13 @@ def _timestamp(value: Any) -> datetime:
     if when.tzinfo is None:
         raise ValueError(f"{value!r} is in no time zone")
     return when.astimezone(UTC)
+
+
+class _Forgetful(dict[str, Any]):
+    """A cache that keeps nothing."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Forget it."""
 
 
 class _AnyRegionSts:

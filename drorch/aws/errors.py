@@ -28,6 +28,10 @@ _HINT_BUCKET = "create the bucket, or correct its name and account in the config
 _HINT_ARCHIVED = "the object is in an archive class and must be restored before it can be read"
 _HINT_CONDITION = "the store does not know a header that was sent; `drorch vault check` names what it lacks"
 _HINT_KEY = "the KMS key is absent in that region, disabled, or its policy does not let the caller use it"
+_HINT_ROLE = (
+    "the trust policy of role_arn must name the caller; where it asks for sts:ExternalId, external_id of aws.accounts "
+    "must be that"
+)
 _HINT_IMAGE = "an image uses the snapshot, perhaps a disabled one that is not listed: deregister it, and it can go"
 
 
@@ -131,7 +135,16 @@ def mapped(operation: str, *, resource: str = "", vault: str = "", mutates: bool
             _MESSAGES[kind], operation=operation, resource=resource, vault=vault, cause=_short(error), hint=hint
         ) from error
     except _UNREADABLE as error:
-        if not _while_parsing(error):
+        if _within(error, "botocore.credentials"):
+            raise Unavailable(
+                "the role's session cannot be renewed",
+                operation=operation,
+                resource=resource,
+                vault=vault,
+                cause=_short(error),
+                hint=_HINT_CLOCK,
+            ) from error
+        if not _within(error, "botocore.parsers"):
             raise
         kind = OutcomeUnknown if mutates else Unavailable
         raise kind(
@@ -150,10 +163,11 @@ _UNREADABLE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeE
 """What botocore lets through when a reply does not fit the service's model: it wraps only what is no XML or JSON."""
 
 
-def _while_parsing(error: Exception) -> bool:
-    """Whether botocore's parsers were at work: the same error from elsewhere is a fault of a program, not a reply's."""
-    frames = walk_tb(error.__traceback__)
-    return any(frame.f_globals.get("__name__") == "botocore.parsers" for frame, _ in frames)
+def _within(error: Exception, module: str) -> bool:
+    """Whether botocore's parsers or credentials (which say so when a session just begun has ended by this host's clock)
+    were at work: the same error from elsewhere is a fault of a program.
+    """
+    return any(frame.f_globals.get("__name__") == module for frame, _ in walk_tb(error.__traceback__))
 
 
 _MESSAGES: dict[type[DrorchError], str] = {
@@ -177,6 +191,8 @@ def _answered(error: Any, mutates: bool) -> tuple[type[DrorchError], str, str]:
     if code in _CODES:
         kind, hint = _CODES[code]
         return kind, cause, hint
+    if code in _DENIED and error.operation_name == "AssumeRole":
+        return Refused, cause, _HINT_ROLE
     if code in _DENIED:
         named = _PERMISSION.search(str(detail.get("Message", "")))
         return Refused, cause, f"allow {named.group(1) if named else error.operation_name} to the caller"

@@ -287,9 +287,12 @@ class EmbeddedAws:
 
 
 def _snapshot(region: str, native_id: str) -> Any:
-    ec2_there, rds_there = ec2_backends[ACCOUNT][region], rds_backends[ACCOUNT][region]
-    snapshot: Any = ec2_there.snapshots.get(native_id) or ec2_there.amis.get(native_id)
-    snapshot = snapshot or rds_there.database_snapshots.get(native_id) or rds_there.cluster_snapshots.get(native_id)
+    snapshot: Any = None
+    for account in (ACCOUNT, *(set(ec2_backends) | set(rds_backends))):
+        ec2_there, rds_there = ec2_backends[account][region], rds_backends[account][region]
+        snapshot = snapshot or ec2_there.snapshots.get(native_id) or ec2_there.amis.get(native_id)
+        snapshot = snapshot or rds_there.database_snapshots.get(native_id)
+        snapshot = snapshot or rds_there.cluster_snapshots.get(native_id)
     if snapshot is None:
         raise NotFound(f"no snapshot {native_id} in {region}", operation="turn a snapshot", resource=native_id)
     return snapshot

@@ -120,6 +120,25 @@ class Ship(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Unshare(Action):
+    """Take back that `account` may copy the `members` of the point's copy in `vault`; its own copies of the point lie
+    in the vaults `copies`, and none of them is under way.
+    """
+
+    account: str
+    members: tuple[str, ...]
+    copies: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """One point may be shared with several accounts."""
+        return f"{self.name}:{self.application}:{self.resource}:{self.vault}:{self.point}:{self.account}"
+
+    urgency = Urgency.RECORD
+    name = "unshare"
+
+
+@dataclass(frozen=True, slots=True)
 class WriteRecord(Action):
     """Sign the native record of the copy in `vault` and write it into the object vaults `into`."""
 
@@ -304,6 +323,7 @@ class Waiting:
 EXECUTABLE: tuple[type[Action], ...] = (
     Cut,
     Copy,
+    Unshare,
     Ship,
     WriteRecord,
     Replicate,

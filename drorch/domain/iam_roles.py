@@ -22,6 +22,7 @@ MOST_NAMED = 50
 _READING = ("Describe", "List", "Get")
 _ENDING = ("Delete", "Deregister")
 _COPYING = "Copy"
+_SHARING = ("Modify", "Attribute")
 _TAGGING = frozenset({"ec2:CreateTags", "rds:AddTagsToResource"})
 _GRANTING = "kms:CreateGrant"
 _NEVER = ("s3:BypassGovernance*", "s3:PutLifecycleConfiguration", "ec2:Unlock*", "kms:Disable*", "kms:Schedule*")
@@ -47,7 +48,7 @@ class NativeUse:
 
     `homes` maps the regions where sources live to their names ("*" where they are chosen otherwise), `copies` the
     regions that copies go into to the KMS keys named for them; `from_homes` are the (account id, region) pairs that
-    these copies come from.
+    these copies come from, `shared_with` the ids of the accounts that copies of what is cut there go to.
     """
 
     service: str
@@ -55,6 +56,7 @@ class NativeUse:
     homes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     copies: Mapping[str, frozenset[str]] = field(default_factory=dict)
     from_homes: frozenset[tuple[str, str]] = frozenset()
+    shared_with: frozenset[str] = frozenset()
 
     @property
     def regions(self) -> frozenset[str]:
@@ -150,6 +152,7 @@ def _of_ec2(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Statement]
     regions = sorted({region for one in native for region in one.regions})
     own = tuple(f"arn:{partition(region)}:ec2:{region}::{kind}/*" for region in regions for kind in kinds)
     homes = sorted({region for one in native for region in one.homes})
+    foreign = sorted({owner for owner, _ in _sources(native)})
     if homes:
         sources = tuple(
             f"arn:{partition(region)}:ec2:{region}:{use.id}:{kind}/*"
@@ -165,10 +168,31 @@ def _of_ec2(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Statement]
     origins = {region for _, region in _sources(native)} | set(regions)
     copied = tuple(f"arn:{partition(r)}:ec2:{r}::{kind}/*" for r in sorted(origins) for kind in kinds)
     yield from _if_any("CopyEc2", copying, copied, _bearing(use))
+    if foreign:  # tags that another account gave are not seen
+        shared = tuple(
+            f"arn:{partition(r)}:ec2:{r}::{kind}/*" for r in sorted({r for _, r in _sources(native)}) for kind in kinds
+        )
+        yield from _if_any("CopySharedEc2", copying, shared, {"StringEquals": {"ec2:Owner": foreign}})
+    yield from _sharing_ec2(use, native, actions.sharing)
     creating = [action.partition(":")[2] for action in actions.making]
     yield from _if_any("TagEc2", actions.tagging, own, {"StringEquals": {"ec2:CreateAction": creating}})
     yield from _if_any("ChangeEc2", actions.changing, own, _bearing(use))
     yield from _if_any("LetGoEc2", actions.ending, own, _bearing(use))
+
+
+def _sharing_ec2(use: AccountUse, native: Sequence[NativeUse], sharing: tuple[str, ...]) -> Iterator[Statement]:
+    """Its own snapshots, with the accounts that copy them and never with everybody."""
+    crossing = [one for one in native if one.shared_with]
+    accounts = sorted({account for one in crossing for account in one.shared_with})
+    cut = sorted({region for one in crossing for region in one.homes})
+    conditions: Conditions = {
+        **_bearing(use),
+        "StringEqualsIfExists": {"ec2:Add/userId": accounts, "ec2:Remove/userId": accounts},
+        "Null": {"ec2:Add/group": "true"},
+    }
+    kinds = ("snapshot", "image") if any("Image" in action for action in sharing) else ("snapshot",)
+    own = tuple(f"arn:{partition(region)}:ec2:{region}::{kind}/*" for region in cut for kind in kinds)
+    yield from _if_any("ShareEc2", sharing, own, conditions)
 
 
 def _of_rds(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Statement]:
@@ -186,6 +210,9 @@ def _of_rds(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Statement]
         f"{_rds(region, owner)}:{kind}:drorch-*" for owner, region in sorted(_sources(native)) for kind in kinds
     )
     yield from _if_any("CopyRds", copying, (*own, *origins))
+    crossing = sorted({region for one in native if one.shared_with for region in one.homes})
+    cut = tuple(f"{_rds(region, use.id)}:{kind}:drorch-*" for region in crossing for kind in kinds)
+    yield from _if_any("ShareRds", actions.sharing, cut, _bearing(use))  # no key tells with whom
     # No key of a creating call is known here: what bears another site's tag is left alone.
     others = {"StringEqualsIfExists": {f"aws:ResourceTag/{TAG_SITE}": use.site}}
     yield from _if_any("TagRds", actions.tagging, own, others)
@@ -314,6 +341,7 @@ def purposes(actions: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
         ("whether a key may be used, by a dry run", tuple(action for action in given if _verb(action) == "Generate")),
         ("points and copies", sorted_out.making),
         ("tags in the creating call", sorted_out.tagging),
+        ("sharing with another account while that one copies", sorted_out.sharing),
         ("changing its own copies", sorted_out.changing),
         ("*lets go*", sorted_out.ending),
     )
@@ -329,16 +357,17 @@ class _Actions:
     tagging: tuple[str, ...]
     ending: tuple[str, ...]
     changing: tuple[str, ...]
+    sharing: tuple[str, ...]
 
     @property
     def rest(self) -> tuple[tuple[str, ...], ...]:
         """All but what makes something."""
-        return self.tagging, self.ending, self.changing
+        return self.tagging, self.ending, self.changing, self.sharing
 
 
 def _sorted_out(actions: Iterable[str]) -> _Actions:
     """All but the listings, by what they do."""
-    found = {sort: [] for sort in ("making", "tagging", "ending", "changing")}  # type: dict[str, list[str]]
+    found = {sort: [] for sort in ("making", "tagging", "ending", "changing", "sharing")}  # type: dict[str, list[str]]
     for action in dict.fromkeys(actions):
         verb = _verb(action)
         if action in _TAGGING:
@@ -347,6 +376,8 @@ def _sorted_out(actions: Iterable[str]) -> _Actions:
             found["making"].append(action)
         elif verb in _ENDING:
             found["ending"].append(action)
+        elif verb == _SHARING[0] and action.endswith(_SHARING[1]):
+            found["sharing"].append(action)
         elif verb not in _READING:
             found["changing"].append(action)
     return _Actions(**{sort: tuple(names) for sort, names in found.items()})

@@ -24,6 +24,7 @@ from drorch.domain.plan_expiry import in_force, plan_expiry
 from drorch.domain.plan_intermediate import plan_intermediates
 from drorch.domain.plan_keys import plan_shut
 from drorch.domain.plan_locks import plan_locks
+from drorch.domain.plan_sharing import plan_sharing
 from drorch.domain.plan_sweep import plan_old_heads, plan_sweep
 from drorch.domain.policy import BrakeRule, LockRule, Policy, ResourcePolicy, VaultRule
 from drorch.domain.retention import FUTURE
@@ -77,6 +78,9 @@ class Observed:
     `locks` are the rules of vaults that lock, `locks_unread` maps native vaults to why locks there were not listed,
     `turns` maps (resource, vault) to when each turn of its bytes was read (None: none is), `approved` are the pairs of
     vault and point that a person lets pass the brake.
+
+    `shared` maps (kind, native vault, account) to the ids of the snapshots there that are shared with that account, or
+    to why that is not known.
     """
 
     catalogue: Catalogue
@@ -103,6 +107,7 @@ class Observed:
     turns: Mapping[tuple[str, str], Mapping[int, datetime]] | None = None
     keys: Mapping[Ref, KmsSeen] = field(default_factory=dict)
     """What is known of KMS keys; of one that is not there nothing is."""
+    shared: Mapping[tuple[str, str, str], frozenset[str] | str] = field(default_factory=dict)
 
     @property
     def writable(self) -> tuple[str, ...]:
@@ -125,8 +130,10 @@ def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -
                 actions.append(Hold(application, resource.name, home, "", why, "selected-twice"))
             else:
                 actions.extend(_cuts(policy, resource, observed, now, point_id))
-        actions.extend(plan_copies(application, resource, observed, now))
+        copies = tuple(plan_copies(application, resource, observed, now))
+        actions.extend(copies)
         actions.extend(plan_shut(application, resource, observed))
+        actions.extend(plan_sharing(application, resource, observed, copies, now))
         actions.extend(plan_records(application, resource, observed, now))
         actions.extend(plan_suspicion(application, resource, observed, now))
         if not retired:

@@ -417,8 +417,9 @@ class Policy(Frozen):
 class KindWords:
     """A kind of resource: the model of its own keys, and whether its points are the provider's snapshots.
 
-    `probes` says whether what is restored in a drill can be asked a query, `locks` whether its copies can be locked;
-    `locks_later` is why they cannot in this version, where they could at their provider.
+    `probes` says whether what is restored in a drill can be asked a query, `shares` whether its copies may lie in
+    another account than its sources, `locks` whether they can be locked; `locks_later` is why they cannot in this
+    version, where they could at their provider.
     """
 
     options: type[BaseModel]
@@ -427,6 +428,7 @@ class KindWords:
     probes: bool = True
     locks: bool = False
     locks_later: str = ""
+    shares: bool = False
 
 
 @dataclass(frozen=True, slots=True)

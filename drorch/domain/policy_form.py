@@ -53,14 +53,6 @@ def _whole_minutes(length: timedelta) -> timedelta:
     return length
 
 
-def _later(_value: object) -> None:
-    raise fault("is not in this version", "leave it out; it is reserved for a later one")
-
-
-Later = Annotated[None, BeforeValidator(_later), WithJsonSchema({"not": {}})]
-"""A key that the contract reserves at this place: refused whatever its value."""
-
-
 def _in_host_configuration(_value: object) -> None:
     raise fault("a vault's lock does not stand in a policy", "vaults: {NAME: {lock: {for: 35d}}} in drorch.yaml")
 
@@ -187,11 +179,11 @@ class CopyLockForm(LockRule):
 
 
 class CopyForm(Frozen):
-    """One entry of `copies`: a region of the home account that native snapshots are copied to."""
+    """One entry of `copies`: a region that native snapshots are copied to, of the home account unless it names one."""
 
     region: Text
     kms_key: Text | None = None
-    account: Later = None
+    account: Annotated[Name | None, Something] = None
     every: Annotated[Cadence | None, Something] = None
     keep: Annotated[Keep | None, Something] = None
     lock: Annotated[CopyLockForm | None, Something] = None

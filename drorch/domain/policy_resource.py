@@ -290,23 +290,25 @@ def _native_targets(draft: Draft) -> Iterator[VaultRule]:
     keep = _keep(draft)
     if account and keep is not None:
         yield VaultRule(vault=native_vault_name(account, region), keep=keep, home=True)
-    seen = {region: "it is the home region"}
+    seen = {(account, region): "it is the home region"}
     entries: tuple[CopyForm | None, ...] = draft.values.get("copies", ())
     for index, copy in enumerate(entries):
         if copy is None:
             continue
-        place = (*draft.loc, "copies", index, "region")
+        place, into = (*draft.loc, "copies", index, "region"), copy.account or account
         draft.problems.extend(_check_region(copy.region, place, draft.around.vocabulary))
+        draft.problems.extend(_check_account(draft, copy, (*draft.loc, "copies", index, "account")))
         if region and _partition(copy.region) != _partition(region):
             hint = f"a region of the same partition as {region}"
             draft.problems.append(Problem(place, "AWS cannot copy between partitions", hint))
-        if copy.region in seen:
-            draft.problems.append(Problem(place, f"region {copy.region} twice", seen[copy.region]))
-        seen.setdefault(copy.region, "one entry per region")
+        if (into, copy.region) in seen:
+            of = f" of account {into}" if copy.account else ""
+            draft.problems.append(Problem(place, f"region {copy.region}{of} twice", seen[into, copy.region]))
+        seen.setdefault((into, copy.region), "one entry per account and region")
         _lockable(draft, index, copy)
         rules = copy.keep or keep
-        if account and rules is not None:
-            vault, lock = native_vault_name(account, copy.region), copy.lock.rule if copy.lock else None
+        if into and account and rules is not None:
+            vault, lock = native_vault_name(into, copy.region), copy.lock.rule if copy.lock else None
             yield VaultRule(vault=vault, keep=rules, every=copy.every, kms_key=copy.kms_key, lock=lock)
 
 
@@ -322,6 +324,19 @@ def _lockable(draft: Draft, index: int, copy: CopyForm) -> None:
     if words.locks_later:
         message, hint = f"lock on copies of kind {kind} is not in this version", words.locks_later
     draft.wrong("copies", index, "lock", message=message, hint=hint, at_key=True)
+
+
+def _check_account(draft: Draft, copy: CopyForm, place: Loc) -> Iterator[Problem]:
+    """An account that is not known, or a kind whose copies cannot lie in another one than the home's."""
+    known, home = draft.around.vocabulary.accounts, draft.home
+    if copy.account is None:
+        return
+    if known is not None and copy.account not in known:
+        hint = near(copy.account, known) or "accounts are named in drorch.yaml"
+        yield Problem(place, f"unknown account {copy.account}", hint)
+    elif draft.words is not None and not draft.words.shares and home is not None and copy.account != home.account:
+        message = f"a copy of kind {draft.values['kind']} in another account is not in this version"
+        yield Problem(place, message, "copies of its home account only")
 
 
 _PARTITION = re.compile(r"(cn|us-gov|us-iso[a-z]?|eu-iso[a-z]?|eusc)-")

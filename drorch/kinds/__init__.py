@@ -6,15 +6,15 @@ Importing this package loads no SDK.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from drorch.aws import code_of, mapped
 from drorch.domain.catalogue_native import TAG_SET
-from drorch.domain.errors import NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
-from drorch.domain.kms import KmsKey, faults_of
+from drorch.domain.errors import DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.kms import DEFAULT_OF_AWS, KmsKey, faults_of
 from drorch.domain.model import native_vault_name
 from drorch.domain.native import Source
 from drorch.ports import CopyOrder
@@ -198,15 +198,8 @@ def gone_is_done(codes: Sequence[str]) -> Iterator[None]:
 
 
 def check_copy(order: CopyOrder, operation: str) -> None:
-    """What is known before the call: NotInThisVersion across accounts, Refused for encrypted without a key."""
+    """What is known before the call: Refused for encrypted without a key."""
     snapshot, vault = order.snapshot, native_vault_name(order.account, order.region)
-    if order.from_account != order.account:
-        raise NotInThisVersion(
-            "a copy into another account is not in this version",
-            operation=operation,
-            resource=snapshot.native_id,
-            vault=vault,
-        )
     if snapshot.encrypted and not order.kms_key:
         raise Refused(
             "the snapshot is encrypted and its copy has no key",
@@ -217,6 +210,49 @@ def check_copy(order: CopyOrder, operation: str) -> None:
         )
 
 
+def check_sharing(accounts: AwsAccounts, order: CopyOrder, operation: str) -> str:
+    """The twelve digits of the account that the order's snapshot is to be shared with.
+
+    Refused when its copy could not be made there: what `check_copy` refuses, and a snapshot under the key that AWS
+    manages, which AWS shares with nobody (EC2 API, ModifySnapshotAttribute; RDS user guide, "Sharing encrypted
+    snapshots"). Where nobody may ask whose key it is, AWS itself decides.
+    """
+    check_copy(order, operation)
+    snapshot, manager = order.snapshot, ""
+    if snapshot.encrypted and snapshot.kms_key:
+        with suppress(DrorchError):
+            manager = _described(accounts, order.from_account, order.from_region, snapshot.kms_key).manager
+    if manager == DEFAULT_OF_AWS:
+        raise Refused(
+            f"the snapshot is encrypted with the default key of AWS, which cannot be shared with {order.account}",
+            operation=operation,
+            resource=snapshot.native_id,
+            vault=native_vault_name(order.from_account, order.from_region),
+            cause=f"KeyManager of {snapshot.kms_key} is AWS",
+            hint="encrypt the source with a key of your own, whose policy lets the other account use it",
+        )
+    return digits_of(accounts, order.account)
+
+
+def permit_snapshot(accounts: AwsAccounts, account: str, region: str, native_id: str, how: str, digits: str) -> None:
+    """``add`` or ``remove`` an account that may make volumes of a snapshot, which is to copy it, too (EBS user guide,
+    "Share an Amazon EBS snapshot"). Repeated by the SDK: the same again changes nothing.
+    """
+    client, vault = accounts.client("ec2", account, region), native_vault_name(account, region)
+    with mapped("ec2 ModifySnapshotAttribute", resource=native_id, vault=vault):
+        client.modify_snapshot_attribute(
+            SnapshotId=native_id, Attribute="createVolumePermission", OperationType=how, UserIds=[digits]
+        )
+
+
+def digits_of(accounts: AwsAccounts, account: str) -> str:
+    """The twelve digits of an account. Refused when the configuration does not tell them."""
+    digits = accounts.account(account).id
+    if not digits:
+        raise Refused(f"aws.accounts.{account} has no id", operation="share a snapshot", hint='id: "222222222222"')
+    return digits
+
+
 def check_kms_key(accounts: AwsAccounts, account: str, region: str, key: str) -> None:
     """Refused with a hint unless `key` (alias, id or ARN) is an enabled, symmetric encryption key in `region`.
 
@@ -224,10 +260,8 @@ def check_kms_key(accounts: AwsAccounts, account: str, region: str, key: str) ->
     """
     vault = native_vault_name(account, region)
     hint = f"copies into {region} need an enabled, symmetric KMS key there that drorch may use; checked {key}"
-    client = accounts.client("kms", account, region)
     try:
-        with mapped("kms DescribeKey", resource=key, vault=vault):
-            reply = client.describe_key(KeyId=key)
+        found = _described(accounts, account, region, key)
     except Refused as error:
         raise Refused(
             f"the KMS key {key} cannot be used in {region}",
@@ -237,8 +271,7 @@ def check_kms_key(accounts: AwsAccounts, account: str, region: str, key: str) ->
             cause=error.cause or error.message,
             hint=hint,
         ) from error
-    facts = reply.get("KeyMetadata") or {}
-    if wrong := faults_of(key_of(facts)):
+    if wrong := faults_of(found):
         raise Refused(
             f"the KMS key {key} in {region} does not fit",
             operation="kms DescribeKey",
@@ -247,6 +280,13 @@ def check_kms_key(accounts: AwsAccounts, account: str, region: str, key: str) ->
             cause="; ".join(wrong),
             hint=hint,
         )
+
+
+def _described(accounts: AwsAccounts, account: str, region: str, key: str) -> KmsKey:
+    client = accounts.client("kms", account, region)
+    with mapped("kms DescribeKey", resource=key, vault=native_vault_name(account, region)):
+        reply = client.describe_key(KeyId=key)
+    return key_of(reply.get("KeyMetadata") or {})
 
 
 def key_of(facts: Mapping[str, Any]) -> KmsKey:

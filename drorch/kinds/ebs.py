@@ -28,12 +28,15 @@ from drorch.kinds import (
     carried_tags,
     check_copy,
     check_kms_key,
+    check_sharing,
     copied_tags,
+    digits_of,
     gone_is_done,
     legible,
     named_in,
     pages,
     percent,
+    permit_snapshot,
     set_text,
     sets_by_instance,
     tag_list,
@@ -56,6 +59,7 @@ PERMISSIONS = (
     "ec2:CreateSnapshot",
     "ec2:CreateSnapshots",
     "ec2:CopySnapshot",
+    "ec2:ModifySnapshotAttribute",  # only where copies go into another account
     "ec2:CreateTags",  # tags in the creating call are authorised as this action (EC2 user guide)
     # This right alone lets go, and can be given for as long as it is wanted: without it copies are marked, and stay.
     "ec2:DeleteSnapshot",
@@ -156,7 +160,7 @@ class EbsSnapshots:
         return self._cut_set(order, members, own)
 
     def copy(self, order: CopyOrder) -> NativeSnapshot:
-        """CopySnapshot, called in the destination. Its `started` is not known before it is listed."""
+        """CopySnapshot, called in the destination by its account. Its `started` is not known before it is listed."""
         check_copy(order, "ec2 CopySnapshot")
         vault, source = native_vault_name(order.account, order.region), order.snapshot
         tags = copied_tags(order)
@@ -183,6 +187,24 @@ class EbsSnapshots:
             encrypted=bool(order.kms_key),
             kms_key=order.kms_key,
         )
+
+    def share(self, order: CopyOrder) -> None:
+        """The permission to make volumes of it."""
+        other = check_sharing(self._accounts, order, "ec2 ModifySnapshotAttribute")
+        permit_snapshot(self._accounts, order.from_account, order.from_region, order.snapshot.native_id, "add", other)
+
+    def unshare(self, account: str, region: str, native_id: str, other: str) -> None:
+        """Take it back; harmless twice, and when the snapshot is gone."""
+        with gone_is_done(_GONE):
+            permit_snapshot(self._accounts, account, region, native_id, "remove", digits_of(self._accounts, other))
+
+    def shared(self, account: str, region: str, site: str, other: str) -> Iterator[str]:
+        """Those of the site's snapshots that account `other` was given by name."""
+        digits = digits_of(self._accounts, other)
+        for page in self._pages(account, region, TAG_SITE, site, RestorableByUserIds=[digits]):
+            with legible("ec2 DescribeSnapshots", native_vault_name(account, region)):
+                found = [entry["SnapshotId"] for entry in page]
+            yield from found
 
     def check_key(self, account: str, region: str, key: str) -> None:
         """Refused with a hint unless the key exists there, is enabled and symmetric."""
@@ -217,20 +239,25 @@ class EbsSnapshots:
         lock_snapshot(self._accounts, account, region, native_id, mode, until)
 
     def _listed(self, account: str, region: str, tag: str, value: str) -> Iterator[NativeSnapshot]:
-        vault = native_vault_name(account, region)
-        listing = pages(
+        for page in self._pages(account, region, tag, value):
+            with legible("ec2 DescribeSnapshots", native_vault_name(account, region)):
+                found = [_snapshot(entry, account, region) for entry in page if _alone(entry)]
+            yield from found
+
+    def _pages(
+        self, account: str, region: str, tag: str, value: str, **more: Any
+    ) -> Iterator[Sequence[dict[str, Any]]]:
+        """Every page of the account's own snapshots there that bear the tag."""
+        return pages(
             self._accounts.client("ec2", account, region),
             "describe_snapshots",
             "Snapshots",
             size=SNAPSHOTS_PER_PAGE,
-            vault=vault,
+            vault=native_vault_name(account, region),
             OwnerIds=["self"],
             Filters=[{"Name": f"tag:{tag}", "Values": [value]}],
+            **more,
         )
-        for page in listing:
-            with legible("ec2 DescribeSnapshots", vault):
-                found = [_snapshot(entry, account, region) for entry in page if _alone(entry)]
-            yield from found
 
     def _cut_volume(self, order: CutOrder, source: Source, own: Mapping[str, str]) -> tuple[NativeSnapshot, ...]:
         volume, vault = source.source_id, native_vault_name(order.account, order.region)

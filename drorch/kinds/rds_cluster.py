@@ -26,6 +26,7 @@ PERMISSIONS = (
     "rds:DescribeAccountAttributes",
     "rds:CreateDBClusterSnapshot",
     "rds:CopyDBClusterSnapshot",
+    "rds:ModifyDBClusterSnapshotAttribute",  # only where copies go into another account
     "rds:AddTagsToResource",  # tags in the creating call are authorised as this action (RDS user guide)
     # This right alone lets go, and can be given for as long as it is wanted: without it copies are marked, and stay.
     "rds:DeleteDBClusterSnapshot",
@@ -98,6 +99,12 @@ class RdsClusterSnapshots(ManualSnapshots):
                 hint="encrypt the cluster (restore a snapshot of it with a key), or take kms_key out of copies:",
             )
         return {"KmsKeyId": order.kms_key} if order.kms_key else {}
+
+    def _check_shareable(self, order: CopyOrder) -> None:
+        """There are no option groups of clusters."""
+
+    def _modify(self, client: Any, native_id: str, change: Mapping[str, Any]) -> object:
+        return client.modify_db_cluster_snapshot_attribute(DBClusterSnapshotIdentifier=native_id, **change)
 
     def _create(self, client: Any, request: Mapping[str, Any]) -> Any:
         return client.create_db_cluster_snapshot(**request)

@@ -19,6 +19,7 @@ from drorch.kinds import GIB, KEY_PERMISSIONS, legible, tag_map
 from drorch.kinds.rds_family.option_groups import (
     GROUP_PERMISSIONS,
     option_group_for,
+    refuse_bound,
     refused_for_options,
     speaks_of_options,
 )
@@ -32,6 +33,7 @@ PERMISSIONS = (
     "rds:DescribeAccountAttributes",
     "rds:CreateDBSnapshot",
     "rds:CopyDBSnapshot",
+    "rds:ModifyDBSnapshotAttribute",  # only where copies go into another account
     "rds:AddTagsToResource",  # tags in the creating call are authorised as this action (RDS user guide)
     # This right alone lets go, and can be given for as long as it is wanted: without it copies are marked, and stay.
     "rds:DeleteDBSnapshot",
@@ -105,6 +107,14 @@ class RdsInstanceSnapshots(ManualSnapshots):
         request = {"KmsKeyId": order.kms_key} if order.kms_key else {}
         group = option_group_for(self._accounts, order, entry.get("OptionGroupName") or "")
         return {**request, "OptionGroupName": group} if group else request
+
+    def _check_shareable(self, order: CopyOrder) -> None:
+        shown = self._shown(order.from_account, order.from_region, order.snapshot.native_id)
+        for entry in shown:
+            refuse_bound(self._accounts, order, entry.get("OptionGroupName") or "")
+
+    def _modify(self, client: Any, native_id: str, change: Mapping[str, Any]) -> object:
+        return client.modify_db_snapshot_attribute(DBSnapshotIdentifier=native_id, **change)
 
     def _create(self, client: Any, request: Mapping[str, Any]) -> Any:
         return client.create_db_snapshot(**request)

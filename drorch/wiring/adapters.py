@@ -252,6 +252,7 @@ def vocabulary(
             probes=kind != "files",
             locks=kind in LOCKED_KINDS,
             locks_later=LATER_LOCKS.get(kind, ""),
+            shares=is_native and hasattr(getattr(_module("kinds", module), SNAPSHOT_KINDS[kind][1]), "share"),
         )
         for kind, (module, is_native) in {**native, **dumps}.items()
     }

@@ -44,7 +44,10 @@ def make_impatient(host: Host) -> None:
     They do not ask whose credentials they have before each first call, one after the other: there is a check for that,
     and where a region is silent all others of the account would wait for it.
     """
-    known = {name: AwsAccount(role_arn=one.role_arn) for name, one in host.config.aws.accounts.items()}
+    known = {
+        name: AwsAccount(role_arn=one.role_arn, external_id=one.external_id)
+        for name, one in host.config.aws.accounts.items()
+    }
     host.accounts = AwsAccounts(known, attempts=_ATTEMPTS, connect_seconds=_CONNECT_SECONDS, read_seconds=_READ_SECONDS)
 
 

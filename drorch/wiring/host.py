@@ -83,7 +83,7 @@ class Host:
     def accounts(self) -> AwsAccounts:
         """AWS accounts by their names."""
         known = {
-            name: AwsAccount(id=account.id, role_arn=account.role_arn)
+            name: AwsAccount(id=account.id, role_arn=account.role_arn, external_id=account.external_id)
             for name, account in self.config.aws.accounts.items()
         }
         return adapters.build_accounts(known)

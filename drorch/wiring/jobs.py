@@ -226,7 +226,7 @@ def _vault(host: Host, name: str) -> VaultSpec:
 
 def host_spec(host: Host) -> HostSpec:
     """What adapters in a worker need of the host."""
-    accounts = {name: {"id": a.id, "role_arn": a.role_arn} for name, a in host.config.aws.accounts.items()}
+    accounts = {name: account.model_dump() for name, account in host.config.aws.accounts.items()}
     tools = {name: list(folders) for name, folders in host.config.tools.items()}
     return HostSpec(accounts, tools, scratch=str(host.config.state / "drills"))
 

@@ -24,6 +24,7 @@ class _Gathered:
     copies: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     from_homes: set[tuple[str, str]] = field(default_factory=set)
     locks: bool = False
+    shared_with: set[str] = field(default_factory=set)
 
     def use(self, kind: str) -> NativeUse:
         """The value."""
@@ -33,6 +34,7 @@ class _Gathered:
             homes={region: frozenset(names) for region, names in self.homes.items()},
             copies={region: frozenset(keys) for region, keys in self.copies.items()},
             from_homes=frozenset(self.from_homes),
+            shared_with=frozenset(self.shared_with),
         )
 
 
@@ -91,8 +93,9 @@ def _native(config: Config, policies: Sequence[Policy]) -> Mapping[str, Mapping[
             there = found[account][resource.kind]
             there.copies[region].update({rule.kms_key} if rule.kms_key else ())
             there.locks = there.locks or rule.lock is not None
-            if account != home.account and home.account in config.aws.accounts:
+            if account != home.account and {account, home.account} <= config.aws.accounts.keys():
                 there.from_homes.add((config.aws.accounts[home.account].id, home.region))
+                found[home.account][resource.kind].shared_with.add(config.aws.accounts[account].id)
     return found
 
 

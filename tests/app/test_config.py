@@ -78,7 +78,7 @@ vaults:
 aws:
   accounts:
     prod: {{id: "111111111111"}}
-    vault: {{id: "222222222222", role_arn: "arn:aws:iam::222222222222:role/drorch"}}
+    vault: {{id: "222222222222", role_arn: "arn:aws:iam::222222222222:role/drorch", external_id: "acme:7"}}
 encryption:
   recipients: [{RECIPIENT}]
   identities: [{{systemd: drill-identity}}, {{file: keys/drill}}]
@@ -166,6 +166,7 @@ def test_a_full_configuration_is_resolved(tmp_path: Path) -> None:
     assert config.vaults["s3-west"].options == Bucket(bucket="acme-dr", region="us-west-2", account="vault")
     assert (config.vaults["nas"].name, config.vaults["nas"].type) == ("nas", "directory")
     assert config.aws.accounts["vault"].role_arn == "arn:aws:iam::222222222222:role/drorch"
+    assert config.aws.accounts["vault"].external_id == "acme:7"
     assert config.encryption.recipients == (RECIPIENT,)
     assert [entry.trusted.until for entry in config.signing.trusted] == [None, datetime(2027, 1, 1, tzinfo=UTC)]
     assert config.credentials["orders-db"].applications == ("shop",)
@@ -310,6 +311,8 @@ LONG = FULL.replace(RECIPIENT, "RECIPIENT").replace(PUBLIC, "PUBLIC")
         ('"111111111111"', '"1111"', "11:11", "an account id is twelve digits", "in quotes"),
         ("::222222222222:", "::333333333333:", "12:12", "role_arn is of account 333333333333", ""),
         ("arn:aws:iam::222222222222:role/drorch", "drorch", "12:12", "role_arn is not the ARN of a role", "arn:aws"),
+        ('"acme:7"', '"two words"', "12:12", "this is not an external id", "2 to 1224 letters"),
+        ('id: "111111111111"', 'id: "111111111111", external_id: abc', "11:11", "belongs to role_arn", "AssumeRole"),
         ("[RECIPIENT]", "[]", "14:15", "recipients must not be empty", ""),
         ("[RECIPIENT]", "[age1nonsense]", "14:16", "this is not an age recipient", "age1..."),
         ("[RECIPIENT]", "[AGE-SECRET-KEY-1HUNTER2]", "14:16", "a secret key is no recipient", "begins with age1"),

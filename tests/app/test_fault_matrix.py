@@ -34,6 +34,7 @@ from drorch.domain.action import (
     Replicate,
     Ship,
     Sweep,
+    Unshare,
     Verify,
     WriteHead,
     WriteRecord,
@@ -49,6 +50,7 @@ DUMPS = DRILLED.replace(
 )
 SNAPSHOTS = VOLUMES.replace("keep: {last: 3}", "keep: {last: 2}")
 LOCKED_SNAPSHOTS = SNAPSHOTS.replace("us-west-2}", "us-west-2, lock: {for: 10d, irrevocable: true}}")
+VAULTED = SNAPSHOTS.replace("{region: us-west-2}", "{region: us-west-2, account: vault}")
 WEB = IMAGES.replace("keep: {last: 3}", "keep: {last: 2}")
 INSTANCE = LEDGER.replace("keep: {last: 3}", "keep: {last: 2}")
 CLUSTER = SEATS.replace("keep: {last: 3}", "keep: {last: 2}")
@@ -150,6 +152,9 @@ ROWS = [
     Row("cut of a cluster", Cut, CLUSTER, "rds-cluster", "cut"),
     Row("cut of a dump", Cut, DUMPS, WEST, "put", "manifest.json", (WEST, "manifest.json"), (WEST, "manifest.json")),
     Row("copy of volumes", Copy, SNAPSHOTS, "ebs", "copy"),
+    Row("copy into an account", Copy, VAULTED, "ebs", "copy"),
+    Row("share", Copy, VAULTED, "ebs", "share"),
+    Row("unshare", Unshare, VAULTED, "ebs", "unshare"),
     Row("copy of an image", Copy, WEB, "ami", "copy"),
     Row("copy of an instance", Copy, INSTANCE, "rds-instance", "copy"),
     Row("copy of a cluster", Copy, CLUSTER, "rds-cluster", "copy"),

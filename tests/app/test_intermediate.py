@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from worlds import HOME, VOLUMES, Installation
 
-import drorch.kinds.memory
 from drorch.domain.action import Sweep
 from drorch.domain.native import NativeSnapshot
 from drorch.domain.policy import VaultRule
@@ -18,9 +17,8 @@ FAR, KEY, DEFAULT = "vault.us-west-2", "alias/dr", "aws/ebs"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+def world(tmp_path: Path) -> Iterator[Installation]:
     """Copies cross accounts here."""
-    monkeypatch.setattr(drorch.kinds.memory, "check_copy", lambda _order, _operation: None)
     made = Installation(tmp_path, VOLUMES, pending_for=1)
     (policy,) = made.policies
     (volumes,) = policy.resources

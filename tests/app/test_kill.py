@@ -22,7 +22,7 @@ from typing import IO, Any
 import kill_child
 import kill_worker
 import pytest
-from clouds import REGIONS, aws_environment, client, embedded_aws, volume
+from clouds import REGIONS, aws_environment, client, client_in, embedded_aws, volume
 
 import drorch
 from drorch.app.locks import Locks
@@ -35,7 +35,8 @@ from drorch.domain.errors import Unavailable
 from drorch.domain.model import CopyState
 
 HOME, AWAY = REGIONS[0], REGIONS[1]
-AWS_KINDS = ("ebs", "ami", "rds-instance", "rds-cluster")
+AWS_KINDS = ("ebs", "ebs-vault", "ami", "rds-instance", "rds-cluster")
+VAULT_ID = "222222222222"
 STEPS = ("before", "called", "recorded")
 TOP = """
 version: 1
@@ -51,6 +52,8 @@ resources:
 KINDS = {
     "ebs": f"    kind: ebs\n    select: {{tags: {{app: shop}}}}\n    copies: [{{region: {AWAY}}}]\n",
     "ami": f"    kind: ami\n    select: {{tags: {{app: shop}}}}\n    copies: [{{region: {AWAY}}}]\n",
+    "ebs-vault": "    kind: ebs\n    select: {tags: {app: shop}}\n"
+    f"    copies: [{{region: {AWAY}, account: vault}}]\n",
     "rds-instance": f"    kind: rds-instance\n    identifier: shop-data\n    copies: [{{region: {AWAY}}}]\n",
     "rds-cluster": f"    kind: rds-cluster\n    identifier: shop-data\n    copies: [{{region: {AWAY}}}]\n",
     "memory": "    kind: memory\n    vaults: [disk, nas]\n    drill: {every: 7d, from: [disk]}\n",
@@ -79,6 +82,8 @@ ROWS = [
     *(Row(f"replicate.{step}", "ebs", late=True) for step in STEPS),
     Row("cut.called:2", "ebs"),
     Row("copy.called:2", "ebs"),
+    *(Row(f"copy.{step}", "ebs-vault") for step in ("shared", "called")),
+    *(Row(f"unshare.{step}", "ebs-vault") for step in STEPS),
     Row("cut.called", "rds-instance"),
     Row("copy.called", "rds-instance"),
     *(Row(f"{action}.{step}", "memory") for action in ("cut", "drill") for step in STEPS),
@@ -182,7 +187,12 @@ class Site:
                     "policies": str(folder / "policies"),
                     "state": str(folder / "state"),
                     "vaults": vaults,
-                    "aws": {"accounts": {"prod": {"id": "123456789012"}}},
+                    "aws": {
+                        "accounts": {
+                            "prod": {"id": "123456789012"},
+                            "vault": {"id": VAULT_ID, "role_arn": f"arn:aws:iam::{VAULT_ID}:role/drorch"},
+                        }
+                    },
                     "encryption": {
                         "recipients": [recipient],
                         "identities": [{"file": str(folder / "identity.txt")}],
@@ -274,7 +284,7 @@ class Site:
 def sources(aws: EmbeddedAws, kind: str) -> None:
     """An empty cloud with two volumes, which are two creating calls, or with one database instance or cluster."""
     aws.reset()
-    if kind == "ebs":
+    if kind.startswith("ebs"):
         for _ in range(2):
             volume(aws, HOME, app="shop")
     elif kind == "ami":
@@ -308,8 +318,17 @@ def made(aws: EmbeddedAws, kind: str) -> list[int]:
     """How many snapshots of drorch's there are at home and away."""
     found: list[int] = []
     for region in (HOME, AWAY):
-        if kind in ("ebs", "ami"):
+        if kind == "ami":
             listed: Any = of_site(aws, region, "Snapshots")
+        elif kind.startswith("ebs"):
+            ec2 = (
+                client_in(aws, VAULT_ID, "ec2", region)
+                if (kind, region) == ("ebs-vault", AWAY)
+                else client(aws, "ec2", region)
+            )
+            listed = ec2.describe_snapshots(
+                OwnerIds=["self"], Filters=[{"Name": "tag:drorch:site", "Values": ["acme"]}]
+            )["Snapshots"]
         elif kind == "rds-cluster":
             rds = client(aws, "rds", region)
             listed = rds.describe_db_cluster_snapshots(SnapshotType="manual")["DBClusterSnapshots"]
@@ -377,7 +396,9 @@ def test_killed_and_started_again(row: Row, aws: EmbeddedAws, moulds: Moulds, mo
     assert site.run(minutes, locked=locked) == 0
     site.check_whole(minutes, locked=locked, marked=row.after == "old", killed=row.failpoint.startswith("dump."))
     if row.kind in AWS_KINDS:
-        assert made(aws, row.kind) == ([2, 2] if row.kind == "ebs" else [1, 1])
+        assert made(aws, row.kind) == ([2, 2] if row.kind.startswith("ebs") else [1, 1])
+        shared = client(aws, "ec2", HOME).describe_snapshots(OwnerIds=["self"], RestorableByUserIds=[VAULT_ID])
+        assert not shared["Snapshots"]
 
 
 BEGINNING = ("cut.before", "cut.called", "copy.before", "copy.called", "record.before", "record.called")

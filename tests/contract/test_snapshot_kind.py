@@ -15,6 +15,7 @@ from native_clouds import (
     ENCRYPTING_WORLDS,
     HOME,
     LIMITED_WORLDS,
+    OTHER,
     OTHER_POINT,
     POINT,
     SITE,
@@ -34,9 +35,9 @@ from native_clouds import (
     world_of,
 )
 
-from drorch.domain.errors import AlreadyExists, Busy, NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.errors import AlreadyExists, Busy, NotFound, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.native import NativeSnapshot, SnapshotRoom, Source
-from drorch.ports import CountsCopies, CountsSnapshots
+from drorch.ports import CountsCopies, CountsSnapshots, SharesSnapshots
 
 
 @pytest.fixture(scope="module")
@@ -401,12 +402,95 @@ def test_a_copy_without_a_place_is_busy_and_did_not_happen(world: World) -> None
     assert listed(world, AWAY) == []
 
 
-def test_a_copy_into_another_account_is_not_in_this_version(world: World) -> None:
-    world.source_with()
+# --- other accounts
+
+
+def of(world: World) -> SharesSnapshots:
+    assert isinstance(world.kind, SharesSnapshots)
+    return world.kind
+
+
+def shared(world: World, site: str = SITE) -> list[str]:
+    return list(of(world).shared(ACCOUNT, HOME, site, OTHER))
+
+
+def whole(snapshot: NativeSnapshot) -> list[str]:
+    """Its id, and those of its parts behind it."""
+    return [snapshot.native_id, *(part.native_id for part in snapshot.parts)]
+
+
+def to_share(world: World, *, key: str = "") -> NativeSnapshot:
+    world.source_with(key=key)
     cut(world)
     world.finish()
-    with pytest.raises(NotInThisVersion):
-        world.kind.copy(copy_order(listed(world)[0], account="vault"))
+    return listed(world)[0]
+
+
+@pytest.mark.parametrize("region", [HOME, AWAY])
+def test_another_account_copies_what_is_shared_with_it_and_nothing_else(world: World, region: str) -> None:
+    snapshot = to_share(world)
+    order = copy_order(snapshot, account=OTHER, region=region)
+    with pytest.raises(NotFound):
+        world.kind.copy(order)
+    of(world).share(order)
+    copied = world.kind.copy(order)
+    world.finish()
+    (found,) = world.kind.snapshots(OTHER, region, SITE)
+    assert (found.native_id, found.state, found.account, found.region) == (copied.native_id, "usable", OTHER, region)
+    assert {key: found.tags[key] for key in USER_TAGS} == USER_TAGS
+    assert found.tags["drorch:source"] == snapshot.native_id
+    assert copied.native_id not in [s.native_id for s in listed(world, region)], "it is the other account's alone"
+    for native_id in whole(found):
+        world.kind.expire(OTHER, region, native_id)
+    assert not list(world.kind.snapshots(OTHER, region, SITE)) and listed(world) == [snapshot]
+
+
+def test_what_is_shared_shows_until_it_is_taken_back(world: World) -> None:
+    snapshot = to_share(world)
+    assert shared(world) == []
+    for _ in range(2):
+        of(world).share(copy_order(snapshot, account=OTHER))
+        assert shared(world)[0] == snapshot.native_id and {*shared(world)} <= {*whole(snapshot)}
+    for _ in range(2):
+        for native_id in whole(snapshot):
+            of(world).unshare(ACCOUNT, HOME, native_id, OTHER)
+        assert shared(world) == []
+    with pytest.raises(NotFound):
+        world.kind.copy(copy_order(snapshot, account=OTHER))
+    for native_id in whole(snapshot):
+        world.kind.expire(ACCOUNT, HOME, native_id)
+        of(world).unshare(ACCOUNT, HOME, native_id, OTHER)
+
+
+@pytest.mark.parametrize("world", [name for name in WORLDS if not name.startswith("rds")], indirect=True)
+def test_what_another_site_shares_does_not_show(world: World) -> None:
+    """RDS shows other accounts no tags: there its kinds cannot tell sites apart."""
+    of(world).share(copy_order(to_share(world), account=OTHER))
+    assert shared(world, "another-site") == []
+
+
+def test_an_encrypted_snapshot_is_shared_only_for_a_copy_with_a_key(world: World) -> None:
+    snapshot = to_share(world, key=world.new_key(HOME))
+    with pytest.raises(Refused):
+        of(world).share(copy_order(snapshot, account=OTHER))
+    assert shared(world) == []
+    key = world.new_key(AWAY, OTHER)
+    world.kind.check_key(OTHER, AWAY, key)
+    order = copy_order(snapshot, account=OTHER, key=key)
+    of(world).share(order)
+    world.kind.copy(order)
+    world.finish()
+    (found,) = world.kind.snapshots(OTHER, AWAY, SITE)
+    assert (found.state, found.encrypted) == ("usable", True)
+
+
+def test_a_lost_region_does_not_tell_what_is_shared(world: World) -> None:
+    snapshot = to_share(world)
+    world.lose(HOME)
+    with pytest.raises(Unavailable):
+        shared(world)
+    with pytest.raises(Unavailable):
+        of(world).unshare(ACCOUNT, HOME, snapshot.native_id, OTHER)
 
 
 # --- expire

@@ -41,6 +41,24 @@ def lines(text: str, **known: object) -> list[str]:
     return [str(line) for line in feasibility(policy, vaults, **known)]  # type: ignore[arg-type]
 
 
+# --- other accounts
+
+
+def test_a_promise_to_survive_the_account_needs_a_copy_in_another_one() -> None:
+    promise = "{account: {rpo: 2h}}"
+    policy, findings = read(shop(promise, volumes()))
+    assert policy is None
+    assert "nothing of dataset data survives the loss of its account" in str(findings[0])
+    for there in ("{region: us-west-2, account: vault}", "{region: us-east-1, account: vault}"):
+        vault = f"vault.{there[9:18]}"
+        text = shop(promise, volumes(copies=f"[{there}]"))
+        assert lines(text) == [f"data at account: 1h + 15m = 1h15m <= 2h via {vault}"]
+    late = read(shop(promise, volumes(every="2h", copies="[{region: us-west-2, account: vault}]")))
+    assert late[0] is None and "2h + 30m = 2h30m > 2h via vault.us-west-2" in str(late[1][0])
+    same = "[{region: us-east-1, account: vault}]"
+    assert read(shop("{region: {rpo: 2h}}", volumes(copies=same)))[0] is None, "it is lost with the region"
+
+
 # --- the arithmetic ------------------------------------------------------------------------------------------------
 
 

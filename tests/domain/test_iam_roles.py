@@ -177,6 +177,41 @@ def test_the_vault_account_takes_copies_and_cuts_nothing() -> None:
     assert allowed(vault, "s3:PutObject", OBJECT)
 
 
+CROSSING = tuple(replace(one, shared_with=frozenset({VAULT})) for one in NATIVE)
+CUT = f"arn:aws:ec2:{HOME}::snapshot/snap-1"
+SHARE = "ec2:ModifySnapshotAttribute"
+
+
+def test_the_backup_role_shares_its_own_snapshots_with_the_vault_accounts_alone() -> None:
+    backup = role("backup", replace(USE, native=CROSSING))
+    for change in ("ec2:Add/userId", "ec2:Remove/userId"):
+        assert allowed(backup, SHARE, CUT, {**MINE, change: VAULT})
+        assert not allowed(backup, SHARE, CUT, {**MINE, change: "333333333333"})
+        assert not allowed(backup, SHARE, CUT, {**THEIRS, change: VAULT})
+    assert not allowed(backup, SHARE, CUT, {**MINE, "ec2:Add/group": "all"})
+    assert not allowed(backup, SHARE, SNAPSHOT, {**MINE, "ec2:Add/userId": VAULT}), "copies are not shared on"
+    for action, kind in (
+        ("ModifyDBSnapshotAttribute", "snapshot"),
+        ("ModifyDBClusterSnapshotAttribute", "cluster-snapshot"),
+    ):
+        own = f"arn:aws:rds:{HOME}:{PROD}:{kind}:drorch-abc"
+        assert allowed(backup, f"rds:{action}", own, MINE)
+        assert not allowed(backup, f"rds:{action}", own, THEIRS)
+        assert not allowed(backup, f"rds:{action}", f"arn:aws:rds:{HOME}:{PROD}:{kind}:payroll", MINE)
+
+
+def test_nobody_shares_where_no_copy_crosses_accounts() -> None:
+    assert not allowed(role("backup"), SHARE, CUT, {**MINE, "ec2:Add/userId": VAULT})
+
+
+def test_the_vault_account_copies_what_the_homes_share_and_shares_nothing() -> None:
+    native = tuple(replace(one, homes={}, from_homes=frozenset({(PROD, HOME)})) for one in NATIVE)
+    vault = role("vault", AccountUse("vault", VAULT, "acme", native, (BUCKET,)))
+    assert allowed(vault, "ec2:CopySnapshot", CUT, {"ec2:Owner": PROD})
+    assert not allowed(vault, "ec2:CopySnapshot", CUT, {"ec2:Owner": "333333333333"})
+    assert not any("Modify" in json.dumps(document) for document in vault)
+
+
 def test_listings_are_bounded_by_the_regions_in_use() -> None:
     assert allowed(role("backup"), "ec2:DescribeSnapshots", context={"aws:RequestedRegion": AWAY})
     assert not allowed(role("backup"), "ec2:DescribeSnapshots", context={"aws:RequestedRegion": OTHER})

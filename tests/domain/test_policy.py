@@ -7,11 +7,11 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from policy_words import VAULTS, policy_of, read, words
+from policy_words import KINDS, VAULTS, Instance, policy_of, read, words
 from pydantic import ValidationError
 
 from drorch.domain.model import FailureDomain, FailureLevel
-from drorch.domain.policy import DrillRule, Keep, Objective, Policy, Probe, VaultRule
+from drorch.domain.policy import DrillRule, Keep, KindWords, Objective, Policy, Probe, VaultRule
 from drorch.domain.policy_schema import json_schema
 from drorch.domain.schedule import Cron, Every
 
@@ -78,6 +78,29 @@ def test_native_snapshots_go_to_the_home_vault_and_one_vault_per_copy() -> None:
     assert ledger.schedule == Every(timedelta(hours=4))
     assert ledger.inventory == "off"
     assert ledger.drill is None
+
+
+def test_a_copy_may_lie_in_another_account_in_the_home_region_too() -> None:
+    into = "{region: us-west-2}, {region: us-west-2, account: vault}, {region: us-east-1, account: vault, every: 8h}"
+    ledger = policy_of(changed("{region: us-west-2, kms_key: alias/drorch, every: 8h}", into)).resources[0]
+    assert [rule.vault for rule in ledger.targets] == [
+        "prod.us-east-1",
+        "prod.us-west-2",
+        "vault.us-west-2",
+        "vault.us-east-1",
+    ]
+    assert [rule.home for rule in ledger.targets] == [True, False, False, False]
+
+
+def test_copies_into_another_account_are_only_for_kinds_that_can() -> None:
+    alone = words(kinds={**KINDS, "rds-instance": KindWords(Instance, native=True)})
+    text = changed("kms_key: alias/drorch", "account: vault")
+    _, findings = read(text, alone)
+    assert [str(finding) for finding in findings] == [
+        "shop.yaml:14:43: a copy of kind rds-instance in another account is not in this version "
+        "(copies of its home account only)"
+    ]
+    assert not read(changed("kms_key: alias/drorch", "account: prod"), alone)[1], "its own account by its name"
 
 
 def test_dumps_go_to_the_vaults_named_with_their_own_rules_or_the_resources() -> None:
@@ -285,6 +308,14 @@ def changed(old: str, new: str, text: str = SHOP) -> str:
         # said twice, or in the wrong place
         (changed("[s3-west, {vault: gcs-eu,", "[gcs-eu, {vault: gcs-eu,"), "22:22", "vault gcs-eu twice", "one entry"),
         (changed("region: us-west-2", "region: us-east-1"), "14:23", "region us-east-1 twice", "the home region"),
+        (
+            changed("region: us-west-2", "account: prod, region: us-east-1"),
+            "14:38",
+            "region us-east-1 of account prod twice",
+            "the home region",
+        ),
+        (changed("kms_key: alias/drorch", "account: volt"), "14:43", "unknown account volt", "did you mean vault?"),
+        (changed("kms_key: alias/drorch", "account: 222222222222"), "14:43", "must be text, not a number", "quotes"),
         (changed("name: orders", "name: ledger"), "18:11", "resource ledger twice", "one name, one resource"),
         (changed("from: [gcs-eu]", "from: [gcs-eu, gcs-eu]"), "26:22", "vault gcs-eu twice", ""),
         (
@@ -335,7 +366,6 @@ def test_one_error_has_its_place_its_message_and_its_hint(text: str, place: str,
         (changed("    identifier", "    recovery: {}\n    identifier"), "12:5", "recovery"),
         (changed("    identifier", "    audits: []\n    identifier"), "12:5", "audits"),
         (changed("{host:", "{auth: iam, host:"), "20:18", "auth"),
-        (changed("kms_key: alias/drorch", "account: vault"), "14:43", "account"),
     ],
 )
 def test_what_the_contract_reserves_is_refused_as_not_in_this_version(text: str, place: str, name: str) -> None:

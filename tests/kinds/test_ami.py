@@ -10,8 +10,10 @@ from native_clouds import (
     ACCOUNT,
     AWAY,
     HOME,
+    OTHER,
     OTHER_POINT,
     POINT,
+    SITE,
     USER_TAGS,
     AmiWorld,
     copy_order,
@@ -356,3 +358,28 @@ def test_the_locks_of_its_snapshots_are_told_and_an_image_has_none(ami_world: Am
     ami_world.aws.calls.clear()
     assert ami_world.kind.locks(ACCOUNT, HOME, [image.native_id]) == {}
     assert not ami_world.aws.calls
+
+
+# --- other accounts
+
+
+def test_an_image_is_shared_with_its_snapshots_and_both_are_needed_to_copy_it(ami_world: AmiWorld) -> None:
+    ami_world.source_with()
+    cut(ami_world)
+    ami_world.finish()
+    (image,) = listed(ami_world)
+    parts = sorted(part.native_id for part in image.parts)
+    order = copy_order(image, account=OTHER)
+    ami_world.kind.share(order)
+    assert sorted(ami_world.kind.shared(ACCOUNT, HOME, SITE, OTHER)) == [image.native_id, *parts]
+    ami_world.kind.unshare(ACCOUNT, HOME, parts[0], OTHER)
+    with pytest.raises(NotFound):
+        ami_world.kind.copy(order)
+    ami_world.kind.share(order)
+    ami_world.kind.copy(order)
+    ami_world.finish()
+    (copied,) = ami_world.kind.snapshots(OTHER, AWAY, SITE)
+    assert copied.state == "usable" and len(copied.parts) == len(parts) == 2
+    for native_id in (image.native_id, *parts):
+        ami_world.kind.unshare(ACCOUNT, HOME, native_id, OTHER)
+    assert not list(ami_world.kind.shared(ACCOUNT, HOME, SITE, OTHER))

@@ -11,7 +11,9 @@ from native_clouds import (
     ACCOUNT,
     AWAY,
     HOME,
+    OTHER,
     POINT,
+    SITE,
     USER_TAGS,
     EbsWorld,
     copy_order,
@@ -407,3 +409,46 @@ def test_a_reply_that_names_no_snapshot_is_unknown(ebs_world: EbsWorld) -> None:
 def test_options_of_another_kind_are_a_fault_of_the_caller(ebs_world: EbsWorld) -> None:
     with pytest.raises(TypeError):
         ebs_world.kind.select(object(), [Source("vol-1")])
+
+
+# --- other accounts
+
+
+def test_a_snapshot_under_the_default_key_of_aws_is_refused_by_name_before_it_is_shared(ebs_world: EbsWorld) -> None:
+    ec2 = ebs_world.client("ec2")
+    tags = [{"ResourceType": "volume", "Tags": [{"Key": key, "Value": value} for key, value in USER_TAGS.items()]}]
+    ec2.create_volume(AvailabilityZone=f"{HOME}a", Size=8, Encrypted=True, TagSpecifications=tags)
+    cut(ebs_world)
+    ebs_world.finish()
+    order = copy_order(listed(ebs_world)[0], account=OTHER, key=ebs_world.new_key(AWAY, OTHER))
+    with pytest.raises(Refused, match="default key of AWS, which cannot be shared with vault") as refused:
+        ebs_world.kind.share(order)
+    assert "a key of your own" in refused.value.hint
+    assert ebs_world.aws.calls["ec2", "ModifySnapshotAttribute", HOME] == 0
+    ebs_world.aws.fail_next("DescribeKey", "denied")
+    with pytest.raises(Refused, match="AWS refused") as refused:
+        ebs_world.kind.share(order)
+    assert "default key" in refused.value.cause, "where nobody may ask whose key it is, EC2 says so"
+
+
+def test_sharing_is_with_one_account_and_leaves_others_as_they_are(ebs_world: EbsWorld) -> None:
+    ebs_world.source_with()
+    cut(ebs_world)
+    ebs_world.finish()
+    (snapshot,) = listed(ebs_world)
+    ec2 = ebs_world.client("ec2")
+    said = {"SnapshotId": snapshot.native_id, "Attribute": "createVolumePermission"}
+    ec2.modify_snapshot_attribute(**said, OperationType="add", UserIds=["333333333333"])
+    ebs_world.kind.share(copy_order(snapshot, account=OTHER))
+    assert list(ebs_world.kind.shared(ACCOUNT, HOME, SITE, OTHER)) == [snapshot.native_id]
+    ebs_world.kind.unshare(ACCOUNT, HOME, snapshot.native_id, OTHER)
+    left = ec2.describe_snapshot_attribute(**said)["CreateVolumePermissions"]
+    assert left == [{"UserId": "333333333333"}]
+
+
+def test_an_account_without_digits_cannot_be_shared_with(ebs_world: EbsWorld) -> None:
+    ebs_world.source_with()
+    cut(ebs_world)
+    kind = EbsSnapshots(AwsAccounts({ACCOUNT: AwsAccount(), "nameless": AwsAccount()}))
+    with pytest.raises(Refused, match="nameless has no id"):
+        kind.share(copy_order(listed(ebs_world)[0], account="nameless"))

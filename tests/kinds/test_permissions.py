@@ -10,7 +10,9 @@ from native_clouds import (
     ACCOUNT,
     AWAY,
     HOME,
+    OTHER,
     POINT,
+    SITE,
     USER_TAGS,
     AmiWorld,
     EbsWorld,
@@ -23,13 +25,16 @@ from native_clouds import (
 )
 
 from drorch.kinds import ami, ebs, rds_cluster, rds_instance
-from drorch.ports import CountsCopies, CountsSnapshots, LockMode, LocksCopies, TellsLocks
+from drorch.ports import CountsCopies, CountsSnapshots, LockMode, LocksCopies, SharesSnapshots, TellsLocks
 
 World = AmiWorld | EbsWorld | RdsWorld | RdsClusterWorld
 
 
+_STS = {"sts:GetCallerIdentity", "sts:AssumeRole"}
+
+
 def seen(world: World) -> set[str]:
-    return {f"{service}:{operation}" for service, operation, _ in world.aws.calls} - {"sts:GetCallerIdentity"}
+    return {f"{service}:{operation}" for service, operation, _ in world.aws.calls} - _STS
 
 
 def whole_life(world: World) -> None:
@@ -50,6 +55,12 @@ def whole_life(world: World) -> None:
         for snapshot in listed(world):
             until = world.kind.now(ACCOUNT, HOME) + timedelta(days=2)
             world.kind.lock(ACCOUNT, HOME, snapshot.native_id, LockMode.GOVERNANCE, until)
+    if isinstance(world.kind, SharesSnapshots):
+        order = copy_order(listed(world)[0], account=OTHER)
+        world.kind.share(order)
+        world.kind.copy(order)
+        for native_id in tuple(world.kind.shared(ACCOUNT, HOME, SITE, OTHER)):
+            world.kind.unshare(ACCOUNT, HOME, native_id, OTHER)
     for copied in world.kind.find(ACCOUNT, AWAY, POINT):
         for native_id in (copied.native_id, *(part.native_id for part in copied.parts)):
             world.kind.expire(ACCOUNT, AWAY, native_id)

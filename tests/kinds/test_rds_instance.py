@@ -10,7 +10,9 @@ from native_clouds import (
     ACCOUNT,
     AWAY,
     HOME,
+    OTHER,
     POINT,
+    SITE,
     USER_TAGS,
     RdsWorld,
     copy_order,
@@ -381,3 +383,31 @@ def test_identifiers_that_rds_does_not_take_are_refused(identifier: str) -> None
 def test_options_of_another_kind_are_a_fault_of_the_caller(rds_world: RdsWorld) -> None:
     with pytest.raises(TypeError):
         rds_world.kind.select(object(), [Source("shop")])
+
+
+# --- other accounts
+
+
+def test_a_snapshot_whose_options_bind_it_is_refused_by_name_before_it_is_shared(rds_world: RdsWorld) -> None:
+    with pytest.raises(Refused, match="option group shop keeps it from being shared") as refused:
+        rds_world.kind.share(copy_order(oracle(rds_world, "TDE"), account=OTHER))
+    assert "TDE" in refused.value.cause
+    assert rds_world.aws.calls["rds", "ModifyDBSnapshotAttribute", HOME] == 0
+
+
+@pytest.mark.parametrize("option", ["Timezone", "S3_INTEGRATION"])
+def test_options_that_do_not_keep_it_from_being_shared(rds_world: RdsWorld, option: str) -> None:
+    first = oracle(rds_world, option)
+    rds_world.kind.share(copy_order(first, account=OTHER))
+    assert list(rds_world.kind.shared(ACCOUNT, HOME, SITE, OTHER)) == [first.native_id]
+
+
+def test_what_people_share_is_no_sharing_of_drorch(rds_world: RdsWorld) -> None:
+    rds_world.source_with()
+    rds = rds_world.client("rds")
+    rds.create_db_snapshot(DBSnapshotIdentifier="by-hand", DBInstanceIdentifier="shop-ledger1")
+    rds_world.finish()
+    rds.modify_db_snapshot_attribute(
+        DBSnapshotIdentifier="by-hand", AttributeName="restore", ValuesToAdd=["222222222222"]
+    )
+    assert list(rds_world.kind.shared(ACCOUNT, HOME, SITE, OTHER)) == []

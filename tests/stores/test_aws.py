@@ -5,21 +5,27 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import botocore.session
 import clouds
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from botocore.parsers import create_parser
+from manual_clock import ManualClock
 
 from drorch import __version__
 from drorch.aws import AMBIENT, AwsAccount, AwsAccounts, _timestamp, mapped, regions
 from drorch.demo.aws import EmbeddedAws
 from drorch.demo.faults import Mode
 from drorch.domain.errors import DrorchError, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.native import Source
 from drorch.kinds.ebs import EbsSnapshots
+from drorch.ports import CopyOrder, CutOrder
 
 HOME, SECOND, THIRD = clouds.REGIONS
 MINE = "123456789012"
@@ -152,6 +158,121 @@ def test_role_is_assumed_elsewhere_while_a_region_is_lost(aws: EmbeddedAws, acco
     assert other.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
     assert aws.calls["sts", "AssumeRole", THIRD] == 1
     assert lost.meta.region_name == SECOND
+
+
+class Sts:
+    """Stands behind every call of an account's session to STS: hands out numbered keys, each for `lasting`."""
+
+    def __init__(self, accounts: AwsAccounts, clock: ManualClock, lasting: timedelta) -> None:
+        self.clock, self.lasting, self.urls, self.bodies = clock, lasting, list[str](), list[str]()
+        accounts.client("ec2", "vault", HOME)  # makes the session
+        session: Any = accounts._sessions["vault"]._session
+        session.register("before-send.sts", self._answer)
+        accounts._clients.clear()
+
+    def _answer(self, request: Any, **_: Any) -> AWSResponse:
+        self.urls.append(request.url)
+        self.bodies.append(str(request.body))
+        ends = (self.clock.now() + self.lasting).strftime("%Y-%m-%dT%H:%M:%SZ")
+        key = f"<AccessKeyId>KEY{len(self.urls):017}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
+        given = f"<Credentials>{key}<SessionToken>t</SessionToken><Expiration>{ends}</Expiration></Credentials>"
+        xml = f"<AssumeRoleResponse><AssumeRoleResult>{given}</AssumeRoleResult></AssumeRoleResponse>"
+        return AWSResponse(request.url, 200, {}, Raw(xml.encode()))
+
+
+class Raw:
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        yield self.body
+
+
+def asks_with(client: Any) -> str:
+    """The access key of one listing."""
+    seen: list[str] = []
+    client.meta.events.register("before-send", lambda request, **_: seen.append(str(request.headers["Authorization"])))
+    client.describe_snapshots(OwnerIds=["self"])
+    return seen[-1].partition("Credential=")[2].partition("/")[0]
+
+
+def test_role_of_a_session_that_ends_in_mid_run_is_taken_on_again(aws: EmbeddedAws) -> None:
+    clock = ManualClock()
+    accounts = AwsAccounts({"vault": AwsAccount(role_arn=ROLE)}, now=clock.now)
+    sts = Sts(accounts, clock, timedelta(hours=1))
+    client = accounts.client("ec2", "vault", HOME)
+    assert asks_with(client) == asks_with(accounts.client("ec2", "vault", SECOND)) == f"KEY{1:017}"
+    clock.turn(minutes=40)
+    assert asks_with(client) == f"KEY{1:017}" and len(sts.urls) == 1
+    clock.turn(hours=5)
+    assert asks_with(client) == asks_with(accounts.client("ec2", "vault", SECOND)) == f"KEY{2:017}"
+    assert len(sts.urls) == 2
+
+
+def test_copy_goes_on_under_new_credentials_when_those_that_began_it_have_ended(
+    aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock(datetime.now(UTC).replace(microsecond=0))
+    monkeypatch.setattr("moto.sts.models.utcnow", lambda: clock.now().replace(tzinfo=None))
+    accounts = AwsAccounts({"prod": AwsAccount(id=MINE), "vault": AwsAccount("222222222222", ROLE)}, now=clock.now)
+    aws.set_snapshot_transition("held")
+    kind = EbsSnapshots(accounts)
+    tags = {"drorch:site": "acme", "drorch:point": "abcdefghij2345670000"}
+    (cut,) = kind.cut(CutOrder("prod", HOME, "p", (Source(clouds.volume(aws)),), tags), 0)
+    aws.finish_snapshots()
+    order = CopyOrder("vault", SECOND, "prod", HOME, "p", cut, tags, kms_key="", attempt=1)
+    kind.share(order)
+    copied = kind.copy(order)
+    began = aws.calls["sts", "AssumeRole", SECOND]
+    (pending,) = kind.snapshots("vault", SECOND, "acme")
+    assert (pending.native_id, pending.state) == (copied.native_id, "pending")
+    assert aws.calls["sts", "AssumeRole", SECOND] == began
+    clock.turn(hours=2)
+    aws.finish_snapshots()
+    (done,) = kind.snapshots("vault", SECOND, "acme")
+    assert (done.native_id, done.state) == (copied.native_id, "usable")
+    assert aws.calls["sts", "AssumeRole", SECOND] == began + 1
+
+
+def test_session_that_has_ended_by_this_hosts_clock_before_it_began_is_unavailable(aws: EmbeddedAws) -> None:
+    clock = ManualClock(datetime.now(UTC) + timedelta(days=1))
+    accounts = AwsAccounts({"vault": AwsAccount(role_arn=ROLE)}, now=clock.now)
+    with pytest.raises(Unavailable, match="cannot be renewed") as raised, mapped("ec2 DescribeSnapshots"):
+        accounts.client("ec2", "vault", HOME).describe_snapshots()
+    assert "clock" in raised.value.hint
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1", "us-gov-west-1"])
+def test_sts_is_asked_in_the_region_itself_and_never_globally(
+    aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch, region: str
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", "legacy")
+    accounts = AwsAccounts({"vault": AwsAccount(role_arn=ROLE)})
+    sts = Sts(accounts, ManualClock(datetime.now(UTC)), timedelta(hours=1))
+    accounts._sessions["vault"]._regions.clear()
+    client = accounts.client("sts", "vault", region)
+    with suppress(ClientError, KeyError):
+        client.get_caller_identity()
+    assert sts.urls and set(sts.urls) == {f"https://sts.{region}.amazonaws.com/"}
+
+
+def test_external_id_goes_with_the_request_for_the_role(aws: EmbeddedAws) -> None:
+    for external_id, sent in (("acme:7", True), ("", False)):
+        clock = ManualClock()
+        accounts = AwsAccounts({"vault": AwsAccount(role_arn=ROLE, external_id=external_id)}, now=clock.now)
+        sts = Sts(accounts, clock, timedelta(hours=1))
+        asks_with(accounts.client("ec2", "vault", HOME))
+        assert ("ExternalId" in sts.bodies[0], "acme" in sts.bodies[0]) == (sent, sent)
+
+
+def test_role_that_is_refused_is_told_with_its_trust_policy_and_external_id(
+    aws: EmbeddedAws, accounts: AwsAccounts
+) -> None:
+    aws.fail_next("AssumeRole", "denied", times=2)
+    with pytest.raises(Refused) as raised, mapped("ec2 DescribeSnapshots"):
+        accounts.client("ec2", "vault", HOME).describe_snapshots(OwnerIds=["self"])
+    assert "trust policy of role_arn" in raised.value.hint and "external_id of aws.accounts" in raised.value.hint
 
 
 def test_role_that_cannot_be_assumed_anywhere_is_unavailable(aws: EmbeddedAws, accounts: AwsAccounts) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -16,11 +17,11 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_block_store import EBSBackend, Snapshot
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
-from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix, random_snapshot_id
 from moto.kms.models import kms_backends
 
 from drorch.demo.repairs import copy_places, states
-from drorch.demo.repairs.kms import key_arn
+from drorch.demo.repairs.kms import is_default, key_arn
 from drorch.demo.repairs.paging import BadToken, page
 from drorch.demo.repairs.replacing import around, instead_of
 
@@ -136,7 +137,7 @@ def _copy_snapshot(self: Any) -> ActionResult:
     backend = self.ec2_backend
     source_id = self._get_param("SourceSnapshotId")
     region, description = self._get_param("SourceRegion"), self._get_param("Description") or ""
-    _require_completed(ec2_backends[backend.account_id][region].get_snapshot(source_id))
+    _require_completed(copyable(backend, source_id, region))
     self.error_on_dryrun()
     require_place(backend)
     made = copied(backend, source_id, region, asked=asked, encrypt=encrypt, description=description)
@@ -148,13 +149,13 @@ def copied(
     backend: Any, source_id: str, region: str, *, asked: str | None, encrypt: bool, description: str = ""
 ) -> Any:
     """A copy in the region of `backend` of a snapshot of `region`, under the key that was asked for."""
-    source = ec2_backends[backend.account_id][region].get_snapshot(source_id)
+    source = copyable(backend, source_id, region)
     key = None
     if source.encrypted or encrypt:
         key = asked or backend.default_kms_key_id or backend._create_default_encryption_key()
     arn = key_arn(backend.account_id, backend.region_name, key) if key else None
-    made = backend.copy_snapshot(source_id, region, description, arn)
-    made.volume = copy.copy(source.volume)
+    made = _snapshot(backend, random_snapshot_id(), copy.copy(source.volume), description, source.encrypted, arn)
+    backend.snapshots[made.id] = made
     made.volume.id = COPIED_VOLUME
     made.is_copy, made.copied_from = True, source_id
     made.encrypted = key is not None
@@ -162,6 +163,32 @@ def copied(
         made.kms_key_id = key
         states.fail(made, _NO_KEY)
     return made
+
+
+def copyable(backend: Any, source_id: str, region: str) -> Any:
+    """The account's own snapshot of `region`, or one that is shared with it (EC2 user guide, "Copy a snapshot that was
+    shared with you"); InvalidSnapshot.NotFound for every other, as if it were not there.
+    """
+    shared = (s for s in _shared_with(backend.account_id, region) if s.id == source_id)
+    return next(shared, None) or ec2_backends[backend.account_id][region].get_snapshot(source_id)
+
+
+def _shared_with(account: str, region: str) -> Iterator[Any]:
+    """The snapshots of other accounts whose owners let `account` make volumes of them."""
+    for owner, regions in ec2_backends.items():
+        for snapshot in regions[region].snapshots.values() if owner != account and region in regions else ():
+            allowed = account in snapshot.create_volume_permission_userids
+            if allowed or "all" in snapshot.create_volume_permission_groups:
+                yield snapshot
+
+
+@around(EBSBackend, "add_create_volume_permission")
+def _share(original: Any, self: Any, snapshot_id: str, user_ids: list[str], groups: list[str]) -> Any:
+    """ "Snapshots encrypted with your default KMS key cannot be shared" (EC2 API, ModifySnapshotAttribute)."""
+    snapshot = self.get_snapshot(snapshot_id)
+    if snapshot.encrypted and is_default(self.account_id, self.region_name, snapshot.kms_key_id):
+        raise EC2ClientError("InvalidParameter", "Encrypted snapshots with EBS default key cannot be shared")
+    return original(self, snapshot_id, user_ids, groups)
 
 
 @around(EBSBackend, "delete_snapshot")
@@ -185,11 +212,26 @@ def _delete_snapshot(original: Any, self: Any, snapshot_id: str) -> Any:
 @instead_of(ElasticBlockStore, "describe_snapshots")
 def _describe_snapshots(self: Any) -> ActionResult:
     ids = self._get_param("SnapshotIds", [])
-    found = self.ec2_backend.describe_snapshots(snapshot_ids=ids, filters=self._filters_from_querystring())
+    backend = self.ec2_backend
+    others = [_as_seen_by(backend, s) for s in _shared_with(backend.account_id, backend.region_name) if s.id in ids]
+    own = [native_id for native_id in ids if native_id not in {s.id for s in others}]
+    found = []
+    if own or not ids:
+        found = backend.describe_snapshots(snapshot_ids=own, filters=self._filters_from_querystring())
+    found = [*found, *others]
     if owners := self._get_param("OwnerIds", []):
-        accounts = {self.ec2_backend.account_id if owner == "self" else owner for owner in owners}
+        accounts = {backend.account_id if owner == "self" else owner for owner in owners}
         found = [snapshot for snapshot in found if snapshot.owner_id in accounts]
+    if users := self._get_param("RestorableByUserIds", []):
+        found = [s for s in found if not s.create_volume_permission_userids.isdisjoint(users)]
     return in_pages(self, "Snapshots", found, by_id=bool(ids))
+
+
+def _as_seen_by(backend: Any, snapshot: Any) -> Any:
+    """Tags are those that the looking account gave (EC2 user guide, "Tag your Amazon EC2 resources")."""
+    seen = copy.copy(snapshot)
+    seen.ec2_backend = backend
+    return seen
 
 
 @instead_of(ElasticBlockStore, "describe_volumes")

@@ -10,11 +10,11 @@ from typing import Any
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError, InvalidParameterDependency
 from moto.ec2.models import ec2_backends
-from moto.ec2.models.amis import Ami
+from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.responses.amis import AmisResponse
 from moto.ec2.utils import random_ami_id
 
-from drorch.demo.repairs.ec2 import copied, in_pages, require_place
+from drorch.demo.repairs.ec2 import copied, copyable, in_pages, require_place
 from drorch.demo.repairs.replacing import around, instead_of
 
 _FORCED = frozenset({"disabled", "failed"})
@@ -125,9 +125,11 @@ def _copy_image(self: Any) -> ActionResult:
         if tokens[token][0] != wanted:
             raise EC2ClientError("IdempotentParameterMismatch", "The token was used with other parameters")
         return ActionResult({"ImageId": tokens[token][1]})
-    source: Any = ec2_backends[backend.account_id][region].describe_images(ami_ids=[source_id])[0]
+    source: Any = _copyable_image(backend, source_id, region)
     if source.state != "available":
         raise EC2ClientError("InvalidAMIID.Unavailable", f"The image ID '[{source_id}]' is not available")
+    for snapshot in source.mapping.values():
+        copyable(backend, snapshot.id, region)
     self.error_on_dryrun()
     require_place(backend)
     image: Any = Ami(
@@ -144,6 +146,25 @@ def _copy_image(self: Any) -> ActionResult:
         image.mapping[device].add_tags(tags.get("snapshot", {}))
     tokens[token] = wanted, image.id
     return _made(backend, image, tags)
+
+
+def _copyable_image(backend: Any, source_id: str, region: str) -> Any:
+    """The account's own image of `region`, or another's that it may launch (EC2 user guide, "Copy an Amazon EC2 AMI");
+    its snapshots must be shared, too.
+    """
+    for owner, regions in ec2_backends.items():
+        image: Any = regions[region].amis.get(source_id) if owner != backend.account_id and region in regions else None
+        if image is not None and {"UserId": backend.account_id} in image.launch_permissions:
+            return image
+    return ec2_backends[backend.account_id][region].describe_images(ami_ids=[source_id])[0]
+
+
+@around(AmiBackend, "modify_image_attribute")
+def _modify_image_attribute(original: Any, self: Any, ami_id: str, **given: Any) -> Any:
+    """moto trips over an image that is gone."""
+    if ami_id not in self.amis:
+        raise EC2ClientError("InvalidAMIID.Unavailable", f"The image ID '[{ami_id}]' is no longer available")
+    return original(self, ami_id=ami_id, **given)
 
 
 @around(AmisResponse, "register_image")

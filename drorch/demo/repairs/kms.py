@@ -57,6 +57,25 @@ def _generate_data_key_without_plaintext(original: Any, self: Any) -> Any:
     return original(self)
 
 
+@around(KmsBackend, "create_alias")
+def _create_alias(original: Any, self: Any, target_key_id: str, alias_name: str) -> Any:
+    """Keys under ``alias/aws/`` are those that AWS manages (KMS API, KeyMetadata, KeyManager)."""
+    made = original(self, target_key_id, alias_name)
+    if alias_name.startswith("alias/aws/"):
+        self.describe_key(target_key_id).key_manager = "AWS"
+    return made
+
+
+def is_default(account: str, region: str, key: str | None) -> bool:
+    """Whether AWS manages the key: it is no account's to share."""
+    if not key:
+        return False
+    try:
+        return kms_backends[account][region].describe_key(key).key_manager == "AWS"
+    except (KeyError, AttributeError, ServiceException):
+        return False
+
+
 def key_arn(account: str, region: str, key: str) -> str | None:
     """The ARN of an enabled key of `region`, named by id, alias or either's ARN; None when it cannot be used there."""
     if key.startswith("arn:") and key.split(":")[3] != region:

@@ -24,6 +24,7 @@ from moto.rds.responses import RDSResponse
 from drorch.demo.repairs import copy_places, states
 from drorch.demo.repairs.kms import key_arn
 from drorch.demo.repairs.paging import BadToken, page
+from drorch.demo.repairs.rds_sharing import Shared
 from drorch.demo.repairs.replacing import around, instead_of
 
 DB_SNAPSHOT = "rds::dbsnapshot"
@@ -146,11 +147,12 @@ def _copy_db_snapshot(
     if source.status != "available":
         message = f"Cannot copy snapshot {source.db_snapshot_identifier}: its status is {source.status}"
         raise RDSClientError("InvalidDBSnapshotState", message)
-    crosses = source.region != self.region_name
+    away, foreign = source.region != self.region_name, source.account_id != self.account_id
+    crosses = away or foreign
     if crosses and source.encrypted and not given.get("kms_key_id"):
-        message = "A KmsKeyId of the destination region is required to copy an encrypted snapshot from another region"
+        message = "A KmsKeyId is required to copy an encrypted snapshot from another region or account"
         raise InvalidParameterCombination(message)
-    if crosses and copy_places.is_full("rds", self.database_snapshots.values()):
+    if away and copy_places.is_full("rds", self.database_snapshots.values()):
         message = f"Cannot copy more than {copy_places.places['rds']} snapshots across regions"
         raise RDSClientError("SnapshotQuotaExceeded", message)
     made = original(self, source_db_snapshot_identifier, target_db_snapshot_identifier, **given)
@@ -175,7 +177,7 @@ def _delete_db_snapshot(original: Any, self: Any, db_snapshot_identifier: str) -
     if there and there.status == "creating" and not there.source_db_snapshot_identifier:
         raise RDSClientError("InvalidDBSnapshotState", f"The snapshot {db_snapshot_identifier} is {there.status}")
     gone = original(self, db_snapshot_identifier)
-    for backend in rds_backends[self.account_id].values():
+    for backend in (backend for regions in rds_backends.values() for backend in regions.values()):
         copies: list[Any] = list(backend.database_snapshots.values())
         for snapshot in copies:
             if snapshot.source_db_snapshot_identifier == gone.arn and snapshot.status == "creating":
@@ -209,7 +211,10 @@ def _describe_db_snapshots(self: Any) -> ActionResult:
     asked = self.params.get
     filters = {item["Name"]: item["Values"] for item in asked("Filters", [])}
     names = asked("DBInstanceIdentifier"), asked("DBSnapshotIdentifier"), asked("SnapshotType")
-    return in_pages(self, "DBSnapshots", self.backend.describe_db_snapshots(*names, filters))
+    found = self.backend.describe_db_snapshots(*names, filters)
+    if asked("SnapshotType") == "shared":
+        found = [Shared(snapshot) for snapshot in found]
+    return in_pages(self, "DBSnapshots", found)
 
 
 @instead_of(RDSResponse, "describe_db_instances")

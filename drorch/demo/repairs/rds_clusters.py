@@ -14,6 +14,7 @@ from moto.rds.responses import RDSResponse
 
 from drorch.demo.repairs import copy_places, states
 from drorch.demo.repairs.rds import in_pages, lost_key
+from drorch.demo.repairs.rds_sharing import Shared
 from drorch.demo.repairs.replacing import around, instead_of
 
 DB_CLUSTER = "rds::dbcluster"
@@ -87,8 +88,9 @@ def _copy_db_cluster_snapshot(
         message = f"Cannot copy snapshot {source.db_cluster_snapshot_identifier}: its status is {source.status}"
         raise RDSClientError("InvalidDBClusterSnapshotStateFault", message)
     key = given.get("kms_key_id")
-    if source.storage_encrypted and source.region != self.region_name and not key:
-        message = "A KmsKeyId of the destination region is required to copy an encrypted snapshot from another region"
+    elsewhere = (source.account_id, source.region) != (self.account_id, self.region_name)
+    if source.storage_encrypted and elsewhere and not key:
+        message = "A KmsKeyId is required to copy an encrypted snapshot from another region or account"
         raise InvalidParameterCombination(message)
     if key and not source.storage_encrypted:
         raise InvalidParameterCombination("A KmsKeyId is given, and the source snapshot is not encrypted")
@@ -119,7 +121,7 @@ def _delete_db_cluster_snapshot(original: Any, self: Any, db_snapshot_identifier
         message = f"The snapshot {db_snapshot_identifier} is {there.status}"
         raise RDSClientError("InvalidDBClusterSnapshotStateFault", message)
     gone = original(self, db_snapshot_identifier)
-    for backend in rds_backends[self.account_id].values():
+    for backend in (backend for regions in rds_backends.values() for backend in regions.values()):
         copies: list[Any] = list(backend.cluster_snapshots.values())
         for snapshot in copies:
             if snapshot.source_db_cluster_snapshot_arn == gone.arn and snapshot.status == "copying":
@@ -141,7 +143,10 @@ def _describe_db_cluster_snapshots(self: Any) -> ActionResult:
     asked = self.params.get
     filters = {item["Name"]: item["Values"] for item in asked("Filters", [])}
     names = asked("DBClusterIdentifier"), asked("DBClusterSnapshotIdentifier"), asked("SnapshotType")
-    return in_pages(self, "DBClusterSnapshots", self.backend.describe_db_cluster_snapshots(*names, filters))
+    found = self.backend.describe_db_cluster_snapshots(*names, filters)
+    if asked("SnapshotType") == "shared":
+        found = [Shared(snapshot) for snapshot in found]
+    return in_pages(self, "DBClusterSnapshots", found)
 
 
 @instead_of(RDSResponse, "describe_db_clusters")

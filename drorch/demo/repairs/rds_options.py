@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from moto.rds.exceptions import InvalidParameterCombination, OptionGroupNotFoundFaultError
-from moto.rds.models import DBSnapshot, OptionGroup, RDSBackend
+from moto.rds.models import DBSnapshot, OptionGroup, RDSBackend, rds_backends
 
 from drorch.demo.repairs.replacing import around
 
@@ -30,7 +30,7 @@ _snapshot.option_group_name = property(
 def _copy_db_snapshot(
     original: Any, self: Any, source_db_snapshot_identifier: str, target_db_snapshot_identifier: str, **given: Any
 ) -> Any:
-    """In another region a copy has the group that is named, which must be there, or the default one.
+    """In another region or account a copy has the group that is named, which must be there, or the default one.
 
     Without the permanent options of its source's group it is refused.
     """
@@ -38,13 +38,14 @@ def _copy_db_snapshot(
     name = given.get("option_group_name")
     if name and name not in self.option_groups:
         raise OptionGroupNotFoundFaultError(name)
-    own = self.get_backend("rds", region=source.region).option_groups.get(source.option_group_name)
+    own = rds_backends[source.account_id][source.region].option_groups.get(source.option_group_name)
     wanted = _permanent(own)
-    if source.region != self.region_name and not wanted <= _permanent(self.option_groups.get(name or "")):
+    elsewhere = (source.account_id, source.region) != (self.account_id, self.region_name)
+    if elsewhere and not wanted <= _permanent(self.option_groups.get(name or "")):
         message = f"The snapshot requires a target option group with the following options: {', '.join(sorted(wanted))}"
         raise InvalidParameterCombination(message)
     made = original(self, source_db_snapshot_identifier, target_db_snapshot_identifier, **given)
-    if source.region != self.region_name:
+    if elsewhere:
         made._copied_into_group = name or f"default:{made.engine}-{made.engine_version.split('.')[0]}"
     return made
 

@@ -28,11 +28,14 @@ from drorch.kinds import (
     carried_tags,
     check_copy,
     check_kms_key,
+    check_sharing,
     copied_tags,
+    digits_of,
     gone_is_done,
     legible,
     named_in,
     pages,
+    permit_snapshot,
     set_text,
     tag_list,
 )
@@ -52,6 +55,8 @@ PERMISSIONS = (
     "ec2:DescribeVolumes",
     "ec2:CreateImage",
     "ec2:CopyImage",
+    "ec2:ModifyImageAttribute",  # this and the next only where copies go into another account
+    "ec2:ModifySnapshotAttribute",
     "ec2:CreateTags",  # tags in the creating call are authorised as this action (EC2 user guide)
     # These two let go, and can be given for as long as it is wanted: without them copies are marked, and stay.
     "ec2:DeregisterImage",
@@ -173,7 +178,7 @@ class AmiImages:
         )
 
     def copy(self, order: CopyOrder) -> NativeSnapshot:
-        """CopyImage, called in the destination; repeated by the SDK, for its token makes that harmless.
+        """CopyImage, called in the destination by its account; repeated by the SDK, for its token makes that harmless.
 
         EC2 answers a token with the image that it made for it, also when that is deregistered since: then comes the
         next. AlreadyExists when so many have been.
@@ -206,6 +211,43 @@ class AmiImages:
             kms_key=order.kms_key,
             role=IMAGE,
         )
+
+    def share(self, order: CopyOrder) -> None:
+        """Its snapshots first, then the permission to launch it, without which no other account sees the image:
+        CopyImage needs both (EC2 user guide, "Copy an Amazon EC2 AMI": cross-account copying).
+        """
+        other = check_sharing(self._accounts, order, "ec2 ModifyImageAttribute")
+        for part in order.snapshot.parts:
+            permit_snapshot(self._accounts, order.from_account, order.from_region, part.native_id, "add", other)
+        self._permit_image(order.from_account, order.from_region, order.snapshot.native_id, "Add", other)
+
+    def unshare(self, account: str, region: str, native_id: str, other: str) -> None:
+        """Take it back, of an image or of one of its snapshots; harmless twice, and when it is gone."""
+        digits = digits_of(self._accounts, other)
+        if not native_id.startswith("ami-"):
+            with gone_is_done(_GONE_SNAPSHOT):
+                permit_snapshot(self._accounts, account, region, native_id, "remove", digits)
+            return
+        try:
+            with gone_is_done(_GONE_IMAGE):
+                self._permit_image(account, region, native_id, "Remove", digits)
+        except Refused as error:
+            if code_of(error) != _UNAVAILABLE_IMAGE:
+                raise
+
+    def shared(self, account: str, region: str, site: str, other: str) -> Iterator[str]:
+        """Images and snapshots of images that `other` was given by name."""
+        client, vault, digits = self._accounts.client("ec2", account, region), *self._named(account, region, other)
+        bearing = {"Name": f"tag:{TAG_SITE}", "Values": [site]}
+        for page in _images(client, vault, [bearing], ExecutableUsers=[digits]):
+            with legible("ec2 DescribeImages", vault):
+                found = [entry["ImageId"] for entry in page if entry.get("State") != _DEREGISTERED]
+            yield from found
+        of_images = [bearing, {"Name": "tag-key", "Values": [TAG_IMAGE]}]
+        for page in _snapshots(client, vault, of_images, RestorableByUserIds=[digits]):
+            with legible("ec2 DescribeSnapshots", vault):
+                found = [entry["SnapshotId"] for entry in page]
+            yield from found
 
     def check_key(self, account: str, region: str, key: str) -> None:
         """Refused with a hint unless the key exists there, is enabled and symmetric."""
@@ -244,6 +286,14 @@ class AmiImages:
             return {}
         return locks_there(self._accounts, account, region, snapshots)
 
+    def _named(self, account: str, region: str, other: str) -> tuple[str, str]:
+        return native_vault_name(account, region), digits_of(self._accounts, other)
+
+    def _permit_image(self, account: str, region: str, image: str, how: str, digits: str) -> None:
+        client, vault = self._accounts.client("ec2", account, region), native_vault_name(account, region)
+        with mapped("ec2 ModifyImageAttribute", resource=image, vault=vault):
+            client.modify_image_attribute(ImageId=image, LaunchPermission={how: [{"UserId": digits}]})
+
     def _require_unused(self, client: Any, native_id: str, vault: str) -> None:
         """Refused while an image uses the snapshot: EC2 refuses, too, but its word is one we do not depend on."""
         filters = [{"Name": "block-device-mapping.snapshot-id", "Values": [native_id]}]
@@ -268,10 +318,7 @@ class AmiImages:
         client, vault = self._accounts.client("ec2", account, region), native_vault_name(account, region)
         bearing = {"Name": f"tag:{tag}", "Values": [value]}
         of_images = [bearing, {"Name": "tag-key", "Values": [TAG_IMAGE]}]
-        listing = pages(
-            client, "describe_snapshots", "Snapshots", size=PER_PAGE, vault=vault, OwnerIds=["self"], Filters=of_images
-        )
-        snapshots = [entry for page in listing for entry in page]
+        snapshots = [entry for page in _snapshots(client, vault, of_images) for entry in page]
         images = [entry for page in _images(client, vault, [bearing]) for entry in page]
         with legible("ec2 DescribeImages", vault):
             found = seen(images, snapshots, account, region)
@@ -331,7 +378,25 @@ def _copy_request(order: CopyOrder, tags: Mapping[str, str], life: int) -> dict[
     return request
 
 
-def _images(client: Any, vault: str, filters: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
+def _snapshots(
+    client: Any, vault: str, filters: Sequence[Mapping[str, Any]], **more: Any
+) -> Iterator[Sequence[dict[str, Any]]]:
+    """Pages of the account's own snapshots."""
+    return pages(
+        client,
+        "describe_snapshots",
+        "Snapshots",
+        size=PER_PAGE,
+        vault=vault,
+        OwnerIds=["self"],
+        Filters=filters,
+        **more,
+    )
+
+
+def _images(
+    client: Any, vault: str, filters: Sequence[Mapping[str, Any]], **more: Any
+) -> Iterator[Sequence[dict[str, Any]]]:
     """Pages of the account's own images, disabled ones too."""
     return pages(
         client,
@@ -342,6 +407,7 @@ def _images(client: Any, vault: str, filters: Sequence[Mapping[str, Any]]) -> It
         Owners=["self"],
         IncludeDisabled=True,
         Filters=filters,
+        **more,
     )
 
 

@@ -46,6 +46,8 @@ class Held:
     source: Held | None = None
     protected: str = ""
     lock: ObjectLock | None = None
+    shared: frozenset[str] = frozenset()
+    """The accounts that may copy it, beside its own."""
 
 
 @dataclass(slots=True)
@@ -155,10 +157,22 @@ class MemoryCloud:
                         copied.doom = copied.doom or "the source was deleted before its copy was complete"
             place.points.get(held.snapshot.tags.get(TAG_POINT, ""), {}).pop(snapshot.native_id, None)
 
+    def forbid(self, held: Held, account: str) -> None:
+        """The copies of it that an account has under way fail."""
+        for other in self._places.values():
+            for copied in [other.held[native_id] for native_id in other.pending]:
+                if copied.source is held and copied.snapshot.account == account:
+                    copied.doom = copied.doom or "the source was not shared any more before its copy was complete"
+
     def snapshots(self) -> tuple[NativeSnapshot, ...]:
         """Everything that is held anywhere, lost regions included; looking here changes nothing."""
         with self.lock:
             return tuple(held.snapshot for place in self._places.values() for held in place.held.values())
+
+    def shared_ids(self) -> tuple[str, ...]:
+        """What any other account may copy."""
+        with self.lock:
+            return tuple(name for place in self._places.values() for name, held in place.held.items() if held.shared)
 
     # --- what the kinds ask of it
 
@@ -320,6 +334,31 @@ class MemorySnapshots:
             )
             return self.cloud.add(place, copied, "" if keyed else NO_SUCH_KEY, held)
 
+    def share(self, order: CopyOrder) -> None:
+        """Let the order's account copy the snapshot. NotFound when it is gone."""
+        check_copy(order, "share")
+        with self.cloud.lock:
+            place = self.cloud.reach(self.service, order.from_account, order.from_region, "share")
+            held = place.held.get(order.snapshot.native_id)
+            if held is None:
+                raise NotFound("the snapshot is gone", operation="share", resource=order.snapshot.native_id)
+            held.shared |= {order.account}
+
+    def unshare(self, account: str, region: str, native_id: str, other: str) -> None:
+        """Take that back. Copies of it that are pending there fail, the worst that AWS may do."""
+        with self.cloud.lock:
+            held = self.cloud.reach(self.service, account, region, "unshare").held.get(native_id)
+            if held is not None and other in held.shared:
+                held.shared -= {other}
+                self.cloud.forbid(held, other)
+
+    def shared(self, account: str, region: str, site: str, other: str) -> Iterator[str]:
+        """The ids of the site's snapshots that `other` may copy."""
+        with self.cloud.lock:
+            there = self.cloud.reach(self.service, account, region, "shared").held.values()
+            own = [h.snapshot for h in there if other in h.shared]
+        yield from (snapshot.native_id for snapshot in own if snapshot.tags.get(TAG_SITE) == site)
+
     def check_key(self, account: str, region: str, key: str) -> None:
         """Refused unless `put_key` put the key there."""
         self.cloud.reach(self.service, account, region, "check_key")
@@ -412,8 +451,8 @@ class MemorySnapshots:
         vault = native_vault_name(order.from_account, order.from_region)
         origin = self.cloud.reach(self.service, order.from_account, order.from_region, "copy")
         held = origin.held.get(wanted)
-        if held is None:
-            raise NotFound("the snapshot is gone", operation="copy", resource=wanted, vault=vault)
+        if held is None or order.account not in {order.from_account, *held.shared}:
+            raise NotFound("the snapshot is gone, or not shared", operation="copy", resource=wanted, vault=vault)
         if held.snapshot.state != "usable":
             raise Unavailable(
                 "the snapshot cannot be copied yet",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 GROUP_PERMISSIONS = ("rds:DescribeOptionGroups",)
 
+_SHARED_ALL_THE_SAME = ("timezone", "ols")
+
 _OPERATION = "rds DescribeOptionGroups"
 
 
@@ -49,6 +51,29 @@ def option_group_for(accounts: AwsAccounts, order: CopyOrder, name: str) -> str:
             hint=f"make option group {name} in {order.region} as it is in {order.from_region}: {_words(here, wanted)}",
         )
     return "" if lacking else name
+
+
+def refuse_bound(accounts: AwsAccounts, order: CopyOrder, name: str) -> None:
+    """Refused when the snapshot's option group holds options that keep it from being shared: "You can't share a DB
+    snapshot that uses an option group with permanent or persistent options" (RDS user guide, "Sharing a DB snapshot",
+    which makes an exception of two of Oracle's). Where nobody may look at option groups RDS itself decides.
+    """
+    if not name:
+        return
+    try:
+        group = _group(accounts, order.from_account, order.from_region, name)
+    except Refused:
+        return
+    bound = tuple(option for option in _bound(group) if option.lower() not in _SHARED_ALL_THE_SAME)
+    if bound:
+        raise Refused(
+            f"the snapshot's option group {name} keeps it from being shared with another account",
+            operation="rds ModifyDBSnapshotAttribute",
+            resource=order.snapshot.native_id,
+            vault=native_vault_name(order.from_account, order.from_region),
+            cause=f"persistent or permanent: {', '.join(bound)}",
+            hint="copies of its home account only, or a dump of the database into vaults",
+        )
 
 
 def speaks_of_options(error: Refused) -> bool:

@@ -23,7 +23,9 @@ from drorch.kinds import (
     carried_tags,
     check_copy,
     check_kms_key,
+    check_sharing,
     copied_tags,
+    digits_of,
     gone_is_done,
     legible,
     named_in,
@@ -103,6 +105,14 @@ class ManualSnapshots(ABC):
         """The call that ends one."""
 
     @abstractmethod
+    def _modify(self, client: Any, native_id: str, change: Mapping[str, Any]) -> object:
+        """The call that changes who may restore one."""
+
+    @abstractmethod
+    def _check_shareable(self, order: CopyOrder) -> None:
+        """Refused for what RDS does not share, where that can be told."""
+
+    @abstractmethod
     def _check_source(self, source: Source, operation: str, vault: str) -> None:
         """Refused for what has no snapshots of this kind."""
 
@@ -176,7 +186,9 @@ class ManualSnapshots(ABC):
             return (self._snapshot(made, order.account, order.region),)
 
     def copy(self, order: CopyOrder) -> NativeSnapshot:
-        """Begin the copy, called in the destination, its source by ARN."""
+        """Begin the copy, called in the destination by its account, its source by ARN: one call crosses region and
+        account.
+        """
         source, vault = order.snapshot, native_vault_name(order.account, order.region)
         operation = f"rds Copy{self.nouns.snapshot}"
         check_copy(order, operation)
@@ -210,6 +222,32 @@ class ManualSnapshots(ABC):
                 for kind, name in _ACCOUNT_QUOTAS.items()
                 if name in told
             }
+
+    def share(self, order: CopyOrder) -> None:
+        """The attribute `restore`, which lets an account copy, too (RDS user guide, "Sharing a DB snapshot").
+
+        At most 20 accounts at once; Busy beyond.
+        """
+        operation = f"rds Modify{self.nouns.snapshot}Attribute"
+        digits = check_sharing(self._accounts, order, operation)
+        self._check_shareable(order)
+        self._permit(order.from_account, order.from_region, order.snapshot.native_id, {"ValuesToAdd": [digits]})
+
+    def unshare(self, account: str, region: str, native_id: str, other: str) -> None:
+        """Take it back; harmless twice, and when the snapshot is gone."""
+        noun = self.nouns.snapshot
+        with gone_is_done((f"{noun}NotFound", f"{noun}NotFoundFault")):
+            self._permit(account, region, native_id, {"ValuesToRemove": [digits_of(self._accounts, other)]})
+
+    def shared(self, account: str, region: str, site: str, other: str) -> Iterator[str]:  # noqa: ARG002
+        """What `other` sees as shared with it by `account`, of drorch's by name: RDS does not list for the owner what
+        is shared with whom, and shows others no tags, so that those of another site may be among them.
+        """
+        noun, owner = self.nouns.snapshot, digits_of(self._accounts, account)
+        for page in self._pages(other, region, self.listing, f"{noun}s", SnapshotType="shared", IncludeShared=True):
+            with legible(f"rds Describe{noun}s", native_vault_name(other, region)):
+                arns = [str(entry[f"{noun}Arn"]).split(":") for entry in page]
+            yield from (arn[6] for arn in arns if len(arn) == 7 and arn[4] == owner and arn[6].startswith(_OURS))
 
     def check_key(self, account: str, region: str, key: str) -> None:
         """Refused with a hint unless the key exists there, is enabled and symmetric."""
@@ -246,6 +284,12 @@ class ManualSnapshots(ABC):
             raise
 
     # --- how
+
+    def _permit(self, account: str, region: str, native_id: str, change: Mapping[str, Any]) -> None:
+        """Repeated by the SDK: adding or removing the same account again changes nothing."""
+        client, vault = self._accounts.client("rds", account, region), native_vault_name(account, region)
+        with mapped(f"rds Modify{self.nouns.snapshot}Attribute", resource=native_id, vault=vault):
+            self._modify(client, native_id, {"AttributeName": "restore", **change})
 
     def _at_rest(self, account: str, region: str, native_id: str) -> bool:
         """Whether nothing is under way with it that one could wait for. False when it is gone meanwhile."""
@@ -337,8 +381,11 @@ def people_tags(entry: Mapping[str, Any]) -> dict[str, str]:
     return {key: value for key, value in tag_map(entry.get("TagList")).items() if not key.lower().startswith("aws:")}
 
 
+_OURS = "drorch-"
+
+
 def _identifier(point: str) -> str:
-    return f"drorch-{point}"
+    return f"{_OURS}{point}"
 
 
 def _is_copy(entry: Mapping[str, Any], noun: str) -> bool:
