@@ -87,7 +87,6 @@ def words(**changes: Any) -> Vocabulary:
     """The vocabulary of a host whose application `shop` may use the credential `orders-db`."""
     given: dict[str, Any] = {
         "kinds": KINDS,
-        "later_kinds": frozenset({"ami", "files"}),
         "regions": REGIONS,
         "vaults": VAULTS,
         "locks": {},

@@ -72,7 +72,6 @@ WORDS = words(
         "rds-cluster": KindWords(Instance, native=True, service="rds", shares=True),
         "memory": KindWords(Options, native=False),
     },
-    later_kinds=frozenset(),
     regions=REGIONS | {"eu-west-1"},
 )
 

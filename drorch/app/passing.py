@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from drorch.app.carry import Scene
 from drorch.app.locks import Lock
 from drorch.app.observe import World
 from drorch.app.policies import PolicySet
-from drorch.domain.action import Action, Copy, Hold, Verify, Waiting
+from drorch.domain.action import Action, Copy, Drill, Expire, Hold, Repair, Sweep, Verify, Waiting
 from drorch.domain.admit import Admitted
 from drorch.domain.automated import Automated
 from drorch.domain.catalogue import Catalogue
@@ -130,6 +130,16 @@ def held_back(admitted: Admitted, seen: Pass, throttled: Callable[[str, Action],
         else:
             start.append(action)
     return Admitted(tuple(start), tuple(wait))
+
+
+def written_to(action: Action, vaults: Collection[str]) -> set[str]:
+    """The vaults that are not as they were when the action has ended; `vaults` are those of objects."""
+    if isinstance(action, Drill | Verify | Repair):
+        return set(vaults)
+    into = getattr(action, "into", ())
+    deleted = (action.vault,) if isinstance(action, Expire | Sweep) and action.vault in vaults else ()
+    written = action.name in ("ship", "replicate", "lock") and action.vault in vaults
+    return {*into, *deleted} or ({action.vault} if written else set())
 
 
 def where_of(action: Action) -> dict[str, str]:

@@ -33,11 +33,12 @@ from drorch.app.passing import (
     planned_again,
     scene_of,
     where_of,
+    written_to,
 )
 from drorch.app.policies import PolicySet
 from drorch.app.snapshot_rooms import SnapshotRooms
 from drorch.app.unprotected import UnprotectedWatch
-from drorch.domain.action import Action, Cut, Drill, Expire, Repair, Sweep, Verify
+from drorch.domain.action import Action, Cut, Expire, Sweep, Verify
 from drorch.domain.admit import Admitted, Limits, Running, admit, is_heavy
 from drorch.domain.brake import approved_pairs
 from drorch.domain.catalogue_former import carries_on
@@ -340,7 +341,7 @@ class Reconciler:
 
     def _still_wanted(self, action: Action, seen: Pass) -> bool:
         """Look again under the lock, at this resource alone: another process may just have done it."""
-        for vault in self._vaults_of(action):
+        for vault in written_to(action, self.observer.vaults):
             self.observer.refresh(vault, action.application, action.resource, self._now())
         if isinstance(action, Verify):
             return True  # it reads, and whatever lies there is worth reading
@@ -417,7 +418,7 @@ class Reconciler:
         touched = {
             (vault, finished.action.application, finished.action.resource)
             for finished in ended
-            for vault in self._vaults_of(finished.action)
+            for vault in written_to(finished.action, self.observer.vaults)
         }
         if self._guides:
             self._guides.touch(vault for vault, _, _ in touched)
@@ -428,14 +429,6 @@ class Reconciler:
                 self.observer.refresh_application(vault, policy, self._now())
             else:
                 self.observer.refresh(vault, application, resource, self._now())
-
-    def _vaults_of(self, action: Action) -> Iterable[str]:
-        if isinstance(action, Drill | Verify | Repair):
-            return self.observer.vaults
-        into = getattr(action, "into", ())
-        deleted = (action.vault,) if isinstance(action, Expire | Sweep) and action.vault in self.observer.vaults else ()
-        written = action.name in ("ship", "replicate", "lock") and action.vault in self.observer.vaults
-        return {*into, *deleted} or ((action.vault,) if written else ())
 
     # --- ending ---
 

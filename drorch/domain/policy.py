@@ -441,7 +441,6 @@ class Vocabulary:
     """
 
     kinds: Mapping[str, KindWords]
-    later_kinds: frozenset[str] = frozenset()
     regions: frozenset[str] | None = None
     vaults: Mapping[str, FailureDomain] | None = None
     accounts: frozenset[str] | None = None

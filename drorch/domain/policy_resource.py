@@ -159,11 +159,7 @@ def _kind(draft: Draft) -> KindWords | None:
     kind = draft.values.get("kind")
     if kind is None or kind in vocabulary.kinds:
         return vocabulary.kinds.get(kind or "")
-    if kind in vocabulary.later_kinds:
-        known = f"this version knows {', '.join(sorted(vocabulary.kinds))}"
-        draft.wrong("kind", message=f"kind {kind} is not in this version", hint=known)
-    else:
-        draft.wrong("kind", message=f"unknown kind {kind[:60]!r}", hint=near(kind, vocabulary.kinds))
+    draft.wrong("kind", message=f"unknown kind {kind[:60]!r}", hint=near(kind, vocabulary.kinds))
     return None
 
 

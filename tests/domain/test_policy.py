@@ -298,7 +298,6 @@ def changed(old: str, new: str, text: str = SHOP) -> str:
         (changed("region: us-west-2", "region: mars"), "14:23", "unknown region 'mars'", "known: eu-central-1"),
         (changed("account: prod", "account: prd"), "4:17", "unknown account prd", "did you mean prod?"),
         (changed("kind: postgres", "kind: posgres"), "19:11", "unknown kind 'posgres'", "did you mean postgres?"),
-        (changed("kind: postgres", "kind: ami"), "19:11", "kind ami is not in this version", "ebs, postgres"),
         (changed("[s3-west,", "[s3-wst,"), "22:14", "unknown vault s3-wst", "did you mean s3-west?"),
         (changed("vault: gcs-eu", "vault: gcs-ue"), "22:31", "unknown vault gcs-ue", "did you mean gcs-eu?"),
         (changed("[s3-west,", "[prod.us-west-2,"), "22:14", "not a vault for dumps", "names with a dot"),

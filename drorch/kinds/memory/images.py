@@ -16,7 +16,8 @@ from drorch.domain.errors import AlreadyExists, Refused
 from drorch.domain.model import native_vault_name
 from drorch.domain.native import IMAGE, PART, NativeSnapshot, Part, Source
 from drorch.kinds import set_text
-from drorch.kinds.memory import Held, MemoryCloud, MemorySnapshots, Place
+from drorch.kinds.memory import MemorySnapshots
+from drorch.kinds.memory.cloud import Held, MemoryCloud, Place
 from drorch.ports import CopyOrder, CutOrder
 
 IMAGES = "ec2-images"

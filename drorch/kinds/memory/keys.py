@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drorch.domain.errors import Refused, Unavailable
 from drorch.domain.kms import KmsKey
-from drorch.kinds.memory import MemoryCloud
+from drorch.kinds.memory.cloud import MemoryCloud
 
 
 class MemoryKeys:
