@@ -520,7 +520,7 @@ def _report() -> Iterator[None]:
 
 TestLife, TestNativeLife = Life.TestCase, NativeLife.TestCase
 TestLife.settings = TestNativeLife.settings = settings(
-    max_examples=LONG or 6,
+    max_examples=LONG or 5,
     stateful_step_count=30,
     derandomize=not LONG,
     database=None,
@@ -534,8 +534,8 @@ TestLife.settings = TestNativeLife.settings = settings(
 
 
 @pytest.fixture
-def life() -> Iterator[Life]:
-    made = Life()
+def life(request: pytest.FixtureRequest) -> Iterator[Life]:
+    made: Life = getattr(request, "param", Life)()
     yield made
     for lock in made.held.values():
         lock.release()
@@ -563,13 +563,11 @@ def test_deletions_marks_taken_back_brakes_removals_and_suspicion_are_within_rea
     life.nothing_that_was_deleted_should_have_stayed()
 
 
-def test_images_and_clusters_are_let_go_within_reach() -> None:
-    life = NativeLife()
-    for _ in range(3):
-        life.days_pass(days=2)
+@pytest.mark.parametrize("life", [NativeLife], indirect=True)
+def test_images_and_clusters_are_let_go_within_reach(life: Life) -> None:
+    life.days_pass(days=2)
     assert all(life.world.kinds[kind].faults.calls["expire"] for kind in life.natives)
     assert life.witness.seen["copy"] and not life.witness.wrong
-    life.teardown()
 
 
 def _observed(monkeypatch: pytest.MonkeyPatch, **said: object) -> None:
