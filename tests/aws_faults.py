@@ -83,7 +83,7 @@ def _error_in_cut(estate: Estate, kind: str) -> None:
 def _error_in_copy(estate: Estate, kind: str) -> None:
     estate.until(lambda: len(estate.snapshots(AWAY, kind)) == MEMBERS[kind])
     for snapshot in estate.snapshots(AWAY, kind):
-        estate.world.cloud.fail(snapshot, "Given key ID is not accessible")
+        estate.world.cloud.fail(snapshot, "an internal error has occurred")
 
 
 def _one_of_cut(estate: Estate, kind: str) -> None:
@@ -226,8 +226,8 @@ def _key_of_source_disabled(estate: Estate, kind: str) -> None:
 
 
 def _key_disabled(estate: Estate, kind: str) -> None:
-    """After the copies of the days before; a process that looked at it then does not look again."""
-    estate.world.cloud._keys.discard(("prod", "us-west-2", KEY))
+    """After the copies of the days before; a process that looked at it then looks again when a copy has failed."""
+    estate.world.cloud.put_key("prod", "us-west-2", KEY, state="Disabled")
     estate.lifts.append(lambda: estate.world.cloud.put_key("prod", "us-west-2", KEY))
 
 
@@ -264,7 +264,13 @@ STRIKES = (
     Strike("session expires between two calls", "expire", "goes on where it was", _expires_in("expire"), lived=True),
     Strike("KMS key disabled", "cut", "another attempt, with back-off", _key_of_source_disabled),
     Strike("KMS key disabled", "copy", "copied again when the key is back", _key_disabled, lived=True),
-    Strike("KMS key disabled", "expire", "goes: a deletion needs no key", _key_disabled_at_expiry, lived=True),
+    Strike(
+        "KMS key disabled",
+        "expire",
+        "goes at home; what the key is known to shut stays",
+        _key_disabled_at_expiry,
+        lived=True,
+    ),
 )
 
 NO_SETS = "a point of RDS has one member"

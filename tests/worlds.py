@@ -56,7 +56,7 @@ from drorch.engines.memory import MemoryEngine, MemorySource, Options
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
 from drorch.kinds.memory import images as memory_images
 from drorch.kinds.memory.keys import MemoryKeys
-from drorch.ports import StoreLimits
+from drorch.ports import KmsKeys, StoreLimits
 from drorch.stores.memory import MemoryStore
 
 SITE = "acme"
@@ -297,7 +297,7 @@ class Installation:
                 MemorySnapshots(self.cloud, "rds-cluster", CLUSTERS, named=True, dated=False)
             ),
         }
-        self.keys = MemoryKeys(self.cloud)
+        self.keys: KmsKeys = MemoryKeys(self.cloud)
         self.stores = {name: FaultyStore(store) for name, store in stores.items()}
         self.hands = FakeHands(self)
         self.seen: Pass | None = None

@@ -17,6 +17,7 @@ from worlds import IMAGES, LEDGER, SEATS, SITE, VOLUMES, Installation, outcomes
 from drorch.demo.aws import ACCOUNT
 from drorch.domain.catalogue_native import TAG_POINT, TAG_SOURCE
 from drorch.domain.native import PART, NativeSnapshot
+from drorch.kinds.kms_keys import AwsKmsKeys
 
 TEXTS = {"ebs": VOLUMES, "ami": IMAGES, "rds-instance": LEDGER, "rds-cluster": SEATS}
 DRORCHS = {f"drorch:{name}" for name in ("site", "application", "resource", "slot", "point", "set")}
@@ -38,10 +39,10 @@ class Site:
         home_key, self.key = (world.new_key(HOME), world.new_key(AWAY)) if keyed else ("", "")
         self.sources = [world.source_with(key=home_key) for _ in range(members)]
         opened.aws.finish_db_instances()
-        self.installation = self._installed(folder, world.options(self.sources[0]))
+        self.installation = self._installed(folder, opened, world.options(self.sources[0]))
         self.began = self.installation.clock.present
 
-    def _installed(self, folder: Path, options: object) -> Installation:
+    def _installed(self, folder: Path, opened: Cloud, options: object) -> Installation:
         installation = Installation(folder, TEXTS[self.kind].replace("us-east-1", HOME).replace("us-west-2", AWAY))
         installation.clock.present = datetime.now(UTC)
         (policy,) = installation.policies
@@ -52,6 +53,7 @@ class Site:
         resource = resource.model_copy(update={"options": options, "targets": targets})
         installation.policies = (policy.model_copy(update={"resources": (resource,)}),)
         installation.kinds[self.kind] = self.calls = FaultySnapshots(self.aws.kind)
+        installation.keys = AwsKmsKeys(opened.accounts)
         installation.restart()
         return installation
 
@@ -162,6 +164,8 @@ def test_a_key_that_is_disabled_after_the_cut_is_waited_for(tmp_path: Path, open
     kms.disable_key(KeyId=key)
     assert site.copying() == []
     site.passes(4)
-    assert outcomes(site.installation, "copy") == {"refused": 1}
+    seen = site.installation.seen
+    assert seen is not None and {hold.alarm for hold in seen.holds if hold.alarm} == {"kms-key"}
+    assert outcomes(site.installation, "copy") == {}
     kms.enable_key(KeyId=key)
     assert site.made_whole()["done"] == 1

@@ -100,6 +100,20 @@ def test_a_deletion_whose_reply_is_lost_is_ended(world: Installation) -> None:
     assert not steps(world) and len(home(world)) == 2 and len(far(world)) == 2
 
 
+def test_it_is_no_longer_shared_when_it_was_copied_on_though_it_cannot_be_deleted(world: Installation) -> None:
+    until_made(world)
+    world.kinds["ebs"].faults.order("expire", "before", times=40)
+    shared: list[set[str]] = []
+    for _ in range(20):
+        world.once()
+        held = world.cloud._place("ec2", "prod", "us-east-1").held
+        shared.append({native_id for native_id, each in held.items() if "vault" in each.shared})
+        world.clock.turn(minutes=2)
+    ids = {s.native_id for s in steps(world)}
+    assert len(ids) == 2 and set().union(*shared) == ids and not shared[-1]
+    assert {s.state for s in far(world)} == {"usable"}
+
+
 def test_one_that_fails_is_made_again_and_the_failed_one_goes_too(world: Installation) -> None:
     until_made(world)
     first = steps(world)[0]

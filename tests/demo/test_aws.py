@@ -173,7 +173,7 @@ def test_calls_are_counted_by_service_operation_and_region(aws: EmbeddedAws) -> 
 
 def test_what_moto_does_not_know_is_an_error_of_the_service(aws: EmbeddedAws) -> None:
     ec2 = client(aws, "ec2")
-    assert error_code(ec2.describe_locked_snapshots) == "InternalError"
+    assert error_code(ec2.describe_fast_snapshot_restores) == "InternalError"
 
 
 def test_failing_an_unknown_snapshot_is_not_found(aws: EmbeddedAws) -> None:
