@@ -17,12 +17,13 @@ from worlds import CLOUD, Installation
 
 from drorch.crypto.minisign import BadSignature, verify
 from drorch.domain import layout
-from drorch.domain.catalogue_native import TAG_APPLICATION, TAG_POINT, TAG_RESOURCE, TAG_SET, TAG_SLOT, TAG_SOURCE
+from drorch.domain.catalogue_native import TAG_APPLICATION, TAG_POINT, TAG_RESOURCE, TAG_SET, TAG_SLOT
 from drorch.domain.errors import DrorchError
 from drorch.domain.instant import from_compact
 from drorch.domain.native import PART, NativeSnapshot
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.domain.record import Record, RecordType, artefacts_of, parse_at
+from drorch.kinds.memory import Held
 from drorch.ports import ObjectVersion
 from drorch.stores.memory import MemoryStore
 
@@ -67,7 +68,6 @@ class Witness:
         """By this host's clock: until then the head of another one, dated `other_at`, is fresh."""
         self.other_at = datetime.min.replace(tzinfo=UTC)
         self.guarded = True
-        self._cut: dict[str, datetime] = {}
         self._begun: dict[tuple[str, str], datetime] = {}
         self._listed: dict[str, bool] = {}
         self._memo: dict[tuple[str, bytes, bytes], Record | None] = {}
@@ -186,23 +186,21 @@ class Witness:
                 yield Truth(vault, *where[:2], record.point, record.text("slot"), record.cut_at)
 
     def _natives(self, vault: str) -> Iterator[Truth]:
-        groups: dict[str, list[NativeSnapshot]] = {}
-        for snapshot in self.world.cloud.snapshots():
-            if snapshot.role == PART:
+        groups: dict[str, list[tuple[NativeSnapshot, datetime]]] = {}
+        for held in (held for place in self.world.cloud._places.values() for held in place.held.values()):
+            snapshot, since = held.snapshot, _as_of(held)
+            if snapshot.role == PART or since is None:
                 continue  # what is left of an image is no copy
-            tags, point = snapshot.tags, snapshot.tags.get(TAG_POINT, "")
-            if TAG_SOURCE not in tags and snapshot.started is not None:
-                self._cut[point] = min(snapshot.started, self._cut.get(point, snapshot.started))
             if f"{snapshot.account}.{snapshot.region}" == vault and snapshot.state == "usable":
-                groups.setdefault(point, []).append(snapshot)
+                groups.setdefault(snapshot.tags.get(TAG_POINT, ""), []).append((snapshot, since))
         for point, members in groups.items():
-            tags = members[0].tags
+            tags = members[0][0].tags
             names = tags.get(TAG_APPLICATION, ""), tags.get(TAG_RESOURCE, ""), tags.get(TAG_SLOT, "")
-            sets = {m.tags.get(TAG_SET, "1/1:1") for m in members}
-            whole = {text.partition("/")[0] for text in sets} >= {str(n + 1) for n in range(_calls(sets))}
-            full = all(sum(m.tags.get(TAG_SET) == s for m in members) >= int(s.rpartition(":")[2]) for s in sets)
-            if whole and full and point in self._cut and self.world.valid_id(point, *names):
-                yield Truth(vault, *names[:2], point, names[2], self._cut[point])
+            sets = [m.tags.get(TAG_SET, "1/1:1") for m, _ in members]
+            whole = {text.partition("/")[0] for text in sets} >= {str(n + 1) for n in range(_calls(set(sets)))}
+            full = all(sets.count(text) >= int(text.rpartition(":")[2]) for text in set(sets))
+            if whole and full and self.world.valid_id(point, *names):
+                yield Truth(vault, *names[:2], point, names[2], min(since for _, since in members))
 
     def of(self, vault: str, application: str, resource: str) -> list[Truth]:
         """The usable points of one resource in a vault, newest first."""
@@ -495,6 +493,11 @@ def _bodies(store: MemoryStore, path: str) -> list[bytes]:
     if store.versioned:
         return [version.body for version in store._versions.get(path, ()) if version.body is not None]
     return [store.objects[path][0]] if path in store.objects else []
+
+
+def _as_of(held: Held) -> datetime | None:
+    """Of when its data are. A point's id says nothing of it: one that was never recorded may be cut again under it."""
+    return held.snapshot.started if held.source is None else _as_of(held.source)
 
 
 def _calls(sets: set[str]) -> int:

@@ -176,14 +176,16 @@ def _cut_at(seen: Sequence[NativeSnapshot], records: Sequence[tuple[str, Record]
     """A signed record's word, else the earliest start of the cut's own members, else what the copies know.
 
     An EBS copy does not tell when its source was started; the slot's start is then taken, which is never later than
-    the truth, so that an attained RPO is never better than it.
+    the truth, so that an attained RPO is never better than it. The same where a copy was begun before the cut: it was
+    made of an earlier one, which is gone and was never recorded, so that its id was free for the next.
     """
     recorded = [record.cut_at for _, record in records if record.cut_at is not None]
     if recorded:
         return min(recorded)
     home = [s.started for s in seen if TAG_SOURCE not in s.tags and s.started is not None]
-    if home:
-        return min(home).replace(microsecond=0)
+    first = min(home).replace(microsecond=0) if home else None
+    if first is not None and not any(_began_before(first, s) for s in seen):
+        return first
     origins = [s.origin for s in seen if s.origin is not None]
     if origins:
         return min(origins).replace(microsecond=0)
@@ -191,6 +193,12 @@ def _cut_at(seen: Sequence[NativeSnapshot], records: Sequence[tuple[str, Record]
         return slot_start(slot)
     except ValueError:
         return None
+
+
+def _began_before(cut: datetime, snapshot: NativeSnapshot) -> bool:
+    """Whether it is a copy that was begun before that cut, and so is not one of it."""
+    copied = TAG_SOURCE in snapshot.tags and snapshot.role != PART and snapshot.state != "failed"
+    return copied and snapshot.started is not None and snapshot.started < cut
 
 
 def _copies(

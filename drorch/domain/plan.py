@@ -220,7 +220,8 @@ def _cuts(
         return
     unread = sorted(observed.unread.keys() & set(observed.object_vaults)) if not home else []
     begun = observed.intents.keys() if unread else set()  # a dump may lie where nobody can look now
-    taken = observed.catalogue.taken | begun
+    copied = _copied(observed) if home else set()
+    taken = observed.catalogue.taken | begun | copied
     attempt, point = _next_attempt(policy.application, resource.name, slot, taken, point_id)
     if resumed is not None:
         ids = {point_id(policy.application, resource.name, slot, n): n for n in range(1, attempt + 1)}
@@ -245,7 +246,8 @@ def _cuts(
             return
     reason = f"slot {slot} is due" if attempt == 1 else f"slot {slot}: attempt {attempt}, the earlier ones failed"
     if _next_attempt(policy.application, resource.name, slot, observed.catalogue.taken, point_id)[0] < attempt:
-        reason = f"slot {slot}: attempt {attempt}, an earlier one may lie in {', '.join(unread)}, not read now"
+        where = f"may lie in {', '.join(unread)}, not read now" if unread else "is not seen, and a copy of it may show"
+        reason = f"slot {slot}: attempt {attempt}, an earlier one {where}"
     if resumed is not None:
         reason = f"slot {slot}: not every creating call of the point was made"
     if warning := str(getattr(resource.options, "warning", "")):
@@ -254,6 +256,13 @@ def _cuts(
     resuming = resumed is not None
     cut = Cut(policy.application, resource.name, home, point, reason, slot, attempt, into, server, resuming)
     yield _within_window(cut, resource, observed, now)
+
+
+def _copied(observed: Observed) -> set[str]:
+    """The points of which a copy was begun that nobody has seen whole: cut again under its id, an older copy would be
+    taken for one of what is cut now.
+    """
+    return {point for key in observed.intents if (point := key.partition("@")[0]) != key}
 
 
 def _within_window(cut: Cut, resource: ResourcePolicy, observed: Observed, now: datetime) -> Action:

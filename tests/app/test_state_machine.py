@@ -719,6 +719,18 @@ def test_a_status_that_flatters_is_seen(life: Life, monkeypatch: pytest.MonkeyPa
         life.attained_is_never_better_than_the_truth()
 
 
+def test_a_snapshot_that_went_unrecorded_and_was_cut_again_is_as_old_as_the_second_cut(life: Life) -> None:
+    life.hours_pass(hours=1)
+    life.world.reconciler.look(fresh=True)  # which shows it usable; no pass has recorded it
+    first = life.witness.usable(HOME)[0]
+    life.somebody_deletes_a_copy(vault=HOME, number=0)
+    life._run(4, 3)
+    again = life.witness.usable(HOME)[0]
+    assert again.point == first.point and again.cut_at > first.cut_at
+    life.looks = 2
+    life.attained_is_never_better_than_the_truth()
+
+
 def test_a_second_kept_point_of_a_slot_is_seen(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     life.hours_pass(hours=1)
     newest = life.witness.of(EU, "desk", "orders")[0]

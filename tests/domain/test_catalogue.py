@@ -341,8 +341,18 @@ def test_cut_at_is_the_earliest_start_of_the_cuts_own_members() -> None:
         snapshot("s1", tags={"drorch:set": "1/1:2"}, started=CUT_AT.replace(microsecond=900_000)),
         snapshot("s2", source_id="vol-2", tags={"drorch:set": "1/1:2"}, started=CUT_AT + timedelta(seconds=9)),
     ]
-    away = natives(copied(started=CUT_AT - timedelta(days=9)), vault=AWAY)
-    assert the_point(folded([], [natives(*members), away])).cut_at == CUT_AT
+    for begun in (CUT_AT, CUT_AT + timedelta(days=9), None):
+        away = natives(copied(started=begun), vault=AWAY)
+        assert the_point(folded([], [natives(*members), away])).cut_at == CUT_AT
+
+
+def test_a_copy_begun_before_the_cut_is_of_an_earlier_one_and_makes_the_point_as_old_as_that_may_be() -> None:
+    home, begun = natives(snapshot("s1", started=CUT_AT)), CUT_AT - timedelta(seconds=1)
+    slot, origin = datetime(2026, 11, 20, 9, tzinfo=UTC), CUT_AT - timedelta(minutes=5)
+    assert the_point(folded([], [home, natives(copied(started=begun), vault=AWAY)])).cut_at == slot
+    assert the_point(folded([], [home, natives(copied(started=begun, origin=origin), vault=AWAY)])).cut_at == origin
+    failed = natives(copied(started=begun, state="failed"), vault=AWAY)
+    assert the_point(folded([], [home, failed])).cut_at == CUT_AT, "what failed counts for nothing"
 
 
 def test_with_home_lost_cut_at_comes_from_the_record_else_from_the_copys_origin_else_from_the_slot() -> None:

@@ -152,6 +152,14 @@ def test_an_attempt_that_failed_is_followed_by_the_next_with_back_off() -> None:
     assert (cut.attempt, cut.point) == (2, point_id("shop", "data", SLOT, 2))
 
 
+def test_the_id_of_a_cut_that_is_gone_is_not_given_again_while_a_copy_of_it_may_show() -> None:
+    gone = point_id("shop", "data", SLOT, 1)
+    for key in (f"{gone}@{AWAY}", f"{gone}@{HOME}>{AWAY}"):
+        cut = the_cut(planned(seen(intents={key: NOW - timedelta(hours=1)})))
+        assert (cut.attempt, cut.point) == (2, point_id("shop", "data", SLOT, 2))
+        assert cut.reason == f"slot {SLOT}: attempt 2, an earlier one is not seen, and a copy of it may show"
+
+
 def test_the_attempt_is_the_smallest_whose_id_nothing_bears() -> None:
     taken = frozenset(point_id("shop", "data", SLOT, n) for n in (1, 2, 4))
     assert the_cut(planned(seen(catalogue=Catalogue("shop", taken=taken)))).attempt == 3
