@@ -17,13 +17,13 @@ from worlds import CLOUD, Installation
 
 from drorch.crypto.minisign import BadSignature, verify
 from drorch.domain import layout
-from drorch.domain.catalogue_native import TAG_APPLICATION, TAG_POINT, TAG_RESOURCE, TAG_SET, TAG_SLOT
+from drorch.domain.catalogue_native import TAG_APPLICATION, TAG_POINT, TAG_RESOURCE, TAG_SET, TAG_SLOT, TAG_SOURCE
 from drorch.domain.errors import DrorchError
 from drorch.domain.instant import from_compact
 from drorch.domain.native import PART, NativeSnapshot
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.domain.record import Record, RecordType, artefacts_of, parse_at
-from drorch.kinds.memory import Held
+from drorch.kinds.memory.cloud import Held
 from drorch.ports import ObjectVersion
 from drorch.stores.memory import MemoryStore
 
