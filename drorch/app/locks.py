@@ -14,8 +14,8 @@ from pathlib import Path
 
 from drorch.domain.errors import Busy, Unavailable
 
-_LOOKS = 3
-_LOOK_S = 0.005
+_LOOKS = 8
+_LOOK_S = 0.002
 
 
 class Lock:
@@ -117,10 +117,10 @@ class Locks:
 
 def _lock(descriptor: int) -> None:
     """A look at who holds the lock (`Locks.holder`) locks it for an instant, too: that must not count as held."""
-    for _ in range(_LOOKS):
+    for number in range(1, _LOOKS + 1):
         with suppress(BlockingIOError):
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        time.sleep(_LOOK_S)
+        time.sleep(_LOOK_S * number)  # longer and longer: whoever looks at a steady pace falls out of step
     return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
