@@ -168,14 +168,16 @@ def as_table(found: Mapping[str, Sequence[Measured]], claims: Sequence[Claim]) -
 def as_json(
     found: Mapping[str, Sequence[Measured]], claims: Sequence[Claim], facts: Mapping[str, object]
 ) -> dict[str, object]:
-    """Every run, and per claim the ratios, their median and range."""
+    """Every run with the medians and spread of its walls, and per claim the ratios, their median and range."""
     said = [
         {**asdict(claim), "ratios": values, "median": statistics.median(values), "range": [min(values), max(values)]}
         for claim in claims
         if claim.subject in found and claim.against in found
         for values in [ratios(found, claim)]
     ]
-    return {"facts": dict(facts), "runs": {n: [asdict(r) for r in runs] for n, runs in found.items()}, "claims": said}
+    walls = {name: spread([run.wall for run in runs]) for name, runs in found.items()}
+    runs = {name: [asdict(run) for run in made] for name, made in found.items()}
+    return {"facts": dict(facts), "runs": runs, "walls": walls, "claims": said}
 
 
 @dataclass(frozen=True)

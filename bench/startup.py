@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.measure import measure, write_json
+from bench.measure import Figure, measure, tell_figures
 
 COMMANDS = (("--help",), ("restore", "--help"))
 REACH = 0.15
@@ -33,21 +32,24 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(given)
-    told: dict[str, object] = {"cores": os.cpu_count()}
-    wrong = False
+    bare = _walls([sys.executable, "-c", ""], options.rounds)
+    figures, ratios, facts = [Figure("python", "s", bare, digits=2)], {}, {"cores": os.cpu_count()}
+    imported = {}
     for words in COMMANDS:
-        walls = [measure([sys.executable, "-m", "drorch", *words]).wall for _ in range(options.rounds + 1)][1:]
-        middle, name = statistics.median(walls), " ".join(("drorch", *words))
-        sdks = _imported(words)
-        wrong = wrong or bool(sdks)
-        verdict = "reached" if middle <= REACH else f"NOT reached, by {middle - REACH:.2f} s"
-        sys.stdout.write(
-            f"{name:22} {middle:.2f} s ({min(walls):.2f}-{max(walls):.2f}), to reach {REACH}: {verdict}; "
-            f"SDKs imported: {sdks or 'none'}\n"
-        )
-        told[name] = {"wall": walls, "median": middle, "sdks": sdks}
-    write_json(options.json, told)
+        name = " ".join(("drorch", *words))
+        walls = _walls([sys.executable, "-m", "drorch", *words], options.rounds)
+        figures.append(Figure(name, "s", walls, REACH, digits=2))
+        ratios[f"{name}, of python alone"] = [own / other for own, other in zip(walls, bare, strict=True)]
+        imported[name] = _imported(words)
+    wrong = sorted(name for name, sdks in imported.items() if sdks)
+    title = f"start-up; an SDK is imported by: {', '.join(wrong) or 'none'}"
+    tell_figures(title, figures, ratios, facts | {"sdks": imported}, options.json)
     return 1 if wrong else 0
+
+
+def _walls(command: Sequence[str], rounds: int) -> tuple[float, ...]:
+    """Seconds of each run; a first one does not count."""
+    return tuple(measure(command).wall for _ in range(rounds + 1))[1:]
 
 
 def _imported(words: Sequence[str]) -> str:
