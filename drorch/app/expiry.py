@@ -22,7 +22,7 @@ from drorch.domain.action import Action, Expire, Mark, Sweep
 from drorch.domain.catalogue_native import TAG_INTERMEDIATE, TAG_SITE, TAG_SOURCE
 from drorch.domain.errors import Refused, Unavailable
 from drorch.domain.instant import to_text
-from drorch.domain.model import Copy, RecoveryPoint
+from drorch.domain.model import Copy, RecoveryPoint, place_of
 from drorch.domain.native import IMAGE, NativeSnapshot
 from drorch.domain.record import MarkType, Record, RecordType, compose
 from drorch.ports import ObjectStore, SnapshotKind
@@ -117,7 +117,7 @@ class ExpiryHands:
 
     def _expire_native(self, action: Expire, scene: Scene, point: RecoveryPoint, copy: Copy, now: datetime) -> str:
         kind = self._kinds[scene.resource.kind]
-        account, _, region = action.vault.partition(".")
+        account, region = place_of(action.vault)
         there = kind.find(account, region, point.id)
         ours = {member.native_id for member in copy.members} & _ids(there)
         strange = sorted(m for m in ours if not _provably_ours(m, copy, point, scene))
@@ -156,7 +156,7 @@ class ExpiryHands:
     def let_step_go(self, action: Sweep, scene: Scene) -> str:
         """Delete intermediate copies, each by what a look at this moment shows of it. Refused for anything else."""
         kind = self._kinds[scene.resource.kind]
-        account, _, region = action.vault.partition(".")
+        account, region = place_of(action.vault)
         point = _known(scene, action)
         listed = {native_id for copy in point.copies for native_id in copy.listed}
         there = [s for s in kind.find(account, region, action.point) if s.native_id in action.paths]

@@ -19,6 +19,7 @@ from drorch.domain.catalogue_native import TAG_SOURCE, NativeView
 from drorch.domain.errors import DrorchError, NotFound, Refused
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.kms import KmsSeen, Ref, absent, denied, described, misplaced, unanswered
+from drorch.domain.model import place_of
 from drorch.domain.policy import ResourcePolicy
 from drorch.ports import KmsKeys
 
@@ -84,7 +85,7 @@ class KmsWatch:
 
     def _ask(self, ref: Ref, used: bool, now: datetime) -> KmsSeen:
         (vault, key), before = ref, self._known.get(ref)
-        account, _, region = vault.partition(".")
+        account, region = place_of(vault)
         if used and (elsewhere := misplaced(key, region)):
             return KmsSeen(now, wrong=elsewhere)
         try:
@@ -132,7 +133,7 @@ def _named(resource: ResourcePolicy) -> Iterator[Ref]:
     for rule in resource.targets:
         if rule.kms_key and not rule.home:
             yield rule.vault, rule.kms_key
-            crosses = rule.vault.partition(".")[0] != home.partition(".")[0]
+            crosses = place_of(rule.vault)[0] != place_of(home)[0]
             if crosses and rule.kms_key.startswith("alias/"):
                 yield home, rule.kms_key
 

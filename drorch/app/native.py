@@ -27,6 +27,7 @@ from drorch.domain.catalogue_native import (
 )
 from drorch.domain.errors import AlreadyExists, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.intermediate import through_intent
+from drorch.domain.model import place_of
 from drorch.domain.native import PART, NativeSnapshot, Source
 from drorch.ports import CopyOrder, CutOrder, SharesSnapshots, SnapshotKind
 
@@ -53,7 +54,7 @@ class NativeHands:
         Raises Unavailable or Refused when nothing happened, OutcomeUnknown when it may have.
         """
         hands = self._kinds[kind]
-        account, _, region = action.vault.partition(".")
+        account, region = place_of(action.vault)
         tags = {
             TAG_SITE: self._site,
             TAG_APPLICATION: action.application,
@@ -103,7 +104,7 @@ class NativeHands:
         `listed` is what the destination was seen to hold.
         """
         hands = self._kinds[kind]
-        account, _, region = action.vault.partition(".")
+        account, region = place_of(action.vault)
         self._check_key(hands, account, region, action.kms_key, now)
         reach("copy.before")
         known = self._intents.begin(_intent(action), now)
@@ -160,10 +161,10 @@ class NativeHands:
         """Take the sharing of the point's members back. Unavailable while a copy of them is seen to be under way."""
         hands = self._kinds[kind]
         sharing = _sharing(hands)
-        account, _, region = action.vault.partition(".")
+        account, region = place_of(action.vault)
         reach("unshare.before")
         for vault in action.copies:  # asked now: a copy that an older listing did not show yet needs it still
-            other, _, where = vault.partition(".")
+            other, where = place_of(vault)
             found = hands.find(other, where, action.point)
             if any(s.state == "pending" and s.role != PART for s in found):
                 raise Unavailable(

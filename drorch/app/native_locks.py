@@ -14,7 +14,7 @@ from drorch.domain.catalogue_locks import NEVER_LOCKED, weaker
 from drorch.domain.catalogue_native import NativeView
 from drorch.domain.errors import DrorchError, Refused
 from drorch.domain.instant import floor_second, from_text, to_text
-from drorch.domain.model import Copy, LockMode, ObjectLock
+from drorch.domain.model import Copy, LockMode, ObjectLock, place_of
 from drorch.domain.native import IMAGE
 from drorch.domain.policy import LockRule
 from drorch.ports import LocksCopies, SnapshotKind, TellsLocks
@@ -35,7 +35,7 @@ def lock_native(action: Lock, copy: Copy, rule: LockRule, kind: SnapshotKind, no
     """
     if not isinstance(kind, LocksCopies) or action.until is None:
         raise Refused(f"copies of kind {kind.kind} have no locks", operation="lock", vault=action.vault)
-    account, _, region = action.vault.partition(".")
+    account, region = place_of(action.vault)
     members = [member.native_id for member in copy.members if member.role != IMAGE]
     present = kind.now(account, region)
     until = floor_second(present + max(min(action.until - now, rule.for_), _LEAST))
@@ -110,7 +110,7 @@ class LockListings:
         stands = any(now < lock.until for lock in (known or {}).values())
         if not isinstance(kind, TellsLocks) or not (locking or stands):
             return view
-        account, _, region = view.vault.name.partition(".")
+        account, region = place_of(view.vault.name)
         try:
             listed = kind.locks(account, region)
         except DrorchError as error:

@@ -30,7 +30,7 @@ from drorch.domain.duration import duration_text
 from drorch.domain.errors import DrorchError, Refused
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.kms import KmsSeen, Ref, shut_copies
-from drorch.domain.model import FailureDomain, Vault, native_vault_name
+from drorch.domain.model import FailureDomain, Vault, native_vault_name, place_of
 from drorch.domain.native import NativeSnapshot, Part, PendingCopy, SnapshotRoom, Source
 from drorch.domain.plan import SourcesSeen
 from drorch.domain.policy import Policy, ResourcePolicy
@@ -361,7 +361,7 @@ class Observer:
             return str(error)
 
     def _rooms(self, kind: str, vault: str) -> Mapping[str, SnapshotRoom]:
-        counting, (account, _, region) = self._kinds[kind], vault.partition(".")
+        counting, (account, region) = self._kinds[kind], place_of(vault)
         if not isinstance(counting, CountsSnapshots):
             return {}
         try:
@@ -396,24 +396,18 @@ def _places(resources: Iterable[ResourcePolicy]) -> tuple[dict[Place, list[objec
     for resource in resources:
         homes.setdefault(_home(resource), []).append(resource.options)
         for rule in resource.targets:
-            account, _, region = rule.vault.partition(".")
-            places.add((resource.kind, account, region))
+            places.add((resource.kind, *place_of(rule.vault)))
     return homes, places
 
 
 def _locking(resources: Iterable[ResourcePolicy]) -> set[Place]:
     """Where copies are to be locked: their locks are listed there."""
     return {
-        (resource.kind, *_account_and_region(rule.vault))
+        (resource.kind, *place_of(rule.vault))
         for resource in resources
         for rule in resource.targets
         if rule.lock is not None
     }
-
-
-def _account_and_region(vault: str) -> tuple[str, str]:
-    account, _, region = vault.partition(".")
-    return account, region
 
 
 def _one_kind_each(places: Iterable[Place]) -> set[Place]:

@@ -44,6 +44,7 @@ from drorch.domain.brake import approved_pairs
 from drorch.domain.catalogue_former import carries_on
 from drorch.domain.copy_urgency import with_due
 from drorch.domain.errors import Busy, DrorchError
+from drorch.domain.feasibility import native_domain
 from drorch.domain.model import FailureDomain
 from drorch.domain.objective import Places, status
 from drorch.domain.plan import Failure, Observed, PointId, plan
@@ -186,8 +187,7 @@ class Reconciler:
         domains = {name: vault.domain for name, vault in self.observer.vaults.items()}
         for resource in policy.resources:
             for rule in resource.targets if resource.native else ():
-                account, _, region = rule.vault.partition(".")
-                domains[rule.vault] = FailureDomain("aws", region, account)
+                domains[rule.vault] = native_domain(rule.vault)
         return domains
 
     def admitted(self, seen: Pass) -> Admitted:

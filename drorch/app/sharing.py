@@ -13,6 +13,7 @@ from datetime import datetime
 from drorch.app.cache import Cache
 from drorch.domain.errors import DrorchError
 from drorch.domain.instant import to_text
+from drorch.domain.model import place_of
 from drorch.domain.policy import ResourcePolicy
 from drorch.ports import SharesSnapshots, SnapshotKind
 
@@ -39,7 +40,7 @@ class SharingLook:
     def ask(self, place: Sharing) -> frozenset[str] | str:
         """The ids of what is shared there, or why that is not known."""
         kind, vault, other = place
-        account, _, region = vault.partition(".")
+        account, region = place_of(vault)
         hands = self._kinds[kind]
         if not isinstance(hands, SharesSnapshots):
             return f"snapshots of kind {kind} are not shared"
@@ -67,6 +68,6 @@ def _crossing(resources: Iterable[ResourcePolicy]) -> set[Sharing]:
     return {
         (resource.kind, resource.targets[0].vault, account)
         for resource in resources
-        for account in {rule.vault.partition(".")[0] for rule in resource.targets}
+        for account in {place_of(rule.vault)[0] for rule in resource.targets}
         if account != resource.home.account
     }

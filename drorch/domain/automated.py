@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from drorch.domain.duration import duration_text
 from drorch.domain.instant import to_text
+from drorch.domain.model import place_of
 from drorch.domain.policy import AWS, Policy, ResourcePolicy
 
 KINDS = ("rds-cluster", "rds-instance")
@@ -136,8 +137,7 @@ def first_places(resources: Iterable[ResourcePolicy]) -> dict[Place, frozenset[s
     found: dict[Place, set[str]] = {}
     for resource in resources:
         for rule in resource.targets:
-            account, _, region = rule.vault.partition(".")
-            found.setdefault((account, region), set()).add(resource.kind)
+            found.setdefault(place_of(rule.vault), set()).add(resource.kind)
     return {place: frozenset(kinds) for place, kinds in found.items()}
 
 

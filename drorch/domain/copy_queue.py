@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from drorch.domain.action import Copy, Settling, Waiting
+from drorch.domain.model import place_of
 
 PATIENCE = timedelta(days=1)
 """A copy that serves no promise is as urgent as one whose promise is missed so long after it began to wait."""
@@ -89,8 +90,8 @@ def lane_of(action: Copy | Settling) -> Lane | None:
     quota = QUOTAS.get(action.kind)
     if quota is None:
         return None
-    account, _, region = action.vault.partition(".")
-    return Lane(quota.service, account, region, action.source.partition(".")[2] if quota.per_origin else "")
+    account, region = place_of(action.vault)
+    return Lane(quota.service, account, region, place_of(action.source)[1] if quota.per_origin else "")
 
 
 def source_of(action: Copy | Settling) -> Source:

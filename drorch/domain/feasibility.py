@@ -17,7 +17,7 @@ from datetime import timedelta
 
 from drorch.domain.duration import duration_text
 from drorch.domain.keep_span import shortest_keep
-from drorch.domain.model import FailureDomain, FailureLevel, survives
+from drorch.domain.model import FailureDomain, FailureLevel, place_of, survives
 from drorch.domain.policy import AWS, LockRule, Objective, Policy, ResourcePolicy, VaultRule
 from drorch.domain.schedule import Every, Schedule
 
@@ -248,7 +248,7 @@ def _outlasting(
 
 def native_domain(vault: str) -> FailureDomain:
     """The failure domain of a native vault by its name ``ACCOUNT.REGION``."""
-    account, _, region = vault.partition(".")
+    account, region = place_of(vault)
     return FailureDomain(AWS, region, account)
 
 

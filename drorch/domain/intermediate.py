@@ -17,6 +17,7 @@ from drorch.domain.catalogue_intermediate import Intermediate
 from drorch.domain.copy_failure import told_failure
 from drorch.domain.instant import to_text
 from drorch.domain.model import Copy as PointCopy
+from drorch.domain.model import place_of
 from drorch.domain.plan_keys import WRONG_KEY
 from drorch.domain.policy import ResourcePolicy, VaultRule
 from drorch.domain.waits import AFTER_FAILURE, SETTLING
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 def is_needed(resource: ResourcePolicy, rule: VaultRule, source: PointCopy, observed: Observed) -> bool:
     """Whether a copy crosses accounts and its source is under a default key of AWS, as far as that is known."""
-    account = rule.vault.partition(".")[0]
-    if account == source.vault.partition(".")[0] or not resource.native:
+    account = place_of(rule.vault)[0]
+    if account == place_of(source.vault)[0] or not resource.native:
         return False
     return any((known := observed.keys.get((source.vault, key))) and known.default for key in source.kms_keys)
 

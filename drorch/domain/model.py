@@ -41,6 +41,12 @@ def native_vault_name(account: str, region: str) -> str:
     return f"{account}.{region}"
 
 
+def place_of(vault: str) -> tuple[str, str]:
+    """(account, region) of an implicit vault of native snapshots, by its name; two empty words for any other vault."""
+    account, dot, region = vault.partition(".")
+    return (account, region) if dot else ("", "")
+
+
 def survives(level: FailureLevel, home: FailureDomain, copy: FailureDomain, *, locked: bool = False) -> bool:
     """Whether a copy in domain `copy` is left when `level` of `home` is lost (contract, section 3).
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from drorch.domain.action import Copy
 from drorch.domain.model import Copy as PointCopy
-from drorch.domain.model import CopyState, Member, RecoveryPoint
+from drorch.domain.model import CopyState, Member, RecoveryPoint, place_of
 from drorch.domain.policy import ResourcePolicy, VaultRule
 
 GIB = 1 << 30
@@ -53,7 +53,7 @@ def foretold(
 
 
 def _why_full(points: Sequence[RecoveryPoint], member: Member, rule: VaultRule) -> str:
-    region = rule.vault.partition(".")[2]
+    region = place_of(rule.vault)[1]
     last = next(_copies_of(points, member.source_id, rule.vault), None)
     if last is None:
         return f"the first of {member.source_id} in {region}"

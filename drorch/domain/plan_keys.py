@@ -17,7 +17,7 @@ from drorch.domain.copy_failure import Cause, failure_of
 from drorch.domain.instant import to_text
 from drorch.domain.kms import KmsSeen
 from drorch.domain.model import Copy as PointCopy
-from drorch.domain.model import CopyState, RecoveryPoint
+from drorch.domain.model import CopyState, RecoveryPoint, place_of
 from drorch.domain.policy import ResourcePolicy, VaultRule
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def trouble(resource: ResourcePolicy, rule: VaultRule, observed: Observed, now: 
     seen = observed.keys.get((rule.vault, rule.kms_key), _NOTHING)
     if seen.wrong:
         return Trouble(f"nothing is copied to {rule.vault}: {seen.wrong}; {_mend(rule)}", WRONG_KEY)
-    account = rule.vault.partition(".")[0]
+    account = place_of(rule.vault)[0]
     if seen.default and account != resource.home.account:
         why = f"{rule.kms_key} is a default key of AWS, and the copy crosses accounts: such a key is never shared"
         return Trouble(f"nothing is copied to {rule.vault}: {why}; make a key of your own there", WRONG_KEY)
@@ -63,7 +63,7 @@ def trouble(resource: ResourcePolicy, rule: VaultRule, observed: Observed, now: 
 
 
 def _mend(rule: VaultRule) -> str:
-    region = rule.vault.partition(".")[2]
+    region = place_of(rule.vault)[1]
     return f"a copy needs an enabled, symmetric key of {region}; it is asked about again within 15 minutes"
 
 
@@ -78,7 +78,7 @@ def _without(resource: ResourcePolicy, rule: VaultRule, observed: Observed) -> T
         bare = [newest.id] if newest is not None and copy is not None and copy.kms_key else []
     if not bare:
         return None
-    region = rule.vault.partition(".")[2]
+    region = place_of(rule.vault)[1]
     more = f" and {len(bare) - 3} more" if len(bare) > 3 else ""
     are = "is" if len(bare) == 1 else "are"
     why = f"{', '.join(bare[:3])}{more} {are} encrypted, and nothing is copied to {rule.vault} without a key"

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from drorch.domain.action import Action, Copy, Hold, Settling, Unshare
-from drorch.domain.model import CopyState, RecoveryPoint
+from drorch.domain.model import CopyState, RecoveryPoint, place_of
 from drorch.domain.policy import ResourcePolicy
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def plan_sharing(
         if (kind, vault) != (resource.kind, home) or home in observed.unread:
             continue
         if isinstance(shared, str):
-            if any(_account(rule.vault) == account for rule in resource.targets):
+            if any(place_of(rule.vault)[0] == account for rule in resource.targets):
                 reason = f"what is shared with {account} could not be seen, so nothing is taken back: {shared}"
                 yield Hold(application, resource.name, home, "", reason)
             continue
@@ -53,7 +53,7 @@ def _taken_back(
 ) -> Iterator[Action]:
     home = resource.targets[0].vault
     named = {rule.vault for rule in resource.targets} | {copy.vault for copy in point.copies}
-    into = tuple(sorted(vault for vault in named if _account(vault) == account))
+    into = tuple(sorted(vault for vault in named if place_of(vault)[0] == account))
     unread = [vault for vault in into if vault in observed.unread]
     if unread:
         reason = f"shared with {account}; whether that is still needed is not known: {unread[0]} was not read"
@@ -104,11 +104,6 @@ def _members(
     copy = point.copy_in(home)
     own = [member.native_id for member in copy.members] if copy else []
     own += [
-        i.native_id for i in observed.catalogue.intermediates if i.point == point.id and _account(i.into) == account
+        i.native_id for i in observed.catalogue.intermediates if i.point == point.id and place_of(i.into)[0] == account
     ]
     return tuple(native_id for native_id in own if native_id in shared)
-
-
-def _account(vault: str) -> str:
-    account, dot, _ = vault.partition(".")
-    return account if dot else ""

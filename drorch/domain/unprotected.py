@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import get_args
 
 from drorch.domain.ignore import Ignore, SourceKind
+from drorch.domain.model import place_of
 from drorch.domain.native import Source
 from drorch.domain.plan import SourcesSeen
 from drorch.domain.policy import AWS, Policy, ResourcePolicy
@@ -72,7 +73,7 @@ def places_of(policies: Iterable[Policy]) -> tuple[Place, ...]:
         for resource in policy.resources:
             if resource.home.provider == AWS and resource.home.account:
                 where.add((resource.home.account, resource.home.region))
-            where.update((a, r) for a, _, r in (rule.vault.partition(".") for rule in resource.targets) if r)
+            where.update(filter(all, (place_of(rule.vault) for rule in resource.targets)))
     return tuple((kind, account, region) for account, region in sorted(where) for kind in KINDS)
 
 

@@ -14,7 +14,7 @@ from drorch.domain.head import removed
 from drorch.domain.instant import to_slot
 from drorch.domain.key_proof import KeysSeen
 from drorch.domain.model import Copy as PointCopy
-from drorch.domain.model import CopyState, FailureLevel, RecoveryPoint
+from drorch.domain.model import CopyState, FailureLevel, RecoveryPoint, place_of
 from drorch.domain.objective import ApplicationStatus, Standing
 from drorch.domain.plan_care import coverage
 from drorch.domain.policy import Policy, ResourcePolicy
@@ -302,7 +302,7 @@ def _queued(facts: ApplicationFacts) -> Iterable[tuple[str, str]]:
 
 
 def _queue(resource: ResourcePolicy, vault: str) -> tuple[str, str]:
-    return SERVICES.get(resource.kind, resource.kind), vault.partition(".")[2]
+    return SERVICES.get(resource.kind, resource.kind), place_of(vault)[1]
 
 
 # --- what guards deletion ------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ from drorch.domain.action import Action, Copy, Cut, Expire, Lock, Verify
 from drorch.domain.admit import Limits
 from drorch.domain.errors import NotFound, Refused
 from drorch.domain.instant import from_text, to_text
-from drorch.domain.model import ObjectLock, Vault
+from drorch.domain.model import ObjectLock, Vault, place_of
 from drorch.domain.policy import Vocabulary
 from drorch.domain.priority import priority_of
 from drorch.ports import Clock, ObjectStore, SnapshotKind
@@ -324,7 +324,7 @@ class Host:
 
     def _throttled(self, kind: str, action: Action) -> str:
         """Why a call about native snapshots has to wait at its provider now; "" for every other action."""
-        account, _, region = action.vault.partition(".")
+        account, region = place_of(action.vault)
         if kind not in self.kinds or not region or not isinstance(action, Cut | Copy | Expire | Lock):
             return ""
         return self.accounts.pace.why_not(self.kinds[kind].service, account, region, priority_of(action))

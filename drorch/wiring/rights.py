@@ -10,6 +10,7 @@ from typing import Any
 from drorch.app.config import Config
 from drorch.aws import asking
 from drorch.domain.iam_roles import AccountUse, BucketUse, NativeUse
+from drorch.domain.model import place_of
 from drorch.domain.policy import AWS, Policy, ResourcePolicy, VaultRule
 from drorch.stores.s3 import permissions as s3
 from drorch.wiring import adapters
@@ -59,8 +60,7 @@ def account_uses(config: Config, policies: Sequence[Policy]) -> tuple[AccountUse
 def copy_places(resource: ResourcePolicy) -> Iterator[tuple[VaultRule, str, str]]:
     """(rule, account, region) of each vault of native snapshots that a resource's points go to, its home's first."""
     for rule in resource.targets:
-        account, _, region = rule.vault.partition(".")
-        yield rule, account, region
+        yield rule, *place_of(rule.vault)
 
 
 def native_resources(policies: Sequence[Policy]) -> list[tuple[Policy, ResourcePolicy]]:
