@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from drorch.domain.errors import Unavailable
 from drorch.domain.instant import from_text, to_slot, to_text
+from drorch.domain.intent_keys import copy_intent
 from drorch.domain.model import RecoveryPoint
 from drorch.domain.policy import ResourcePolicy
 
@@ -81,11 +82,6 @@ class Intents:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def copy_intent(point: str, vault: str) -> str:
-    """The key of the intent to copy a point into a vault; the key of a cut is the point's id."""
-    return f"{point}@{vault}"
 
 
 def settle(intents: Intents, plans: Iterable[ApplicationPlan], at: datetime, *, blind: bool) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from drorch.app.failpoint import reach
-from drorch.app.intents import Intents, copy_intent
+from drorch.app.intents import Intents
 from drorch.domain.action import Copy, Cut, Unshare
 from drorch.domain.catalogue_native import (
     TAG_APPLICATION,
@@ -26,7 +26,7 @@ from drorch.domain.catalogue_native import (
     set_of,
 )
 from drorch.domain.errors import AlreadyExists, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
-from drorch.domain.intermediate import through_intent
+from drorch.domain.intent_keys import copy_intent, through_intent
 from drorch.domain.model import place_of
 from drorch.domain.native import PART, NativeSnapshot, Source
 from drorch.ports import CopyOrder, CutOrder, SharesSnapshots, SnapshotKind

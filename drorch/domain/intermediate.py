@@ -16,6 +16,7 @@ from drorch.domain.action import Action, Copy, Hold, Settling
 from drorch.domain.catalogue_intermediate import Intermediate
 from drorch.domain.copy_failure import told_failure
 from drorch.domain.instant import to_text
+from drorch.domain.intent_keys import through_intent
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import place_of
 from drorch.domain.plan_keys import WRONG_KEY
@@ -80,11 +81,6 @@ def _make(action: Copy, source: PointCopy, own: Sequence[Intermediate], observed
         places=max(1, len(left)),
         intermediate=action.vault,
     )
-
-
-def through_intent(point: str, home: str, into: str) -> str:
-    """The key of the intent to make an intermediate."""
-    return f"{point}@{home}>{into}"
 
 
 def _held(action: Copy, reason: str, alarm: str = WRONG_KEY) -> Hold:

@@ -15,11 +15,12 @@ from drorch.domain.catalogue import Catalogue
 from drorch.domain.duration import duration_text
 from drorch.domain.head import other_host, plan_head
 from drorch.domain.instant import to_slot, to_text
+from drorch.domain.intent_keys import copied_point
 from drorch.domain.kms import KmsSeen, Ref
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.native import Source
 from drorch.domain.plan_care import plan_care
-from drorch.domain.plan_copies import SETTLING, plan_copies, plan_records
+from drorch.domain.plan_copies import plan_copies, plan_records
 from drorch.domain.plan_expiry import in_force, plan_expiry
 from drorch.domain.plan_intermediate import plan_intermediates
 from drorch.domain.plan_keys import plan_shut
@@ -31,6 +32,7 @@ from drorch.domain.retention import FUTURE
 from drorch.domain.schedule import Every
 from drorch.domain.suspicion import plan_suspicion
 from drorch.domain.template import plan_templates, was_database
+from drorch.domain.waits import SETTLING
 
 PointId = Callable[[str, str, str, int], str]
 """(application, resource, slot, attempt) -> the id that this site gives the point."""
@@ -262,7 +264,7 @@ def _copied(observed: Observed) -> set[str]:
     """The points of which a copy was begun that nobody has seen whole: cut again under its id, an older copy would be
     taken for one of what is cut now.
     """
-    return {point for key in observed.intents if (point := key.partition("@")[0]) != key}
+    return {copied_point(key) for key in observed.intents} - {""}
 
 
 def _within_window(cut: Cut, resource: ResourcePolicy, observed: Observed, now: datetime) -> Action:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from drorch.domain.action import Action, Copy, Hold, Replicate, Settling, Ship, WriteRecord
 from drorch.domain.copy_failure import told_failure
 from drorch.domain.instant import to_text
+from drorch.domain.intent_keys import copy_intent
 from drorch.domain.intermediate import by_way_of, is_needed
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState, RecoveryPoint
@@ -20,8 +21,7 @@ from drorch.domain.plan_keys import Trouble, trouble
 from drorch.domain.policy import ResourcePolicy, VaultRule
 from drorch.domain.retention import FUTURE, Candidate, keep
 from drorch.domain.schedule import Every
-from drorch.domain.waits import AFTER_FAILURE as AFTER_FAILURE
-from drorch.domain.waits import SETTLING as SETTLING
+from drorch.domain.waits import AFTER_FAILURE, SETTLING
 
 if TYPE_CHECKING:
     from drorch.domain.plan import Observed
@@ -125,7 +125,7 @@ def _copy_on(
     if source is None:
         return None
     places = _places(source, there, home)
-    begun = observed.intents.get(f"{point.id}@{rule.vault}")
+    begun = observed.intents.get(copy_intent(point.id, rule.vault))
     if begun is not None and (there is None or there.partial) and now < begun + SETTLING:
         reason = f"a copy begun at {to_text(begun)} may still show; settling"
         copying = "", source.vault, resource.kind, places

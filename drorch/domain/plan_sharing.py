@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from drorch.domain.action import Action, Copy, Hold, Settling, Unshare
+from drorch.domain.intent_keys import copy_intent
 from drorch.domain.model import CopyState, RecoveryPoint, place_of
 from drorch.domain.policy import ResourcePolicy
 
@@ -59,22 +60,14 @@ def _taken_back(
         reason = f"shared with {account}; whether that is still needed is not known: {unread[0]} was not read"
         yield Hold(application, resource.name, home, point.id, reason)
         return
-    if any(_needed(application, resource, point, vault, observed, copies, now) for vault in into):
+    if any(_needed(point, vault, observed, copies, now) for vault in into):
         return
     what = "; ".join(filter(None, (_became(point, vault) for vault in into))) or "no copy of it is wanted there"
     reason = f"shared with {account}, and {what}"
     yield Unshare(application, resource.name, home, point.id, reason, account, members, into)
 
 
-def _needed(
-    application: str,
-    resource: ResourcePolicy,
-    point: RecoveryPoint,
-    vault: str,
-    observed: Observed,
-    copies: Sequence[Action],
-    now: datetime,
-) -> bool:
+def _needed(point: RecoveryPoint, vault: str, observed: Observed, copies: Sequence[Action], now: datetime) -> bool:
     """Whether a copy there is under way, may be, or is to be begun now.
 
     A copy whose last call failed is begun later: until then nothing is shared for it.
@@ -82,12 +75,15 @@ def _needed(
     there = point.copy_in(vault)
     if there is not None and there.state is CopyState.PENDING:
         return True
-    if f"{point.id}@{vault}" in observed.intents and there is None:
+    if copy_intent(point.id, vault) in observed.intents and there is None:
         return True
-    failure = observed.failures.get(f"{Copy.name}:{application}:{resource.name}:{vault}:{point.id}")
-    waits = failure is not None and now < failure.retry_at
     decided = [a for a in copies if (a.vault, a.point) == (vault, point.id)]
-    return any(isinstance(a, Settling) or (isinstance(a, Copy) and not waits) for a in decided)
+    return any(isinstance(a, Settling) or (isinstance(a, Copy) and not _waits(a, observed, now)) for a in decided)
+
+
+def _waits(copy: Copy, observed: Observed, now: datetime) -> bool:
+    failure = observed.failures.get(copy.key)
+    return failure is not None and now < failure.retry_at
 
 
 def _became(point: RecoveryPoint, vault: str) -> str:

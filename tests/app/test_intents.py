@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from drorch.app.intents import Intents, copy_intent
+from drorch.app.intents import Intents
 from drorch.domain.errors import Unavailable
+from drorch.domain.intent_keys import copy_intent
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -9,10 +9,11 @@ import pytest
 from faults import FaultySnapshots
 from manual_clock import ManualClock
 
-from drorch.app.intents import Intents, copy_intent
+from drorch.app.intents import Intents
 from drorch.app.native import NativeHands
 from drorch.domain.action import Copy, Cut
 from drorch.domain.errors import NotFound, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.intent_keys import copy_intent
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
 

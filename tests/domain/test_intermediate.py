@@ -17,7 +17,7 @@ from drorch.domain.action import Action, Copy, Hold, Settling, Sweep
 from drorch.domain.catalogue_intermediate import Intermediate, set_apart
 from drorch.domain.catalogue_native import NativeView
 from drorch.domain.copy_urgency import with_due
-from drorch.domain.intermediate import through_intent
+from drorch.domain.intent_keys import through_intent
 from drorch.domain.kms import KmsSeen
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import FailureDomain, RecoveryPoint, Vault
