@@ -17,6 +17,7 @@ from drorch.app.signing import replicate, write_somewhere
 from drorch.app.sweep import sweep
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.action import (
+    INTERMEDIATE,
     Action,
     Copy,
     Cut,
@@ -35,7 +36,6 @@ from drorch.domain.head import head_content
 from drorch.domain.instant import to_text
 from drorch.domain.model import Member, ObjectLock, RecoveryPoint
 from drorch.domain.native import NativeSnapshot, Source
-from drorch.domain.plan_intermediate import INTERMEDIATE
 from drorch.domain.policy import ResourcePolicy
 from drorch.domain.record import RecordType, compose
 from drorch.ports import ObjectStore

@@ -13,7 +13,7 @@ from drorch.app.observe import PendingCopies, Place, World
 from drorch.domain.action import Action, Copy, Settling, Waiting
 from drorch.domain.catalogue_native import TAG_APPLICATION, TAG_POINT, TAG_RESOURCE, TAG_SOURCE
 from drorch.domain.copy_queue import QUOTAS, CopiesSeen, Lane, Source, lane_of, source_of
-from drorch.domain.errors import Busy, Throttled
+from drorch.domain.errors import Busy
 from drorch.domain.native import NativeSnapshot
 
 TOLD_FOR = timedelta(days=1)
@@ -84,10 +84,8 @@ class CopyPlaces:
         self._waited = {action.key: self._waited.get(action.key, now) for action in copies}
         self._refused.clear()
 
-    def refused(self, action: Action, error: Busy, now: datetime) -> None:
-        """AWS had no place for a copy. That it is called too often says nothing of places."""
-        if not isinstance(action, Copy) or isinstance(error, Throttled):
-            return
+    def refused(self, action: Copy, error: Busy, now: datetime) -> None:
+        """AWS had no place for the copy."""
         lane, number = lane_of(action), _NUMBER.search(error.cause)
         if lane is not None and number is not None:
             self._told[lane] = int(number[1] or number[2]), now

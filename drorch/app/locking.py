@@ -7,7 +7,7 @@ from collections.abc import Callable
 from drorch.app.failpoint import reach
 from drorch.domain import layout
 from drorch.domain.action import Lock
-from drorch.domain.catalogue_locks import NEVER_LOCKED, weaker
+from drorch.domain.catalogue_locks import NEVER_LOCKED, weakest
 from drorch.domain.errors import Refused
 from drorch.domain.instant import to_text
 from drorch.domain.model import ObjectLock, RecoveryPoint
@@ -28,7 +28,7 @@ def lock_copy(
     manifest = layout.manifest_path(*point.filed_under, point.cut_at, point.id)
     paths = [*sorted(info.path for info in store.list(folder)), manifest + layout.SIGNATURE, manifest]
     reach("lock.before")
-    weakest: ObjectLock | None = None
+    locks: list[ObjectLock] = []
     for path in paths:
         if action.extend:
             store.extend_lock(path, until)
@@ -41,8 +41,8 @@ def lock_copy(
                 cause=f"read back: {lock.mode} until {to_text(lock.until)}, asked: {to_text(until)}",
                 hint=f"drorch vault check {action.vault}",
             )
-        weakest = lock if weakest is None else weaker(weakest, lock)
+        locks.append(lock)
     reach("lock.called")
-    found = weakest or NEVER_LOCKED
+    found = weakest(locks)
     remember(action.vault, point.id, found)
     return f"locked in {action.vault} until {to_text(found.until)} ({found.mode}), read back"

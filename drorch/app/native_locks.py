@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from drorch.app.cache import Cache
 from drorch.app.failpoint import reach
 from drorch.domain.action import Lock
-from drorch.domain.catalogue_locks import NEVER_LOCKED, weaker
+from drorch.domain.catalogue_locks import NEVER_LOCKED, weakest
 from drorch.domain.catalogue_native import NativeView
 from drorch.domain.errors import DrorchError, Refused
 from drorch.domain.instant import floor_second, from_text, to_text
@@ -49,12 +49,10 @@ def lock_native(action: Lock, copy: Copy, rule: LockRule, kind: SnapshotKind, no
             wanted[native_id] = asked
     reach("lock.called")
     after = kind.locks(account, region, members)
-    weakest: ObjectLock | None = None
-    for native_id in members:
-        lock = after.get(native_id, NEVER_LOCKED)
+    locks = {native_id: after.get(native_id, NEVER_LOCKED) for native_id in members}
+    for native_id, lock in locks.items():
         _require_as_asked(native_id, lock, wanted.get(native_id), action)
-        weakest = lock if weakest is None else weaker(weakest, lock)
-    held = weakest or NEVER_LOCKED
+    held = weakest(locks.values())
     return f"locked in {action.vault} until {to_text(held.until)} ({held.mode}), read back"
 
 

@@ -191,7 +191,7 @@ class Observer:
         """One application's catalogue from what this pass saw, with the histories that it carries on."""
         own, *former = (self._fold(name, world) for name in (policy.application, *former_names(policy)))
         shut = {ref: seen.shut for ref, seen in world.keys.items() if seen.shut}
-        return shut_copies(carried_on(policy, own, former), {vault for vault, _ in shut}, shut)
+        return shut_copies(carried_on(policy, own, former), shut)
 
     def _fold(self, application: str, world: World) -> Catalogue:
         views = [

@@ -44,8 +44,7 @@ def plan_json(now: datetime, plans: Mapping[str, ApplicationPlan], waiting: Iter
     queue) and what for.
     """
     actions = [action for plan in plans.values() for action in plan.actions]
-    waits = (w for w in waiting if w.place or w.throttled)
-    queued = {w.action.key: {"waiting": {"place": w.place or None, "reason": w.why}} for w in waits}
+    queued = {w.action.key: {"waiting": {"place": w.place or None, "reason": w.why}} for w in waiting if w.told}
     return {
         "at": to_text(now),
         "digest": deletions_digest(actions),

@@ -57,9 +57,9 @@ class SnapshotRooms:
 
     def waits(self, action: Action, error: DrorchError, now: datetime) -> bool:
         """Whether the error only says that AWS has no room now, no place for one more copy, or wants fewer calls."""
-        if self._refused_room(action, error, now):
+        if isinstance(error, Throttled) or self._refused_room(action, error, now):
             return True
-        if isinstance(error, Throttled) or (isinstance(action, Copy) and isinstance(error, Busy)):
+        if isinstance(action, Copy) and isinstance(error, Busy):
             self._copies.refused(action, error, now)
             return True
         return False

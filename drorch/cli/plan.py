@@ -41,7 +41,7 @@ def plan(config: str | None, applications: tuple[str, ...], everything: bool, as
         emit_json(document | {"snapshot_quotas": [holding.to_json() for holding in held]})
     else:
         together = len(plans) in (1, len(seen.plans))
-        queue = {w.action.key: w for w in waiting if w.place or w.throttled}
+        queue = {w.action.key: w for w in waiting if w.told}
         told = print_plan(plans, seen.at, everything=everything, causes=_causes(seen), together=together, queue=queue)
     tell_about_policies(seen)
     for holding in held:

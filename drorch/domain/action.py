@@ -253,10 +253,14 @@ class Expire(Action):
     name = "expire"
 
 
+INTERMEDIATE = "intermediate"
+"""What a `Sweep` removes: native copies that were only steps to others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sweep(Action):
-    """Remove what nobody can need from `vault`: `what` is `uploads`, `data`, `heads`, `records` or `intermediate` (a
-    native copy that was only a step to another), `paths` names it.
+    """Remove what nobody can need from `vault`: `what` is `uploads`, `data`, `heads`, `records` or `INTERMEDIATE`;
+    `paths` names it.
     """
 
     what: str
@@ -265,7 +269,7 @@ class Sweep(Action):
     @property
     def key(self) -> str:
         """By what is swept, too; of several intermediates each is one of its own."""
-        which = f":{self.paths[0]}" if self.what == "intermediate" and self.paths else ""
+        which = f":{self.paths[0]}" if self.what == INTERMEDIATE and self.paths else ""
         return f"{self.name}:{self.what}:{self.application}:{self.resource}:{self.vault}:{self.point}{which}"
 
     urgency = Urgency.EXPIRE
@@ -318,6 +322,11 @@ class Waiting:
     why: str
     place: int = 0
     throttled: bool = False
+
+    @property
+    def told(self) -> bool:
+        """Whether people are told beside the action: what waits for another action or for its turn is not."""
+        return bool(self.place) or self.throttled
 
 
 EXECUTABLE: tuple[type[Action], ...] = (

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from drorch.domain import layout
 from drorch.domain.catalogue_intermediate import Intermediate, set_apart
@@ -115,7 +116,7 @@ def fold(
     """
     records, lone = _by_point(application, vaults)
     recorded = _recorded(records)
-    natives, steps = set_apart(application, natives, _listed(records), recorded, valid_id)
+    natives, steps = set_apart(application, natives, partial(_listed, records), recorded, valid_id)
     snapshots, strangers, taken = snapshots_of(application, natives, valid_id, recorded)
     evidence = _evidence(application, vaults, natives, records, snapshots)
     folds = (memory or FoldMemory()).folded(application, evidence, now)

@@ -5,7 +5,7 @@ One bears `drorch:intermediate`, the vault that it is for, and no signed record 
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -41,19 +41,22 @@ class Intermediate:
 def set_apart(
     application: str,
     natives: Sequence[NativeView],
-    listed: Set[str],
+    listed: Callable[[], Set[str]],
     recorded: Set[tuple[str, str, str]],
     valid_id: ValidId,
 ) -> tuple[Sequence[NativeView], tuple[Intermediate, ...]]:
     """The views without intermediates, and those.
 
-    What a signed record lists (`listed`) is a copy whatever tags somebody has put on it since; what bears no valid id
-    stays where it is, a stranger.
+    What a signed record lists (`listed`, asked only where something bears the tag) is a copy whatever tags somebody has
+    put on it since; what bears no valid id stays where it is, a stranger.
     """
+    if not any(TAG_INTERMEDIATE in snapshot.tags for view in natives for snapshot in view.snapshots):
+        return natives, ()
+    recorded_ids = listed()
 
     def apart(snapshot: NativeSnapshot) -> bool:
         tags = snapshot.tags
-        if TAG_INTERMEDIATE not in tags or TAG_SOURCE not in tags or snapshot.native_id in listed:
+        if TAG_INTERMEDIATE not in tags or TAG_SOURCE not in tags or snapshot.native_id in recorded_ids:
             return False
         point, resource, slot = tags.get(TAG_POINT, ""), tags.get(TAG_RESOURCE, ""), tags.get(TAG_SLOT, "")
         ours = (resource, point, slot) in recorded or valid_id(point, application, resource, slot)

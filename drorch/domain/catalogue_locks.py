@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,11 +13,13 @@ NEVER_LOCKED = ObjectLock(LockMode.GOVERNANCE, datetime(1970, 1, 1, tzinfo=UTC))
 """What is read back of something that has no lock, and of a copy of which a part has none."""
 
 
-def weaker(one: ObjectLock, other: ObjectLock) -> ObjectLock:
-    """What holds of both: the mode that can be bypassed, the earlier end."""
-    governed = LockMode.GOVERNANCE in (one.mode, other.mode)
+def weakest(locks: Collection[ObjectLock]) -> ObjectLock:
+    """What holds of all of them: the mode that can be bypassed, the earliest end; `NEVER_LOCKED` for none."""
+    if not locks:
+        return NEVER_LOCKED
+    governed = any(lock.mode is LockMode.GOVERNANCE for lock in locks)
     mode = LockMode.GOVERNANCE if governed else LockMode.COMPLIANCE
-    return ObjectLock(mode, min(one.until, other.until))
+    return ObjectLock(mode, min(lock.until for lock in locks))
 
 
 def with_locks(copy: Copy, locks: Mapping[tuple[str, str], ObjectLock]) -> Copy:
@@ -34,8 +36,6 @@ def with_locks(copy: Copy, locks: Mapping[tuple[str, str], ObjectLock]) -> Copy:
     found = replace(copy, held_until=last if last > NEVER_LOCKED.until else None)
     if len(known) < len(ids):
         return found
-    weakest = known[0]
-    for lock in known[1:]:
-        weakest = weaker(weakest, lock)
-    until = weakest.until if weakest.until > NEVER_LOCKED.until else None
-    return replace(found, lock_mode=weakest.mode, locked_until=until)
+    whole = weakest(known)
+    until = whole.until if whole.until > NEVER_LOCKED.until else None
+    return replace(found, lock_mode=whole.mode, locked_until=until)

@@ -6,7 +6,7 @@ KMS keys". An answer that did not come says nothing: a key is neither wrong nor 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -114,22 +114,22 @@ def misplaced(name: str, region: str) -> str:
     return f"{name}: it lies in {parts[3]}, and a copy takes a key of {region}{replica}"
 
 
-def shut_copies(catalogue: Catalogue, vaults: Iterable[str], keys: dict[Ref, str]) -> Catalogue:
-    """The catalogue with every copy shut that bears one of `keys` (to why); `vaults` are those where there are any."""
-    where = frozenset(vaults)
-    if not where:
+def shut_copies(catalogue: Catalogue, keys: Mapping[Ref, str]) -> Catalogue:
+    """The catalogue with every copy shut that bears one of `keys` (to why)."""
+    if not keys:
         return catalogue
+    where = frozenset(vault for vault, _ in keys)
     points = tuple(_shut_point(point, where, keys) for point in catalogue.points)
     return catalogue if points == catalogue.points else replace(catalogue, points=points)
 
 
-def _shut_point(point: RecoveryPoint, where: frozenset[str], keys: dict[Ref, str]) -> RecoveryPoint:
+def _shut_point(point: RecoveryPoint, where: frozenset[str], keys: Mapping[Ref, str]) -> RecoveryPoint:
     if where.isdisjoint(copy.vault for copy in point.copies):
         return point
     copies = tuple(_shut_copy(copy, keys) for copy in point.copies)
     return point if copies == point.copies else replace(point, copies=copies)
 
 
-def _shut_copy(copy: Copy, keys: dict[Ref, str]) -> Copy:
+def _shut_copy(copy: Copy, keys: Mapping[Ref, str]) -> Copy:
     why = "; ".join(sorted({keys[copy.vault, key] for key in copy.kms_keys if (copy.vault, key) in keys}))
     return replace(copy, shut=why, why=why) if why and copy.whole else copy

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from drorch.domain.action import Action, Hold, Sweep
+from drorch.domain.action import INTERMEDIATE, Action, Hold, Sweep
 from drorch.domain.catalogue_intermediate import Intermediate
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.plan_copies import owed
@@ -17,9 +17,6 @@ from drorch.domain.policy import ResourcePolicy
 
 if TYPE_CHECKING:
     from drorch.domain.plan import Observed
-
-INTERMEDIATE = "intermediate"
-"""What such a `Sweep` removes."""
 
 
 def plan_intermediates(

@@ -228,7 +228,7 @@ TAGS = {
 def apart(tags: dict[str, str], *, listed: frozenset[str] = frozenset(), valid: bool = True) -> list[str]:
     shot = NativeSnapshot("snap-2", "prod", "us-east-1", "ec2", "usable", tags, "", NOW, kms_key=OWN)
     view = NativeView(Vault(HOME, FailureDomain("aws", "us-east-1", "prod"), native=True), "ebs", True, (shot,))
-    views, steps = set_apart("shop", [view], listed, frozenset(), lambda *_: valid)
+    views, steps = set_apart("shop", [view], lambda: listed, frozenset(), lambda *_: valid)
     assert len(views[0].snapshots) + len(steps) == 1
     return [one.native_id for one in steps]
 

@@ -89,7 +89,7 @@ def test_copies_that_bear_a_shut_key_are_there_and_not_usable() -> None:
     marked = recorded(AWAY, CopyState.EXPIRING, kms_keys=frozenset({ARN}))
     plain = recorded(HOME)
     catalogue = seen(point(slot(0), plain, one), point(slot(1), recorded(HOME), marked)).catalogue
-    found = shut_copies(catalogue, {AWAY}, {(AWAY, ARN): "its key is disabled"})
+    found = shut_copies(catalogue, {(AWAY, ARN): "its key is disabled"})
     for known in found.points:
         home, away = known.copies
         assert home.usable and not home.shut
@@ -99,11 +99,11 @@ def test_copies_that_bear_a_shut_key_are_there_and_not_usable() -> None:
 
 def test_the_same_key_in_another_vault_shuts_nothing() -> None:
     catalogue = seen(point(slot(0), recorded(HOME, kms_keys=frozenset({ARN})))).catalogue
-    assert shut_copies(catalogue, {AWAY}, {(AWAY, ARN): "its key is disabled"}) == catalogue
+    assert shut_copies(catalogue, {(AWAY, ARN): "its key is disabled"}) == catalogue
 
 
 def test_a_copy_that_failed_keeps_its_own_reason() -> None:
     failed = recorded(AWAY, CopyState.FAILED, kms_keys=frozenset({ARN}), why="status failed")
     catalogue = seen(point(slot(0), recorded(HOME), failed)).catalogue
-    found = shut_copies(catalogue, {AWAY}, {(AWAY, ARN): "its key is disabled"})
+    found = shut_copies(catalogue, {(AWAY, ARN): "its key is disabled"})
     assert found.points[0].copies[1].why == "status failed"
