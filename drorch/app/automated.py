@@ -5,13 +5,12 @@ Its calls depend on the accounts and regions of databases, not on how many datab
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 
-import structlog
-
+from drorch.app.beside import Beside, answered
 from drorch.domain.automated import (
     Automated,
     Place,
@@ -21,11 +20,8 @@ from drorch.domain.automated import (
     first_places,
     further_places,
 )
-from drorch.domain.errors import DrorchError
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.ports import AutomatedBackups
-
-log = structlog.get_logger()
 
 EVERY = timedelta(minutes=15)
 
@@ -44,7 +40,7 @@ class AutomatedWatch:
         self._listed: dict[Place, RegionSeen | str] = {}
         self._asked: datetime | None = None
         self._places: frozenset[Place] = frozenset()
-        self._listing: threading.Thread | None = None
+        self._beside = Beside()
 
     def look(self, policies: Iterable[Policy], now: datetime) -> AutomatedSeen:
         """List now, and say what there is. Nothing is asked where no policy has such a database."""
@@ -58,10 +54,9 @@ class AutomatedWatch:
         """
         found = list(databases_of(policies))
         resources = [resource for _, resource in found]
-        if resources and (self._listing is None or not self._listing.is_alive()) and self._due(resources, now):
+        if resources and self._beside.idle and self._due(resources, now):
             self._asked, self._places = now, frozenset(first_places(resources))
-            self._listing = threading.Thread(target=self._keep, args=(resources,), daemon=True)
-            self._listing.start()
+            self._beside.begin(partial(self._keep, resources))
         listed = self._listed
         return {
             (name, resource.name): automated(resource, listed, now)
@@ -71,8 +66,7 @@ class AutomatedWatch:
 
     def wait(self) -> None:
         """Until a listing that has begun is over."""
-        if self._listing is not None:
-            self._listing.join()
+        self._beside.wait()
 
     def _due(self, resources: list[ResourcePolicy], now: datetime) -> bool:
         new = frozenset(first_places(resources)) - self._places
@@ -95,10 +89,4 @@ class AutomatedWatch:
         return {place: self._one(place, kinds) for place, kinds in asked.items()}
 
     def _one(self, place: Place, kinds: frozenset[str]) -> RegionSeen | str:
-        try:
-            return self._backups.seen(*place, kinds)
-        except DrorchError as error:
-            return str(error)
-        except Exception as error:
-            log.error("not listed", account=place[0], region=place[1], exc_info=error)
-            return f"a fault in drorch itself: {type(error).__name__}: {error}"
+        return answered(lambda: self._backups.seen(*place, kinds), account=place[0], region=place[1])

@@ -5,14 +5,12 @@ Its calls depend on the accounts and regions that policies name, not on how many
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 
-import structlog
-
-from drorch.domain.errors import DrorchError
+from drorch.app.beside import Beside, answered
 from drorch.domain.ignore import Ignore
 from drorch.domain.native import Source
 from drorch.domain.plan import SourcesSeen
@@ -27,8 +25,6 @@ from drorch.domain.unprotected import (
     protection,
 )
 from drorch.ports import Everything
-
-log = structlog.get_logger()
 
 AFTER_FAILURE = timedelta(minutes=15)
 """How long a place that did not answer waits for its next listing."""
@@ -45,7 +41,7 @@ class UnprotectedWatch:
         self._every = every
         self._listed: dict[Place, tuple[Source, ...] | str] = {}
         self._asked: dict[Place, datetime] = {}
-        self._listing: threading.Thread | None = None
+        self._beside = Beside()
 
     def look(
         self, policies: Iterable[Policy], selected: Callable[[ResourcePolicy], SourcesSeen], now: datetime
@@ -69,19 +65,17 @@ class UnprotectedWatch:
         policies = list(policies)
         places = places_of(policies)
         protected = protection(policies, selected, now)
-        if self._listing is None or not self._listing.is_alive():
+        if self._beside.idle:
             due = [place for place in places if self._due(place, now)]
             if due:
                 self._asked.update(dict.fromkeys(due, now))
-                self._listing = threading.Thread(target=self._list, args=(due, protected), daemon=True)
-                self._listing.start()
+                self._beside.begin(partial(self._list, due, protected))
         listed = {place: self._listed[place] for place in places if place in self._listed}
         return judge_places(listed, protected, self._ignored_by(policies))
 
     def wait(self) -> None:
         """Until a listing that has begun is over."""
-        if self._listing is not None:
-            self._listing.join()
+        self._beside.wait()
 
     def _due(self, place: Place, now: datetime) -> bool:
         asked, failed = self._asked.get(place), isinstance(self._listed.get(place), str)
@@ -100,10 +94,5 @@ class UnprotectedWatch:
             self._listed[place] = found
 
     def _one(self, place: Place) -> tuple[Source, ...] | str:
-        try:
-            return tuple(self._everything.sources(*place))
-        except DrorchError as error:
-            return str(error)
-        except Exception as error:
-            log.error("not listed", kind=place[0], account=place[1], region=place[2], exc_info=error)
-            return f"a fault in drorch itself: {type(error).__name__}: {error}"
+        kind, account, region = place
+        return answered(lambda: tuple(self._everything.sources(*place)), kind=kind, account=account, region=region)

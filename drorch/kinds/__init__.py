@@ -221,7 +221,7 @@ def check_sharing(accounts: AwsAccounts, order: CopyOrder, operation: str) -> st
     snapshot, manager = order.snapshot, ""
     if snapshot.encrypted and snapshot.kms_key:
         with suppress(DrorchError):
-            manager = _described(accounts, order.from_account, order.from_region, snapshot.kms_key).manager
+            manager = described_key(accounts, order.from_account, order.from_region, snapshot.kms_key).manager
     if manager == DEFAULT_OF_AWS:
         raise Refused(
             f"the snapshot is encrypted with the default key of AWS, which cannot be shared with {order.account}",
@@ -261,7 +261,7 @@ def check_kms_key(accounts: AwsAccounts, account: str, region: str, key: str) ->
     vault = native_vault_name(account, region)
     hint = f"copies into {region} need an enabled, symmetric KMS key there that drorch may use; checked {key}"
     try:
-        found = _described(accounts, account, region, key)
+        found = described_key(accounts, account, region, key)
     except Refused as error:
         raise Refused(
             f"the KMS key {key} cannot be used in {region}",
@@ -282,15 +282,12 @@ def check_kms_key(accounts: AwsAccounts, account: str, region: str, key: str) ->
         )
 
 
-def _described(accounts: AwsAccounts, account: str, region: str, key: str) -> KmsKey:
+def described_key(accounts: AwsAccounts, account: str, region: str, key: str) -> KmsKey:
+    """DescribeKey; fields that the reply does not tell are empty."""
     client = accounts.client("kms", account, region)
     with mapped("kms DescribeKey", resource=key, vault=native_vault_name(account, region)):
         reply = client.describe_key(KeyId=key)
-    return key_of(reply.get("KeyMetadata") or {})
-
-
-def key_of(facts: Mapping[str, Any]) -> KmsKey:
-    """A key from the KeyMetadata of KMS."""
+    facts = reply.get("KeyMetadata") or {}
     return KmsKey(
         arn=facts.get("Arn", ""),
         state=facts.get("KeyState", ""),

@@ -12,7 +12,7 @@ from drorch.aws import code_of, mapped
 from drorch.domain.errors import DrorchError, NotFound, Refused, Unavailable
 from drorch.domain.kms import KmsKey
 from drorch.domain.model import native_vault_name
-from drorch.kinds import key_of
+from drorch.kinds import described_key
 
 if TYPE_CHECKING:
     from drorch.aws import AwsAccounts
@@ -35,18 +35,15 @@ class AwsKmsKeys:
     def describe(self, account: str, region: str, key: str) -> KmsKey:
         """DescribeKey. NotFound and Refused are KMS's own word on the key; whatever else goes wrong is Unavailable."""
         said = {"operation": "kms DescribeKey", "resource": key, "vault": native_vault_name(account, region)}
-        client = self._accounts.client("kms", account, region)
         try:
-            with mapped(said["operation"], resource=key, vault=said["vault"]):
-                reply = client.describe_key(KeyId=key)
+            found = described_key(self._accounts, account, region, key)
         except (NotFound, Refused) as error:
             if code_of(error) == ABSENT or code_of(error) in DENIED:
                 raise
             raise Unavailable("the key could not be asked about", cause=error.cause, hint=error.hint, **said) from error
-        facts = reply.get("KeyMetadata") or {}
-        if not facts.get("KeyState"):
+        if not found.state:
             raise Unavailable("the reply to DescribeKey tells of no key", **said)
-        return key_of(facts)
+        return found
 
     def require_use(self, account: str, region: str, key: str) -> None:
         """GenerateDataKeyWithoutPlaintext as a dry run; its answer is an error whichever way it is.
