@@ -23,11 +23,10 @@ import kill_child
 import kill_worker
 import pytest
 from clouds import REGIONS, aws_environment, client, client_in, embedded_aws, volume
+from lone_host import VAULT_ID, furnish, week_offset
 
 import drorch
 from drorch.app.locks import Locks
-from drorch.crypto.age import new_identity
-from drorch.crypto.minisign import SecretKey
 from drorch.demo.aws import EmbeddedAws
 from drorch.domain import layout
 from drorch.domain.action import EXECUTABLE, Keep, WriteHead
@@ -36,7 +35,6 @@ from drorch.domain.model import CopyState
 
 HOME, AWAY = REGIONS[0], REGIONS[1]
 AWS_KINDS = ("ebs", "ebs-vault", "ami", "rds-instance", "rds-cluster")
-VAULT_ID = "222222222222"
 STEPS = ("before", "called", "recorded")
 TOP = """
 version: 1
@@ -168,44 +166,9 @@ class Site:
 
     def set_up(self) -> None:
         """Its files, in a folder that is there."""
-        folder, kind = self.folder, self.kind
-        for name in ("disk", "nas", "policies"):
-            (folder / name).mkdir()
-        key, (identity, recipient) = SecretKey.generate(), new_identity()
-        for name, text in (("signing.key", key.text()), ("identity.txt", identity + "\n")):
-            (folder / name).touch(mode=0o600)
-            (folder / name).write_text(text)
-        vaults = {
-            name: {"type": "directory", "path": str(folder / name), "provider": "onprem", "region": name}
-            for name in ("disk", "nas")
-        }
-        self.config.write_text(
-            json.dumps(
-                {
-                    "version": 1,
-                    "site": "acme",
-                    "policies": str(folder / "policies"),
-                    "state": str(folder / "state"),
-                    "vaults": vaults,
-                    "aws": {
-                        "accounts": {
-                            "prod": {"id": "123456789012"},
-                            "vault": {"id": VAULT_ID, "role_arn": f"arn:aws:iam::{VAULT_ID}:role/drorch"},
-                        }
-                    },
-                    "encryption": {
-                        "recipients": [recipient],
-                        "identities": [{"file": str(folder / "identity.txt")}],
-                    },
-                    "signing": {"key": {"file": str(folder / "signing.key")}},
-                }
-            )
-        )
-        # The slot began an hour ago and lasts a week: no test crosses into the next one.
-        week = timedelta(days=7)
-        into = (datetime.now(UTC) - timedelta(hours=1) - datetime(1970, 1, 5, tzinfo=UTC)) % week
-        offset = max(1, into // timedelta(minutes=1))
-        (folder / "policies" / "shop.yaml").write_text(TOP.replace("offset: 0m", f"offset: {offset}m") + KINDS[kind])
+        furnish(self.folder, ("disk", "nas"))
+        policy = TOP.replace("offset: 0m", f"offset: {week_offset()}m") + KINDS[self.kind]
+        (self.folder / "policies" / "shop.yaml").write_text(policy)
 
     def run(self, minutes: float = 0, failpoint: str = "", *, locked: bool = False) -> int:
         """One `run --once` of a child whose clock is that far ahead; how it ended, as `Popen.returncode` says it."""

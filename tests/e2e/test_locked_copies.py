@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -15,10 +14,9 @@ import pytest
 from botocore.exceptions import ClientError
 from clouds import REGIONS, aws_environment, client, embedded_aws
 from desks import Said, typed
+from lone_host import furnish, week_offset
 
-from drorch.crypto.age import new_identity
-from drorch.crypto.minisign import SecretKey
-from drorch.demo.aws import ACCOUNT, EmbeddedAws
+from drorch.demo.aws import EmbeddedAws
 from drorch.domain.instant import from_text
 
 pytestmark = pytest.mark.integration
@@ -51,30 +49,10 @@ class Site:
     """A host with one vault in a folder, and a set of two volumes at HOME."""
 
     def __init__(self, folder: Path, aws: EmbeddedAws) -> None:
-        self.aws, self.config, self.turned = aws, folder / "drorch.yaml", timedelta()
-        for name in ("disk", "policies"):
-            (folder / name).mkdir()
-        key, (identity, recipient) = SecretKey.generate(), new_identity()
-        for name, text in (("signing.key", key.text()), ("identity.txt", identity + "\n")):
-            (folder / name).touch(mode=0o600)
-            (folder / name).write_text(text)
-        vault = {"type": "directory", "path": str(folder / "disk"), "provider": "onprem", "region": "office"}
-        said = {
-            "version": 1,
-            "site": "acme",
-            "policies": str(folder / "policies"),
-            "state": str(folder / "state"),
-            "vaults": {"disk": vault},
-            "aws": {"accounts": {"prod": {"id": ACCOUNT}}},
-            "encryption": {"recipients": [recipient]},
-            "signing": {"key": {"file": str(folder / "signing.key")}},
-            "brake": {"share": "100%", "count": 10, "per": "1d"},
-        }
-        self.config.write_text(json.dumps(said))
-        # The slot began an hour ago and lasts a week: no test crosses into the next one.
-        into = (datetime.now(UTC) - timedelta(hours=1) - datetime(1970, 1, 5, tzinfo=UTC)) % WEEK
-        offset = max(1, into // timedelta(minutes=1))
-        (folder / "policies" / "shop.yaml").write_text(POLICY.format(home=HOME, away=AWAY, offset=offset))
+        self.aws, self.turned = aws, timedelta()
+        self.config = furnish(folder, ["disk"], brake={"share": "100%", "count": 10, "per": "1d"})
+        policy = POLICY.format(home=HOME, away=AWAY, offset=week_offset())
+        (folder / "policies" / "shop.yaml").write_text(policy)
         aws.reset()
         for _ in range(2):
             client(aws, "ec2").create_volume(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,9 @@ import kill_child
 import pytest
 from clouds import REGIONS, aws_environment, client, embedded_aws
 from desks import ALIAS, Said, typed
+from lone_host import furnish, week_offset
 
-from drorch.crypto.age import new_identity
-from drorch.crypto.minisign import SecretKey
-from drorch.demo.aws import ACCOUNT, EmbeddedAws
+from drorch.demo.aws import EmbeddedAws
 from drorch.domain.instant import from_text
 
 pytestmark = pytest.mark.integration
@@ -48,28 +47,9 @@ class Site:
     """A host with one vault in a folder, and an encrypted Aurora cluster of two instances at HOME."""
 
     def __init__(self, folder: Path, aws: EmbeddedAws) -> None:
-        self.aws, self.config, self.disk = aws, folder / "drorch.yaml", folder / "disk"
-        for name in ("disk", "policies"):
-            (folder / name).mkdir()
-        key, (identity, recipient) = SecretKey.generate(), new_identity()
-        for name, text in (("signing.key", key.text()), ("identity.txt", identity + "\n")):
-            (folder / name).touch(mode=0o600)
-            (folder / name).write_text(text)
-        vault = {"type": "directory", "path": str(self.disk), "provider": "onprem", "region": "office"}
-        said = {
-            "version": 1,
-            "site": "acme",
-            "policies": str(folder / "policies"),
-            "state": str(folder / "state"),
-            "vaults": {"disk": vault},
-            "aws": {"accounts": {"prod": {"id": ACCOUNT}}},
-            "encryption": {"recipients": [recipient], "identities": [{"file": str(folder / "identity.txt")}]},
-            "signing": {"key": {"file": str(folder / "signing.key")}},
-        }
-        self.config.write_text(json.dumps(said))
-        # The slot began an hour ago and lasts a week: no test crosses into the next one.
-        into = (datetime.now(UTC) - timedelta(hours=1) - datetime(1970, 1, 5, tzinfo=UTC)) % WEEK
-        policy = POLICY.format(home=HOME, away=AWAY, alias=ALIAS, offset=max(1, into // timedelta(minutes=1)))
+        self.aws, self.disk = aws, folder / "disk"
+        self.config = furnish(folder, ["disk"])
+        policy = POLICY.format(home=HOME, away=AWAY, alias=ALIAS, offset=week_offset())
         (folder / "policies" / "shop.yaml").write_text(policy)
         self._cluster()
 
