@@ -19,8 +19,9 @@ from pathlib import Path
 
 import boto3
 
+from bench.installation import install
 from bench.measure import Figure, Wrong, tell, tell_figures
-from drorch.crypto import age, minisign
+from drorch.crypto import age
 from drorch.demo.aws import ACCOUNT, EmbeddedAws
 
 HOME, AWAY = "us-east-1", "us-west-2"
@@ -116,15 +117,9 @@ def _told(applications: int) -> _Told:
 
 
 def _furnish(folder: Path, applications: int) -> None:
-    key = minisign.SecretKey.generate()
-    (folder / "minisign.key").write_text(key.text())
-    (folder / "minisign.key").chmod(0o600)
-    recipient = age.new_identity()[1]
-    (folder / "drorch.yaml").write_text(_CONFIG.format(account=ACCOUNT, away=AWAY, recipient=recipient))
-    (folder / "policies").mkdir()
-    for number in range(applications):
-        name = f"app-{number:05}"
-        (folder / "policies" / f"{name}.yaml").write_text(_POLICY.format(name=name, home=HOME, away=AWAY))
+    names = [f"app-{number:05}" for number in range(applications)]
+    config = _CONFIG.format(account=ACCOUNT, away=AWAY, recipient=age.new_identity()[1])
+    install(folder, config, {name: _POLICY.format(name=name, home=HOME, away=AWAY) for name in names})
 
 
 def _drorch(folder: Path, env: dict[str, str], *words: str) -> None:

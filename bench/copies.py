@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bench.installation import NATIVE_CONFIG, install
 from bench.measure import tell, write_json
 
 COPIES, FIVE = 500, 5
@@ -29,14 +30,6 @@ REACH = 0.95
 _OTHERS = (9, 3, 6, 17, 5)
 """How many copies other people have under way, half an hour each; every region begins elsewhere."""
 _LONGEST = 3 * 24 * 60
-_CONFIG = """\
-version: 1
-site: bench
-policies: policies/
-state: state
-aws: {accounts: {prod: {id: "123456789012"}}}
-signing: {key: {file: minisign.key}}
-"""
 _POLICY = """\
 version: 1
 application: {name}
@@ -262,20 +255,16 @@ def drorch(burst: Burst) -> Told:
     """The reconciler of a host, a pass a minute."""
     import structlog
 
-    from drorch.crypto import minisign
     from drorch.wiring.host import open_host
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     with tempfile.TemporaryDirectory(prefix="drorch-bench-") as name:
         folder = Path(name)
-        (folder / "minisign.key").write_text(minisign.SecretKey.generate().text())
-        (folder / "minisign.key").chmod(0o600)
-        (folder / "drorch.yaml").write_text(_CONFIG)
-        (folder / "policies").mkdir()
+        policies = {}
         for number, application in enumerate(burst.volumes):
             into = ", ".join(f"{{region: {r}}}" for r in REGIONS if application in burst.wanted[r])
-            text = _POLICY.format(name=application, rpo=460 + number * 37 % 100, copies=into)
-            (folder / "policies" / f"{application}.yaml").write_text(text)
+            policies[application] = _POLICY.format(name=application, rpo=460 + number * 37 % 100, copies=into)
+        install(folder, NATIVE_CONFIG, policies)
         host = open_host(str(folder / "drorch.yaml"), clock=_Hand(burst))
         try:
             return _passes(burst, host.reconciler)

@@ -21,8 +21,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bench.installation import install
 from bench.measure import Figure, Wrong, tell, tell_figures
-from drorch.crypto import age, minisign
+from drorch.crypto import age
 from drorch.domain import layout
 from drorch.domain.instant import to_slot
 from drorch.domain.record import RecordType, artefacts_of, compose
@@ -92,7 +93,6 @@ class _Desk:
     def __init__(self, folder: Path, applications: int, points: int) -> None:
         self._folder = folder
         self._points = applications * points
-        self._key = minisign.SecretKey.generate()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = int(free.getsockname()[1])
@@ -174,19 +174,13 @@ class _Desk:
     # --- what it watches over ---
 
     def _configure(self, applications: int, points: int) -> None:
-        folder, key = self._folder, self._folder / "minisign.key"
-        key.write_text(self._key.text())
-        key.chmod(0o600)
-        recipient = age.new_identity()[1]
-        text = _CONFIG.format(folder=folder, recipient=recipient, port=self._port, tick=_TICK)
-        (folder / "drorch.yaml").write_text(text)
-        (folder / "policies").mkdir()
+        folder, names = self._folder, [f"app-{number:03}" for number in range(applications)]
+        text = _CONFIG.format(folder=folder, recipient=age.new_identity()[1], port=self._port, tick=_TICK)
+        self._key = install(folder, text, {name: _POLICY.format(name=name, points=points) for name in names})
         (folder / "one").mkdir()
         command = [sys.executable, "-m", "drorch", "--config", str(folder / "drorch.yaml"), "vault", "init", "one"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        for number in range(applications):
-            name = f"app-{number:03}"
-            (folder / "policies" / f"{name}.yaml").write_text(_POLICY.format(name=name, points=points))
+        for name in names:
             for n in range(points):
                 self._write_point(name, n)
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from bench.installation import NATIVE_CONFIG, install
 from bench.measure import Figure, Wrong, tell, tell_figures
 
 ACCOUNT = "123456789012"
@@ -109,14 +110,6 @@ for _ in range(int(sys.argv[2])):
 counts = Counter(action.name for p in seen.plans.values() for action in p.actions)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({"looks": looks, "observed": observed, "counts": counts, "faults": dict(seen.faults), "mib": peak}))
-"""
-_CONFIG = """\
-version: 1
-site: bench
-policies: policies/
-state: state
-aws: {accounts: {prod: {id: "123456789012"}}}
-signing: {key: {file: minisign.key}}
 """
 _POLICY = """\
 version: 1
@@ -269,17 +262,13 @@ def _tagged(n: int, point: str) -> Snapshot:
 
 def _furnish(folder: Path) -> tuple[dict[str, list[Snapshot]], list[tuple[str, str]]]:
     """A host of as many policies, and the snapshots of its points by region; (volume, application) of the sources."""
-    from drorch.crypto import ids, minisign
+    from drorch.crypto import ids
 
-    key = minisign.SecretKey.generate()
-    (folder / "minisign.key").write_text(key.text())
-    (folder / "minisign.key").chmod(0o600)
-    (folder / "drorch.yaml").write_text(_CONFIG)
-    (folder / "policies").mkdir()
     held: dict[str, list[Snapshot]] = {region: [] for region in (HOME, *AWAY)}
     volumes = [(f"vol-{number:017x}", f"app-{number:03}") for number in range(APPLICATIONS)]
+    policies = {name: _POLICY.format(name=name, points=POINTS) for _, name in volumes}
+    key = install(folder, NATIVE_CONFIG, policies)
     for volume, name in volumes:
-        (folder / "policies" / f"{name}.yaml").write_text(_POLICY.format(name=name, points=POINTS))
         for point in range(POINTS):
             slot = _now().replace(minute=0) - timedelta(days=point)
             text = slot.strftime("%Y-%m-%dT%H:%MZ")
