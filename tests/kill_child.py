@@ -25,7 +25,8 @@ from drorch.app.once import OnceReport, run_once
 from drorch.app.runner import LocalRunner
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.model import LockMode, ObjectLock
-from drorch.domain.policy import KindWords, LockRule
+from drorch.domain.policy import LockRule
+from drorch.domain.vocabulary import KindWords
 from drorch.engines.memory import Options
 from drorch.wiring import adapters
 from drorch.wiring.host import Host, open_host

@@ -10,8 +10,9 @@ from pydantic import Field
 from drorch.app.yaml_source import read_yaml
 from drorch.domain.errors import Finding
 from drorch.domain.model import FailureDomain
-from drorch.domain.policy import CredentialRef, Frozen, KindWords, Policy, Text, Vocabulary
+from drorch.domain.policy import CredentialRef, Frozen, Policy, Text
 from drorch.domain.policy_file import parse_policy
+from drorch.domain.vocabulary import KindWords, Vocabulary
 
 
 class Select(Frozen):

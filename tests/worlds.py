@@ -51,7 +51,8 @@ from drorch.domain.errors import Damaged, DrorchError, Unavailable
 from drorch.domain.instant import to_text
 from drorch.domain.model import ObjectLock, RecoveryPoint, Vault
 from drorch.domain.native import NativeSnapshot, Source
-from drorch.domain.policy import KindWords, LockRule, Policy
+from drorch.domain.policy import LockRule, Policy
+from drorch.domain.vocabulary import KindWords
 from drorch.engines.memory import MemoryEngine, MemorySource, Options
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
 from drorch.kinds.memory import images as memory_images

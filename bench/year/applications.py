@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import Field
 
 from drorch.domain.model import FailureDomain
-from drorch.domain.policy import Frozen, KindWords, Policy, Text, Vocabulary
+from drorch.domain.policy import Frozen, Policy, Text
 from drorch.domain.policy_file import parse_policy
+from drorch.domain.vocabulary import KindWords, Vocabulary
 
 HOME, AWAY = "prod.us-east-1", "prod.us-west-2"
 VAULTS = {

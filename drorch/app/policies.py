@@ -11,8 +11,9 @@ from drorch.app.git_commit import commit_of
 from drorch.app.text_file import read_text
 from drorch.app.yaml_source import YamlSource, read_yaml
 from drorch.domain.errors import Finding, InvalidInput, Unavailable
-from drorch.domain.policy import Policy, Vocabulary
+from drorch.domain.policy import Policy
 from drorch.domain.policy_file import parse_policy
+from drorch.domain.vocabulary import Vocabulary
 
 ATTEMPTS = 5
 """How often a folder that changes under the reader is read anew before it is left to the next pass."""

@@ -44,8 +44,7 @@ from drorch.domain.brake import approved_pairs
 from drorch.domain.catalogue_former import carries_on
 from drorch.domain.copy_urgency import with_due
 from drorch.domain.errors import Busy, DrorchError
-from drorch.domain.feasibility import native_domain
-from drorch.domain.model import FailureDomain
+from drorch.domain.feasibility import domains_of
 from drorch.domain.objective import Places, status
 from drorch.domain.plan import Failure, Observed, PointId, plan
 from drorch.domain.policy import Policy
@@ -171,7 +170,7 @@ class Reconciler:
             shared=world.shared,
         )
         actions = plan(policy, observed, now, self._point_id)
-        domains = self.domains(policy)
+        domains = domains_of(policy, self.observer.vaults)
         places = Places(domains, self.observer.never_read(world), frozenset(guards.locks))
         empty = frozenset(name for name, seen in observed.sources.items() if not seen.why and not seen.sources)
         standing = status(policy, catalogue, places, now, policy_valid=valid, empty=empty)
@@ -181,14 +180,6 @@ class Reconciler:
     def _held_locks(self, policy: Policy) -> dict[str, str]:
         holders = {r.name: self._locks.holder(resource_lock(policy.application, r.name)) for r in policy.resources}
         return {name: holder for name, holder in holders.items() if holder}
-
-    def domains(self, policy: Policy) -> dict[str, FailureDomain]:
-        """Where every vault that may hold copies of an application lies."""
-        domains = {name: vault.domain for name, vault in self.observer.vaults.items()}
-        for resource in policy.resources:
-            for rule in resource.targets if resource.native else ():
-                domains[rule.vault] = native_domain(rule.vault)
-        return domains
 
     def admitted(self, seen: Pass) -> Admitted:
         """What of a look may start now and what waits; where copies are due, everybody's under way are listed first."""

@@ -32,11 +32,12 @@ def points(config: str | None, application: str, resource: str | None, vault: st
     from drorch.cli.screen import emit_json
     from drorch.cli.selection import chosen, made_from, tell_about_policies, tell_unread
     from drorch.domain.errors import NotFound
+    from drorch.domain.feasibility import domains_of
 
     host = the_host(config)
     seen = host.reconciler.look()
     plan = chosen(seen, [application])[0]
-    domains = host.reconciler.domains(plan.policy)
+    domains = domains_of(plan.policy, host.reconciler.observer.vaults)
     wanted = {resource, *made_from(plan.policy, resource or "")}
     found = [p for p in plan.catalogue.points if resource is None or p.resource in wanted]
     names = {r.name for r in plan.policy.resources}

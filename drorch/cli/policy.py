@@ -13,7 +13,8 @@ from drorch.cli.reserved import reserved
 if TYPE_CHECKING:
     from drorch.app.config import Config
     from drorch.domain.errors import Finding
-    from drorch.domain.policy import Policy, Vocabulary
+    from drorch.domain.policy import Policy
+    from drorch.domain.vocabulary import Vocabulary
 
 
 @click.group()

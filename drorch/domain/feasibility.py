@@ -17,7 +17,7 @@ from datetime import timedelta
 
 from drorch.domain.duration import duration_text
 from drorch.domain.keep_span import shortest_keep
-from drorch.domain.model import FailureDomain, FailureLevel, place_of, survives
+from drorch.domain.model import FailureDomain, FailureLevel, Vault, place_of, survives
 from drorch.domain.policy import AWS, LockRule, Objective, Policy, ResourcePolicy, VaultRule
 from drorch.domain.schedule import Every, Schedule
 
@@ -250,6 +250,12 @@ def native_domain(vault: str) -> FailureDomain:
     """The failure domain of a native vault by its name ``ACCOUNT.REGION``."""
     account, region = place_of(vault)
     return FailureDomain(AWS, region, account)
+
+
+def domains_of(policy: Policy, vaults: Mapping[str, Vault]) -> dict[str, FailureDomain]:
+    """Where every vault that may hold copies of an application lies; `vaults` are those of objects."""
+    native = (rule.vault for resource in policy.resources if resource.native for rule in resource.targets)
+    return {name: vault.domain for name, vault in vaults.items()} | {name: native_domain(name) for name in native}
 
 
 def _way(

@@ -11,12 +11,13 @@ from drorch.domain.explain import Loc, Problem, read_fields, unknown_keys
 from drorch.domain.feasibility import Arithmetic, LockOutlasts, judge, outlasting
 from drorch.domain.ignore import Ignore, wrong_places
 from drorch.domain.model import FailureLevel
-from drorch.domain.policy import Home, Policy, ResourcePolicy, Vocabulary
+from drorch.domain.policy import Home, Policy, ResourcePolicy
 from drorch.domain.policy_datasets import Said, contradictions, merged
 from drorch.domain.policy_form import DefaultsForm, PolicyForm
 from drorch.domain.policy_names import former_names
 from drorch.domain.policy_resource import Around, Draft, check_home, finish, read_resource
 from drorch.domain.policy_templates import wrong_templates
+from drorch.domain.vocabulary import Vocabulary
 
 
 def parse_policy(data: object, vocabulary: Vocabulary) -> tuple[Policy | None, tuple[Problem, ...]]:

@@ -13,16 +13,7 @@ from drorch.domain.explain import Loc, Problem, explain, near, read_fields, unkn
 from drorch.domain.host_path import HostPath, granting
 from drorch.domain.instant import to_slot
 from drorch.domain.model import native_vault_name
-from drorch.domain.policy import (
-    CredentialRef,
-    DrillRule,
-    Home,
-    Keep,
-    KindWords,
-    ResourcePolicy,
-    VaultRule,
-    Vocabulary,
-)
+from drorch.domain.policy import CredentialRef, DrillRule, Home, Keep, ResourcePolicy, VaultRule
 from drorch.domain.policy_datasets import Said
 from drorch.domain.policy_form import (
     DUMP_ONLY,
@@ -34,6 +25,7 @@ from drorch.domain.policy_form import (
     TargetForm,
 )
 from drorch.domain.template import server_options
+from drorch.domain.vocabulary import KindWords, Vocabulary
 from drorch.domain.window import Window
 
 _COMMON = frozenset(field.alias or name for name, field in ResourceForm.model_fields.items())

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from drorch.domain.policy import Vocabulary
 from drorch.domain.policy_form import DUMP_ONLY, NATIVE_ONLY, PolicyForm, ResourceForm, TargetForm
+from drorch.domain.vocabulary import Vocabulary
 
 
 def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:

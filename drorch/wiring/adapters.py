@@ -18,7 +18,8 @@ from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.domain.errors import Refused, Usage
 from drorch.domain.iam_roles import Declared
 from drorch.domain.model import FailureDomain
-from drorch.domain.policy import KindWords, LockRule, Vocabulary
+from drorch.domain.policy import LockRule
+from drorch.domain.vocabulary import KindWords, Vocabulary
 from drorch.ports import AutomatedBackups, Engine, Everything, KmsKeys, ObjectStore, SnapshotKind
 
 if TYPE_CHECKING:

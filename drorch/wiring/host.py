@@ -50,8 +50,8 @@ from drorch.domain.admit import Limits
 from drorch.domain.errors import NotFound, Refused
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.model import ObjectLock, Vault, place_of
-from drorch.domain.policy import Vocabulary
 from drorch.domain.priority import priority_of
+from drorch.domain.vocabulary import Vocabulary
 from drorch.ports import Clock, ObjectStore, SnapshotKind
 from drorch.telemetry.redact import redact
 from drorch.wiring import adapters

@@ -55,6 +55,7 @@ from drorch.crypto.minisign import SecretKey
 from drorch.domain import catalogue_marks, layout, objective, plan, plan_expiry, retention
 from drorch.domain.action import Braked, Cut, deletions, digest_of
 from drorch.domain.errors import DrorchError
+from drorch.domain.feasibility import domains_of
 from drorch.domain.model import FailureDomain, FailureLevel, LockMode, survives
 from drorch.domain.objective import ApplicationStatus
 from drorch.domain.policy import Policy
@@ -417,7 +418,7 @@ class Life(RuleBasedStateMachine):
             return
         COUNTS["statuses compared"] += 1
         for planned in seen.plans.values():
-            domains = world.reconciler.domains(planned.policy)
+            domains = domains_of(planned.policy, world.reconciler.observer.vaults)
             for resource in planned.status.resources:
                 for level, standing in resource.levels.items():
                     if standing.rpo_attained is not None:

@@ -19,7 +19,8 @@ from drorch.domain.automated import (
     first_places,
     further_places,
 )
-from drorch.domain.policy import KindWords, ResourcePolicy
+from drorch.domain.policy import ResourcePolicy
+from drorch.domain.vocabulary import KindWords
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 HOUR = timedelta(hours=1)

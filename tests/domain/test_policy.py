@@ -11,9 +11,10 @@ from policy_words import KINDS, VAULTS, Instance, policy_of, read, words
 from pydantic import ValidationError
 
 from drorch.domain.model import FailureDomain, FailureLevel
-from drorch.domain.policy import DrillRule, Keep, KindWords, Objective, Policy, Probe, VaultRule
+from drorch.domain.policy import DrillRule, Keep, Objective, Policy, Probe, VaultRule
 from drorch.domain.policy_schema import json_schema
 from drorch.domain.schedule import Cron, Every
+from drorch.domain.vocabulary import KindWords
 
 SHOP = """\
 version: 1

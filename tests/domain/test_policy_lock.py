@@ -11,7 +11,8 @@ from policy_words import KINDS, VAULTS, policy_of, read, words
 
 from drorch.domain.feasibility import feasibility, held_by_locks, unjudged
 from drorch.domain.model import LockMode
-from drorch.domain.policy import LockRule, Vocabulary
+from drorch.domain.policy import LockRule
+from drorch.domain.vocabulary import Vocabulary
 
 DAY = timedelta(days=1)
 TOP = "version: 1\napplication: shop\nowner: me\nhome: {account: prod, region: us-east-1}\n"

@@ -9,7 +9,8 @@ from policy_words import KINDS, policy_of, read, words
 from pydantic import ValidationError
 
 from drorch.domain.host_path import HostPath, covers, granting
-from drorch.domain.policy import DrillRule, Frozen, KindWords, Probe, Vocabulary
+from drorch.domain.policy import DrillRule, Frozen, Probe
+from drorch.domain.vocabulary import KindWords, Vocabulary
 
 
 class Files(Frozen):

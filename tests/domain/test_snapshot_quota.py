@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from policy_words import KINDS, Instance, policy_of, words
 
-from drorch.domain.policy import Keep, KindWords, Policy
+from drorch.domain.policy import Keep, Policy
 from drorch.domain.retention import Candidate, keep
 from drorch.domain.schedule import Cron, Every, Schedule
 from drorch.domain.snapshot_quota import MOST, counted, holdings, most_kept
+from drorch.domain.vocabulary import KindWords
 
 GRACE = timedelta(days=3)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

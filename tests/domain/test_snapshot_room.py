@@ -8,8 +8,8 @@ from policy_words import KINDS, Instance, policy_of, words
 
 from drorch.domain.action import Action, Copy, Cut, Hold, Keep
 from drorch.domain.native import SnapshotRoom
-from drorch.domain.policy import KindWords
 from drorch.domain.snapshot_room import FULL, RoomSeen, fitted, pools_wanted
+from drorch.domain.vocabulary import KindWords
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 HOME, AWAY = "prod.us-east-1", "prod.us-west-2"

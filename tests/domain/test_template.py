@@ -13,8 +13,9 @@ from policy_words import KINDS, Several, policy_of, read, words
 
 from drorch.domain.action import Cut, Expire, Hold, Mark
 from drorch.domain.plan import plan
-from drorch.domain.policy import KindWords, Policy, is_name
+from drorch.domain.policy import Policy, is_name
 from drorch.domain.template import LONGEST_NAME, Listing, expanded, meanings, recorded, resource_name
+from drorch.domain.vocabulary import KindWords
 
 HOST = words(kinds=KINDS | {"postgres": KindWords(Several, native=False)})
 DATABASES = st.lists(st.text(min_size=1, max_size=70), max_size=6)

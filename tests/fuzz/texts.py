@@ -23,8 +23,8 @@ from drorch.domain.errors import InvalidInput, Refused, Usage
 from drorch.domain.instant import from_compact, from_text, slot_start, to_compact, to_slot, to_text
 from drorch.domain.model import FailureDomain
 from drorch.domain.native import NativeSnapshot
-from drorch.domain.policy import Vocabulary
 from drorch.domain.policy_file import parse_policy
+from drorch.domain.vocabulary import Vocabulary
 from drorch.engines.postgres.place import from_url
 from drorch.wiring import adapters
 

@@ -13,8 +13,9 @@ from policy_words import read
 from drorch.app.config import Config, load_config
 from drorch.app.policies import check_file, load_policies
 from drorch.domain.feasibility import feasibility
-from drorch.domain.policy import Policy, Vocabulary
+from drorch.domain.policy import Policy
 from drorch.domain.snapshot_quota import holdings
+from drorch.domain.vocabulary import Vocabulary
 from drorch.wiring import adapters
 
 ROOT = Path(__file__).parents[2]
