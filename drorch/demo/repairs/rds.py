@@ -224,8 +224,8 @@ def _describe_db_instances(self: Any) -> ActionResult:
     return in_pages(self, "DBInstances", found)
 
 
-def in_pages(response: Any, name: str, found: list[Any]) -> ActionResult:
-    """One page of a listing, called `name` in the reply; each resource in it is described once more."""
+def in_pages(response: Any, name: str, found: list[Any], *, managed: bool = True) -> ActionResult:
+    """One page of a listing, called `name` in the reply; each resource in it, if `managed`, is described once more."""
     size = int(response.params.get("MaxRecords") or _PER_PAGE[-1])
     if size not in _PER_PAGE:
         raise InvalidParameterValue(f"Invalid value {size} for MaxRecords. Must be between 20 and 100")
@@ -233,5 +233,6 @@ def in_pages(response: Any, name: str, found: list[Any]) -> ActionResult:
         chosen, marker = page(found, response.params.get("Marker"), size)
     except BadToken as error:
         raise InvalidParameterValue("The marker is not valid") from error
-    states.described(chosen)
+    if managed:
+        states.described(chosen)
     return ActionResult({name: chosen, "Marker": marker})

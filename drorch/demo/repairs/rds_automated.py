@@ -18,7 +18,7 @@ from moto.rds.exceptions import InvalidParameterValue, RDSClientError
 from moto.rds.models import DBInstance, RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
 
-from drorch.demo.repairs.paging import BadToken, page
+from drorch.demo.repairs.rds import in_pages
 from drorch.demo.repairs.replacing import around, instead_of
 
 LAG = timedelta(minutes=5)
@@ -110,7 +110,7 @@ def _describe_db_instance_automated_backups(self: Any) -> ActionResult:
         if database.backup_retention_period and not getattr(database, "db_cluster_identifier", None)
     ]
     replicated = [_replicated_entry(of) for of in replicated_in(self.backend).values()]
-    return _in_pages(self, "DBInstanceAutomatedBackups", [*own, *replicated])
+    return in_pages(self, "DBInstanceAutomatedBackups", [*own, *replicated], managed=False)
 
 
 def _describe_db_cluster_automated_backups(self: Any) -> ActionResult:
@@ -127,7 +127,7 @@ def _describe_db_cluster_automated_backups(self: Any) -> ActionResult:
         }
         for cluster in self.backend.clusters.values()
     ]
-    return _in_pages(self, "DBClusterAutomatedBackups", found)
+    return in_pages(self, "DBClusterAutomatedBackups", found, managed=False)
 
 
 def _start(self: Any) -> ActionResult:
@@ -159,11 +159,3 @@ _response: Any = RDSResponse
 _response.describe_db_cluster_automated_backups = _describe_db_cluster_automated_backups
 _response.start_db_instance_automated_backups_replication = _start
 _response.stop_db_instance_automated_backups_replication = _stop
-
-
-def _in_pages(response: Any, name: str, found: list[Any]) -> ActionResult:
-    try:
-        chosen, marker = page(found, response.params.get("Marker"), int(response.params.get("MaxRecords") or 100))
-    except BadToken as error:
-        raise InvalidParameterValue("The marker is not valid") from error
-    return ActionResult({name: chosen, "Marker": marker})
