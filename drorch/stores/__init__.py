@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from drorch.domain.errors import Refused
+from drorch.domain.errors import AlreadyExists, DrorchError, OutcomeUnknown, Refused
 from drorch.domain.instant import to_text
 from drorch.domain.model import LockMode, ObjectLock
 from drorch.ports import LockRule, StoreLimits, check_path
@@ -114,6 +114,22 @@ def let_settle(began: float, least: float) -> None:
     ours takes about as long as ours did since `began` (monotonic): twice that is waited, `least` seconds at least.
     """
     time.sleep(min(max(least, 2 * (time.monotonic() - began)), _SETTLE_MOST))
+
+
+def unsettled(error: DrorchError, unseen: DrorchError) -> DrorchError:
+    """What to raise after `error`, an unknown outcome or a refusal, when `unseen` kept us from seeing what is there.
+
+    "It exists already" may answer the SDK's own repetition of a write that was done: then it is ours, or it is not.
+    """
+    if not isinstance(error, AlreadyExists):
+        return error
+    return OutcomeUnknown(
+        "something is there, and whose it is could not be seen",
+        operation=error.operation,
+        vault=error.vault,
+        resource=error.resource,
+        cause=str(unseen),
+    )
 
 
 def lock_from(rule: LockRule, now: datetime) -> ObjectLock:

@@ -78,6 +78,18 @@ def test_put_whose_outcome_cannot_be_looked_up_stays_unknown(google: EmbeddedGcs
         store.put("a", b"body")
 
 
+def test_put_that_meets_its_own_first_try_and_cannot_look_stays_unknown(
+    google: EmbeddedGcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("google.api_core.retry.retry_base.random.uniform", lambda *_: 0.0)
+    store = gcs_store(patience=10)
+    google.fail_next("objects.insert", "after")
+    google.fail_next("objects.get", "denied")
+    with pytest.raises(OutcomeUnknown, match="whose it is could not be seen"):
+        store.put("a", b"body")
+    assert google.calls["gcs", "objects.insert", ""] == 2
+
+
 @pytest.mark.parametrize("lost", [1, 2])
 def test_chunk_whose_reply_is_lost_is_not_sent_twice(google: EmbeddedGcs, lost: int) -> None:
     """The session is asked what it has; the embedded one refuses a chunk that does not begin there."""

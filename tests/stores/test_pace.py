@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drorch.aws import AwsAccount, AwsAccounts
-from drorch.aws.pace import FIRST, FREE, GAIN, LEAST, PATIENCE, SAVED_SECONDS, Budget
+from drorch.aws.pace import FIRST, FREE, GAIN, LEAST, PATIENCE, SAVED_SECONDS, Budget, Pace
 from drorch.demo.aws import EmbeddedAws
 from drorch.domain.errors import Refused, Throttled
 from drorch.domain.priority import Priority, acting
@@ -261,8 +261,11 @@ def test_a_paced_loop_meets_fewer_refusals_than_one_that_tries_everything_every_
 
 
 @pytest.fixture
-def accounts(aws: EmbeddedAws) -> AwsAccounts:
-    return AwsAccounts({"prod": AwsAccount()}, attempts=1, read_seconds=5)
+def accounts(aws: EmbeddedAws, hand: Hand) -> AwsAccounts:
+    """Accounts whose budgets do not recover by themselves."""
+    made = AwsAccounts({"prod": AwsAccount()}, attempts=1, read_seconds=5)
+    made.pace = Pace(hand)
+    return made
 
 
 def test_what_aws_throttles_holds_back_the_next_action_of_the_same_place_before_it_is_sent(

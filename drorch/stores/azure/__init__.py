@@ -29,7 +29,7 @@ from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, OutcomeUn
 from drorch.domain.guide import StockTool
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
-from drorch.stores import Prefix, StoreClock, lock_from
+from drorch.stores import Prefix, StoreClock, lock_from, unsettled
 from drorch.stores.azure import blocks, locks, replies, stock
 from drorch.stores.azure.credentials import container_client
 from drorch.stores.azure.errors import mapped, status_of
@@ -284,13 +284,13 @@ class AzureStore:
     def look(self, path: str, token: str, error: DrorchError) -> None:
         """After a lost reply, or a refusal that may answer the SDK's own repetition: fine if what is there is ours.
 
-        Else raises `error`; OutcomeUnknown where nothing (yet) is there or the look fails; Unavailable where what was
-        there is only what `blocks.drop` left, which is taken away.
+        Else raises `error`, or AlreadyExists; OutcomeUnknown where nothing (yet) is there or the look fails;
+        Unavailable where what was there is only what `blocks.drop` left, which is taken away.
         """
         try:
             found = self.facts(path)
-        except DrorchError:
-            raise error from error.__cause__
+        except DrorchError as unseen:
+            raise unsettled(error, unseen) from error.__cause__
         if (found.metadata or {}).get(TOKEN) == token:
             return
         if blocks.take_away(self, path, found):

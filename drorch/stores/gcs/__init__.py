@@ -33,7 +33,7 @@ from drorch.domain.errors import AlreadyExists, Damaged, DrorchError, NotFound, 
 from drorch.domain.guide import StockTool
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
-from drorch.stores import Prefix, StoreClock, lock_from
+from drorch.stores import Prefix, StoreClock, lock_from, unsettled
 from drorch.stores.gcs import locks, replies, stock
 from drorch.stores.gcs.errors import answered, mapped
 from drorch.stores.gcs.session import Session
@@ -326,12 +326,12 @@ class GcsStore:
     def look(self, path: str, token: str, error: DrorchError) -> None:
         """After a lost reply, or a refusal that may answer the SDK's own repetition: fine if what is there is ours.
 
-        Else raises `error`; OutcomeUnknown where nothing (yet) is there or the look fails.
+        Else raises `error`, or AlreadyExists; OutcomeUnknown where nothing (yet) is there or the look fails.
         """
         try:
             theirs = (self.facts(path).metadata or {}).get(_TOKEN)
-        except DrorchError:
-            raise error from error.__cause__
+        except DrorchError as unseen:
+            raise unsettled(error, unseen) from error.__cause__
         if theirs == token:
             return
         if isinstance(error, AlreadyExists):

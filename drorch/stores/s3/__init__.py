@@ -37,7 +37,7 @@ from drorch.domain.errors import AlreadyExists, DrorchError, NotFound, OutcomeUn
 from drorch.domain.guide import StockTool
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
-from drorch.stores import SETTLE, Prefix, StoreClock, let_settle, lock_from
+from drorch.stores import SETTLE, Prefix, StoreClock, let_settle, lock_from, unsettled
 from drorch.stores.s3 import locks, replies, stock, versions
 from drorch.stores.s3.upload import TOKEN, S3Upload
 
@@ -355,13 +355,13 @@ class S3Store:
     def look(self, path: str, token: str, error: DrorchError) -> None:
         """After a lost reply, or a refusal that may answer the SDK's own repetition: fine if what is there is ours.
 
-        Else raises `error`; OutcomeUnknown where nothing (yet) is there or the look fails.
+        Else raises `error`, or AlreadyExists; OutcomeUnknown where nothing (yet) is there or the look fails.
         """
         try:
             told = self.head(path)["Metadata"]  # by names that some gateways capitalise, Swift's among them
             theirs = next((value for name, value in told.items() if name.lower() == TOKEN), None)
-        except DrorchError:
-            raise error from error.__cause__
+        except DrorchError as unseen:
+            raise unsettled(error, unseen) from error.__cause__
         if theirs == token:
             return
         if isinstance(error, AlreadyExists):

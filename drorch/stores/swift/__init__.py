@@ -36,7 +36,7 @@ from drorch.domain.errors import (
 from drorch.domain.guide import StockTool
 from drorch.domain.model import FailureDomain, ObjectLock
 from drorch.ports import LockRule, ObjectInfo, ObjectVersion, PendingUpload, StoreLimits, check_path
-from drorch.stores import SETTLE, let_settle, plain_prefix
+from drorch.stores import SETTLE, let_settle, plain_prefix, unsettled
 from drorch.stores.swift import replies, segments, stock
 from drorch.stores.swift.account import SignIn
 from drorch.stores.swift.session import PATIENCE, Session
@@ -350,11 +350,11 @@ class SwiftStore:
         return replies.legible(operation, resource=path, vault=self.vault)
 
     def _look(self, path: str, token: str, error: DrorchError) -> None:
-        """Fine if what is there is ours. Else AlreadyExists; `error` where nothing is there or the look fails."""
+        """Fine if what is there is ours. Else AlreadyExists; OutcomeUnknown where nothing is there, or unseen."""
         try:
             theirs = self.facts(path).token
-        except DrorchError:
-            raise error from error.__cause__
+        except DrorchError as unseen:
+            raise unsettled(error, unseen) from error.__cause__
         if theirs == token:
             return
         if isinstance(error, AlreadyExists):
