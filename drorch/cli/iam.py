@@ -24,6 +24,8 @@ def iam(config: str | None, role: str | None, account: str | None, as_json: bool
     vault    the same in an account where nothing lives but copies
     restore  reads, and makes new resources out of copies
 
+    Before a role that drorch takes on in another account stands its trust policy: who may, and with which external id.
+
     Statements named LetGo... are what deletion needs: without them everything else works, and nothing is let go.
     """
     from drorch.cli.screen import emit_json, say, tell
@@ -40,11 +42,15 @@ def iam(config: str | None, role: str | None, account: str | None, as_json: bool
         emit_json({"roles": [_document(use, name) for use, name in chosen]})
         return 0
     for use, name in chosen:
-        made = _document(use, name)["documents"]
-        for number, document in enumerate(made, 1):
-            counted = f"document {number} of {len(made)}, {characters(document)} of {MOST_CHARACTERS} characters"
+        document = _document(use, name)
+        made, trusted = document["documents"], document["trust"]
+        if trusted:
+            say(f"# account {use.account} ({use.id}), role {name}: trust policy of {use.role_arn}", bold=True)
+            say(json.dumps(trusted, indent=2))
+        for number, part in enumerate(made, 1):
+            counted = f"document {number} of {len(made)}, {characters(part)} of {MOST_CHARACTERS} characters"
             say(f"# account {use.account} ({use.id}), role {name}: {counted}", bold=True)
-            say(json.dumps(document, indent=2))
+            say(json.dumps(part, indent=2))
     if not chosen:
         tell("nothing in these accounts needs such a role")
     return 0
@@ -71,5 +77,12 @@ def _uses(config: str | None, account: str | None) -> list[AccountUse]:
 def _document(use: AccountUse, role: str) -> dict[str, Any]:
     from drorch.domain.iam import documents
     from drorch.domain.iam_roles import statements
+    from drorch.domain.iam_trust import trust
 
-    return {"account": use.account, "id": use.id, "role": role, "documents": list(documents(statements(use, role)))}
+    return {
+        "account": use.account,
+        "id": use.id,
+        "role": role,
+        "trust": trust(use, role),
+        "documents": list(documents(statements(use, role))),
+    }

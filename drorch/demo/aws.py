@@ -211,8 +211,9 @@ class EmbeddedAws:
                 replicated.frozen = at
 
     def break_replica(self, region: str, identifier: str, status: str = "error", message: str = "") -> None:
-        """The read replica follows no more (``error``, ``terminated``, ``stopped``)."""
-        database: Any = rds_backends[ACCOUNT][region].databases[identifier]
+        """The read replica follows no more, or the secondary of a global database; `status` as RDS has it."""
+        backend = rds_backends[ACCOUNT][region]
+        database: Any = backend.databases.get(identifier) or backend.clusters[identifier]
         database.broken_replication = status, message
 
     # --- faults --------------------------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ class Database:
     """An instance or a cluster as its region lists it.
 
     `replicated_to` are the ARNs of its replicated automated backups, `replicas` the names (ARNs in other regions) of
-    its read replicas, `replica_of` is what it is one of, `trouble` what is wrong with that replication.
+    its read replicas, `replica_of` is what it is one of, `trouble` what is wrong with that replication. The secondary
+    clusters of an Aurora global database are read replicas of its primary.
     """
 
     kind: str

@@ -78,7 +78,11 @@ class BucketUse:
 
 @dataclass(frozen=True, slots=True)
 class AccountUse:
-    """What a site does in one account. `assumed` are the roles of other accounts that its credentials take on."""
+    """What a site does in one account. `assumed` are the roles of other accounts that its credentials take on.
+
+    `role_arn` is the role that is taken on there, with `external_id`, by credentials of the accounts `trusts`; all ""
+    and empty where the credentials are the host's own.
+    """
 
     account: str
     id: str
@@ -88,6 +92,9 @@ class AccountUse:
     assumed: tuple[str, ...] = ()
     asking: tuple[str, ...] = ()
     """Listings that no cut and no copy needs: of `drorch doctor`, `drorch unprotected` and `drorch status`."""
+    role_arn: str = ""
+    external_id: str = ""
+    trusts: frozenset[str] = frozenset()
 
     @property
     def is_home(self) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,23 @@ PERMISSIONS = (
     "rds:DescribeDBInstanceAutomatedBackups",
     "rds:DescribeDBClusters",
     "rds:DescribeDBClusterAutomatedBackups",
+    "rds:DescribeGlobalClusters",
 )
 
 RECORDS_PER_PAGE = 100
 _REPLICATION = "read replication"
 """The StatusType of a read replica (RDS API, DBInstanceStatusInfo)."""
+_CONNECTED = "connected"
+"""The SynchronizationStatus of a cluster that follows; the other one is ``pending-resync`` (RDS API)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A cluster's part in an Aurora global database: the ARNs of its secondaries, or of the primary it follows."""
+
+    secondaries: tuple[str, ...] = ()
+    primary: str = ""
+    status: str = ""
 
 
 class AwsAutomatedBackups:
@@ -33,7 +46,9 @@ class AwsAutomatedBackups:
         self._accounts = accounts
 
     def seen(self, account: str, region: str, kinds: Collection[str]) -> RegionSeen:
-        """All of `kinds` there, whoever's: two paginated listings for each kind. Raises Unavailable, Refused."""
+        """All of `kinds` there, whoever's: two paginated listings for each kind, and one of Aurora's global databases,
+        which a region lists wherever their clusters are. Raises Unavailable, Refused.
+        """
         databases: list[Database] = []
         backups: list[AutomatedBackup] = []
         if "rds-instance" in kinds:
@@ -41,7 +56,9 @@ class AwsAutomatedBackups:
             listing = "describe_db_instance_automated_backups", "DBInstanceAutomatedBackups"
             backups += (_backup(e, "rds-instance", "DbiResourceId") for e in self._all(account, region, *listing))
         if "rds-cluster" in kinds:
-            databases += map(_cluster, self._all(account, region, "describe_db_clusters", "DBClusters"))
+            members = _members(self._all(account, region, "describe_global_clusters", "GlobalClusters"))
+            clusters = self._all(account, region, "describe_db_clusters", "DBClusters")
+            databases += (_cluster(entry, members) for entry in clusters)
             listing = "describe_db_cluster_automated_backups", "DBClusterAutomatedBackups"
             backups += (_backup(e, "rds-cluster", "DbClusterResourceId") for e in self._all(account, region, *listing))
         return RegionSeen(tuple(databases), tuple(backups))
@@ -73,8 +90,26 @@ def _instance(entry: Mapping[str, Any]) -> Database:
     )
 
 
-def _cluster(entry: Mapping[str, Any]) -> Database:
+def _members(entries: Iterable[Mapping[str, Any]]) -> dict[str, _Member]:
+    """By the ARNs of clusters. A primary names its secondaries; while none is primary nobody is said to follow."""
+    found: dict[str, _Member] = {}
+    for entry in entries:
+        members = {str(each.get("DBClusterArn", "")): each for each in entry.get("GlobalClusterMembers") or ()}
+        primary = next((arn for arn, each in members.items() if each.get("IsWriter")), "")
+        for arn, each in members.items():
+            if arn != primary:
+                found[arn] = _Member(primary=primary, status=str(each.get("SynchronizationStatus") or ""))
+        if primary:
+            found[primary] = _Member(secondaries=tuple(sorted(members.keys() - {primary})))
+    return found
+
+
+def _cluster(entry: Mapping[str, Any], members: Mapping[str, _Member]) -> Database:
+    """A secondary of a global database follows its primary as a read replica does."""
     replication, trouble = _replication(entry)
+    member = members.get(str(entry.get("DBClusterArn", "")), _Member())
+    if member.primary and member.status not in ("", _CONNECTED):
+        trouble = trouble or member.status
     return Database(
         kind="rds-cluster",
         identifier=str(entry.get("DBClusterIdentifier", "")),
@@ -84,9 +119,9 @@ def _cluster(entry: Mapping[str, Any]) -> Database:
         retention_days=entry.get("BackupRetentionPeriod") or 0,
         latest=_time(entry.get("LatestRestorableTime")),
         protected=bool(entry.get("DeletionProtection")),
-        replicas=tuple(entry.get("ReadReplicaIdentifiers") or ()),
-        replica_of=str(entry.get("ReplicationSourceIdentifier") or ""),
-        replication=replication,
+        replicas=tuple(dict.fromkeys([*(entry.get("ReadReplicaIdentifiers") or ()), *member.secondaries])),
+        replica_of=str(entry.get("ReplicationSourceIdentifier") or member.primary),
+        replication=replication or member.status,
         trouble=trouble,
     )
 

@@ -43,6 +43,7 @@ def account_uses(config: Config, policies: Sequence[Policy]) -> tuple[AccountUse
     """What the site does in each of `aws.accounts`, by their names."""
     native = _native(config, policies)
     assumed = tuple(sorted(account.role_arn for account in config.aws.accounts.values() if account.role_arn))
+    ambient = frozenset(account.id for account in config.aws.accounts.values() if not account.role_arn)
     return tuple(
         AccountUse(
             account=name,
@@ -52,6 +53,9 @@ def account_uses(config: Config, policies: Sequence[Policy]) -> tuple[AccountUse
             buckets=tuple(_buckets(config, name)),
             assumed=() if account.role_arn else assumed,
             asking=_asking(native.get(name, {})),
+            role_arn=account.role_arn,
+            external_id=account.external_id,
+            trusts=ambient if account.role_arn else frozenset(),
         )
         for name, account in sorted(config.aws.accounts.items())
     )

@@ -172,6 +172,27 @@ def test_clusters_are_listed_with_their_retention(opened: Cloud) -> None:
     assert (kept.retention_days, kept.protected, kept.unseen) == (5, True, "")
 
 
+def test_secondaries_of_an_aurora_global_database_are_its_replicas_and_one_that_does_not_follow_is_an_alarm(
+    opened: Cloud,
+) -> None:
+    world = RdsClusterWorld(opened)
+    name = world.source_with(BackupRetentionPeriod=5)
+    home, west = world.client("rds"), world.client("rds", "us-west-2")
+    (primary,) = home.describe_db_clusters(DBClusterIdentifier=name)["DBClusters"]
+    home.create_global_cluster(GlobalClusterIdentifier="world", SourceDBClusterIdentifier=primary["DBClusterArn"])
+    west.create_db_cluster(DBClusterIdentifier="far", Engine=primary["Engine"], GlobalClusterIdentifier="world")
+    watch = AutomatedWatch(AwsAutomatedBackups(world.aws_accounts))
+    world.aws.calls.clear()
+    (kept,) = watch.look(of_the_world("rds-cluster", name), world.present()).values()
+    assert [(r.identifier, r.region, r.status, r.why) for r in kept.replicas] == [("far", "us-west-2", "connected", "")]
+    assert {op for _, op, _ in world.aws.calls} <= {right.partition(":")[2] for right in PERMISSIONS}
+    assert set(world.aws.calls.values()) == {1}, "a listing for each region, none per database"
+    world.aws.break_replica("us-west-2", "far")
+    (kept,) = watch.look(of_the_world("rds-cluster", name), world.present()).values()
+    ((where, told),) = kept.wrong
+    assert (where, "pending-resync" in told) == ("us-west-2 (far)", True)
+
+
 def test_long_listings_are_read_to_their_end(opened: Cloud) -> None:
     world = RdsWorld(opened)
     for _ in range(5):

@@ -53,6 +53,35 @@ def test_the_ambient_credentials_may_take_on_the_roles_of_other_accounts(config:
     assert allowed(role["documents"], "sts:AssumeRole", "arn:aws:iam::222222222222:role/drorch")
 
 
+def test_a_role_in_another_account_trusts_the_account_of_the_hosts_own_credentials_with_its_external_id(
+    config: Path,
+) -> None:
+    trusts = {(role["account"], role["role"]): role["trust"] for role in roles(config)}
+    assert [key for key, trust in trusts.items() if trust] == [("vault", "vault")]
+    (statement,) = trusts["vault", "vault"]["Statement"]
+    assert (statement["Principal"], statement["Action"]) == (
+        {"AWS": ["arn:aws:iam::111111111111:root"]},
+        "sts:AssumeRole",
+    )
+    assert "Condition" not in statement
+    role_arn = 'role_arn: "arn:aws:iam::222222222222:role/drorch"'
+    config.write_text(config.read_text().replace(role_arn, f"{role_arn}, external_id: acme-4711"))
+    (role,) = roles(config, "--role", "vault", "--account", "vault")
+    assert role["trust"]["Statement"][0]["Condition"] == {"StringEquals": {"sts:ExternalId": "acme-4711"}}
+    done = CliRunner().invoke(cli, ["--config", str(config), "iam", "--role", "vault"], catch_exceptions=False)
+    assert "# account vault (222222222222), role vault: trust policy of arn:aws:iam::222222222222:role/drorch" in (
+        done.stdout
+    )
+
+
+def test_a_trust_policy_is_left_out_where_the_hosts_own_account_is_not_configured(config: Path) -> None:
+    own = 'prod:  {id: "111111111111"}'
+    role = 'prod:  {id: "111111111111", role_arn: "arn:aws:iam::111111111111:role/drorch"}'
+    assert own in config.read_text()
+    config.write_text(config.read_text().replace(own, role))
+    assert [role["trust"] for role in roles(config)] == [None] * 4
+
+
 def test_only_regions_in_use_are_named(config: Path) -> None:
     text = json.dumps(roles(config))
     assert "us-east-1" in text

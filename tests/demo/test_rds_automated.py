@@ -64,6 +64,36 @@ def test_an_instance_keeps_automated_backups_unless_their_retention_is_0(aws: Em
     assert window["EarliestTime"] < window["LatestTime"]
 
 
+def global_members(aws: EmbeddedAws, region: str = HOME) -> dict[str, tuple[bool, str, list[str]]]:
+    pages = client(aws, "rds", region).get_paginator("describe_global_clusters").paginate()
+    members = [m for each in pages for g in each["GlobalClusters"] for m in g["GlobalClusterMembers"]]
+    return {m["DBClusterArn"]: (m["IsWriter"], m["SynchronizationStatus"], m["Readers"]) for m in members}
+
+
+def test_a_global_database_made_of_a_cluster_has_it_as_its_primary_and_says_who_follows(aws: EmbeddedAws) -> None:
+    home, away = client(aws, "rds"), client(aws, "rds", SECOND)
+    first = home.create_db_cluster(DBClusterIdentifier="orders", Engine="aurora-postgresql", **MAKER)["DBCluster"]
+    home.create_global_cluster(GlobalClusterIdentifier="world", SourceDBClusterIdentifier=first["DBClusterArn"])
+    second = away.create_db_cluster(
+        DBClusterIdentifier="far", Engine="aurora-postgresql", GlobalClusterIdentifier="world"
+    )["DBCluster"]
+    primary, secondary = first["DBClusterArn"], second["DBClusterArn"]
+    expected = {primary: (True, "connected", [secondary]), secondary: (False, "connected", [])}
+    assert global_members(aws) == global_members(aws, SECOND) == expected
+    aws.break_replica(SECOND, "far")
+    assert global_members(aws)[secondary] == (False, "pending-resync", [])
+
+
+def test_global_databases_come_in_pages(aws: EmbeddedAws) -> None:
+    rds = client(aws, "rds")
+    for number in range(3):
+        rds.create_global_cluster(GlobalClusterIdentifier=f"world{number}", Engine="aurora-postgresql")
+    aws.cap_pages(2)
+    found = [g for each in rds.get_paginator("describe_global_clusters").paginate() for g in each["GlobalClusters"]]
+    assert len(found) == 3
+    assert aws.calls["rds", "DescribeGlobalClusters", HOME] == 2
+
+
 def test_listings_of_automated_backups_come_in_pages(aws: EmbeddedAws) -> None:
     for number in range(3):
         database(aws, f"shop{number}")

@@ -1,7 +1,8 @@
 """RDS's automated backups: listed with their window, replicated to another region, stopped; read replicas that break.
 
 moto lists automated backups by their snapshots alone, without window or identity, and knows neither their replication
-nor those of clusters. From the API model (DBInstanceAutomatedBackup, DBInstanceStatusInfo) and the RDS user guide.
+nor those of clusters. Its global databases come in one page, without who follows, and one made of a cluster has no
+primary. From the API model (DBInstanceAutomatedBackup, DBInstanceStatusInfo, GlobalClusterMember) and the user guide.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.rds.exceptions import InvalidParameterValue, RDSClientError
-from moto.rds.models import DBInstance, RDSBackend, rds_backends
+from moto.rds.models import DBCluster, DBInstance, GlobalCluster, RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
 
 from drorch.demo.repairs.rds import in_pages
@@ -37,6 +38,7 @@ class Replicated:
 
 
 _database: Any = DBInstance
+_cluster: Any = DBCluster
 
 
 def replicated_in(backend: Any) -> dict[str, Replicated]:
@@ -53,6 +55,7 @@ def _replications(self: Any) -> list[dict[str, str]]:
 _database.db_instance_automated_backups_replications = property(_replications)
 _database.broken_replication = None
 """(status, message) of a read replica that does not follow."""
+_cluster.broken_replication = None
 
 
 def _status_infos(self: Any) -> list[dict[str, Any]]:
@@ -82,6 +85,39 @@ def _remove_replica(original: Any, self: Any, replica: Any) -> None:
         self.replicas.remove(replica.db_instance_arn)
     else:
         original(self, replica)
+
+
+@around(RDSBackend, "create_global_cluster")
+def _create_global_cluster(original: Any, self: Any, **asked: Any) -> Any:
+    """Of a cluster of any region, which becomes the primary: moto seeks it in one region alone, and makes none."""
+    arn = asked.get("source_db_cluster_identifier") or ""
+    if not arn.startswith("arn:"):
+        return original(self, **asked)
+    (source,) = rds_backends[self.account_id][arn.split(":")[3]].describe_db_clusters(db_cluster_identifier=arn)
+    taken = {"source_db_cluster_identifier": None, "engine": source.engine, "engine_version": source.engine_version}
+    made = original(self, **{**asked, **taken})
+    made.members.append(source)
+    source.is_writer, source.global_cluster_identifier = True, made.global_cluster_identifier
+    return made
+
+
+_members: Any = GlobalCluster.global_cluster_members
+
+
+def _synchronized(self: Any) -> list[dict[str, Any]]:
+    told: list[dict[str, Any]] = _members.fget(self)
+    for cluster, member in zip(self.members, told, strict=True):
+        member["SynchronizationStatus"] = "connected" if cluster.broken_replication is None else "pending-resync"
+    return told
+
+
+_global: Any = GlobalCluster
+_global.global_cluster_members = property(_synchronized)
+
+
+@instead_of(RDSResponse, "describe_global_clusters")
+def _describe_global_clusters(self: Any) -> ActionResult:
+    return in_pages(self, "GlobalClusters", self.global_backend.describe_global_clusters(), managed=False)
 
 
 def _entry(database: Any, status: str, retention: int, latest: datetime, arn: str = "") -> dict[str, Any]:
