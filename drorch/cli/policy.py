@@ -33,7 +33,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
     """
     from drorch.cli.screen import emit_json, say, tell
     from drorch.domain.errors import Usage
-    from drorch.domain.feasibility import feasibility, held_by_locks, unjudged
+    from drorch.domain.feasibility import feasibility, held_by_locks, keys_beside_locks, unjudged
     from drorch.domain.snapshot_quota import holdings
     from drorch.domain.template import meanings
 
@@ -60,6 +60,16 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
         for p in policies
         for r in p.resources
         for found in held_by_locks(r, vocabulary.grace)
+    ]
+    warnings += [
+        (
+            p.application,
+            f"{r.name}: the lock in {rule.vault} does not cover {rule.kms_key}, which an administrator of"
+            " the home account can have deleted after seven days: lock copies in another account, under its key",
+        )
+        for p in policies
+        for r in p.resources
+        for rule in keys_beside_locks(r)
     ]
     for name, warning in warnings:
         tell(f"{name}: warning: {warning}")

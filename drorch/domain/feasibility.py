@@ -234,6 +234,17 @@ def held_by_locks(resource: ResourcePolicy, grace: timedelta) -> Iterator[LockOu
         yield from _outlasting(resource, None, grace)
 
 
+def keys_beside_locks(resource: ResourcePolicy) -> Iterator[VaultRule]:
+    """Locked native copies under a key of the home account: who rules there cannot delete the copy, but can have
+    the key deleted after seven days (KMS API, ScheduleKeyDeletion). A key by its ARN may be of another account.
+    """
+    for rule in resource.targets if resource.native else ():
+        key = rule.kms_key
+        at_home = place_of(rule.vault)[0] == resource.home.account
+        if rule.lock is not None and key is not None and at_home and not key.startswith("arn:"):
+            yield rule
+
+
 def _outlasting(
     resource: ResourcePolicy, locks: Mapping[str, LockRule] | None, grace: timedelta
 ) -> Iterator[LockOutlasts]:

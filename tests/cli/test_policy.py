@@ -60,6 +60,37 @@ def test_images_that_restart_their_instances_are_warned_of_and_valid(desk: Desk)
     assert "portal: warning: front: reboot: true restarts" in said.err
 
 
+def test_a_lock_that_leaves_its_key_to_the_home_account_is_warned_of(desk: Desk) -> None:
+    vault = 'vault: {id: "222222222222", role_arn: "arn:aws:iam::222222222222:role/drorch"}'
+    desk.config.write_text(desk.config.read_text().replace("accounts: {", f"accounts: {{{vault}, "))
+    path, entry = desk.policies / "web.yaml", "{region: us-west-2, kms_key: alias/drorch"
+    text = f"""\
+version: 1
+application: web
+home: {{account: prod, region: us-east-1}}
+resources:
+  - name: data
+    kind: ebs
+    select: {{tags: {{app: web}}}}
+    schedule: {{every: 1d}}
+    keep: {{within: 14d}}
+    copies: [{entry}}}]
+"""
+    path.write_text(text)
+    assert "does not cover" not in desk.drorch("policy", "check", str(path)).err
+    path.write_text(text.replace(entry, f"{entry}, lock: {{for: 7d, irrevocable: true}}"))
+    said = desk.drorch("policy", "check", str(path), "--json")
+    assert said.code == 0, said.out
+    (warning,) = said.json["warnings"]
+    assert "us-west-2 does not cover alias/drorch" in warning["warning"]
+    for elsewhere in (", account: vault", ""):
+        key = "alias/drorch" if elsewhere else "arn:aws:kms:us-west-2:222222222222:key/1234"
+        given = entry.replace("alias/drorch", key)
+        path.write_text(text.replace(entry, f"{given}{elsewhere}, lock: {{for: 7d, irrevocable: true}}"))
+        said = desk.drorch("policy", "check", str(path))
+        assert (said.code, "does not cover" in said.err) == (0, False), said.err
+
+
 def test_json_has_valid_applications_and_findings(desk: Desk) -> None:
     desk.write_policy("billing", keep="{last: never}")
     said = desk.drorch("policy", "check", "--json")
