@@ -17,6 +17,10 @@ from drorch.domain.native import NativeSnapshot as NativeSnapshot
 from drorch.domain.native import PendingCopy as PendingCopy
 from drorch.domain.native import SnapshotRoom as SnapshotRoom
 from drorch.domain.native import Source as Source
+from drorch.domain.native_restore import Made as Made
+from drorch.domain.native_restore import NativeRestore as NativeRestore
+from drorch.domain.native_restore import RestorePart as RestorePart
+from drorch.domain.native_restore import RestoreProgress as RestoreProgress
 from drorch.domain.policy import LockRule as LockRule
 from drorch.ports.engines import Artefact as Artefact
 from drorch.ports.engines import Consumer as Consumer
@@ -35,6 +39,7 @@ from drorch.ports.snapshots import CutOrder as CutOrder
 from drorch.ports.snapshots import Everything as Everything
 from drorch.ports.snapshots import KmsKeys as KmsKeys
 from drorch.ports.snapshots import LocksCopies as LocksCopies
+from drorch.ports.snapshots import RestoresSnapshots as RestoresSnapshots
 from drorch.ports.snapshots import SharesSnapshots as SharesSnapshots
 from drorch.ports.snapshots import SnapshotKind as SnapshotKind
 from drorch.ports.snapshots import TellsLocks as TellsLocks

@@ -11,6 +11,7 @@ from drorch.domain.automated import RegionSeen
 from drorch.domain.kms import KmsKey
 from drorch.domain.model import LockMode, ObjectLock
 from drorch.domain.native import NativeSnapshot, PendingCopy, SnapshotRoom, Source
+from drorch.domain.native_restore import Made, NativeRestore, RestoreProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,4 +187,35 @@ class SharesSnapshots(Protocol):
         """The ids of the site's snapshots there that are shared with account `other`: one listing.
 
         Raises Unavailable at any item: incomplete is never empty.
+        """
+
+
+@runtime_checkable
+class RestoresSnapshots(Protocol):
+    """A kind whose copies drorch can bring back. Level-triggered: nothing is kept between calls but what the provider
+    shows, so any process goes on where another was killed, and doing it again makes nothing twice.
+    """
+
+    def check_restore(self, order: NativeRestore) -> tuple[str, ...]:
+        """Look, and change nothing: whether `advance` could begin. What must be known before: settings of the record
+        that will not be as they were, in words.
+
+        Refused, with the way out, for a name that is taken by something else, and for options that name what is not
+        there (zone, subnet, group, profile, key); what bears the order's own id is in nobody's way. Unavailable.
+        """
+
+    def advance(self, order: NativeRestore) -> RestoreProgress:
+        """Look at what bears the order's id, make what is missing and can be made now, and say how far it is.
+
+        Returns at once: nothing in it waits for a provider to finish. Called until `done` (or something `failed`).
+        Nothing that exists is overwritten, changed or deleted. OutcomeUnknown when a reply was lost: calling again is
+        harmless. Refused as in `check_restore`, and where the provider does not let it be.
+        """
+
+    def made(self, account: str, region: str, tag: str, restore: str = "") -> tuple[tuple[str, Made], ...]:
+        """(id, thing) of all that bears the tag `tag` there, of one restore or of every one. Unavailable."""
+
+    def discard(self, account: str, region: str, tag: str, restore: str) -> tuple[Made, ...]:
+        """Delete what bears exactly this tag and id, as far as it can be deleted now; what is left of it. Only drills
+        call it. Harmless twice; nothing without the tag is ever touched (asked of the provider now, not remembered).
         """
