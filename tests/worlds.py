@@ -511,7 +511,8 @@ def _twin_cloud(cloud: MemoryCloud, now: Callable[[], datetime]) -> MemoryCloud:
     for where, place in cloud._places.items():
         held = {native_id: copy.copy(snapshot) for native_id, snapshot in place.held.items()}
         points = {point: dict(ids) for point, ids in place.points.items()}
-        twin._places[where] = type(place)(dict(place.sources), held, points, dict(place.pending))
+        restored = [copy.copy(made) for made in place.restored]
+        twin._places[where] = type(place)(dict(place.sources), held, points, dict(place.pending), restored)
     twins = {
         id(old): twin._places[where].held[name] for where, p in cloud._places.items() for name, old in p.held.items()
     }

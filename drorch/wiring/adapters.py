@@ -60,7 +60,6 @@ TARGET_SHAPES = {
 """A restore TARGET of each engine on the machine at hand."""
 EXTRAS = {"gcs": "gcs", "azure": "azure", "swift": "swift"}
 """The extra of drorch that a type of vault needs."""
-LATER_TARGETS = frozenset({"region"})
 
 
 def store_options() -> dict[str, type[BaseModel]]:
@@ -167,12 +166,10 @@ def engine_options(kind: str, options: Mapping[str, object]) -> BaseModel:
 
 
 def engine_of_target(url: str) -> str:
-    """The engine that a restore TARGET belongs to. Usage for one that is none, or not in this version."""
+    """The engine that a restore TARGET belongs to. Usage for one that is none."""
     scheme = url.partition(":")[0]
-    if scheme in LATER_TARGETS:
-        raise Usage(f"restore into {scheme}: is not in this version of drorch")
     if scheme not in TARGETS:
-        hint = "postgresql://[user@]host[:port]/database, mariadb://, mysql:// or dir:/path"
+        hint = "postgresql://[user@]host[:port]/database, mariadb://, mysql://, dir:/path or region:NAME"
         raise Usage(f"{url!r} is no restore target", hint=hint)
     return TARGETS[scheme]
 
@@ -185,6 +182,20 @@ def in_target(name: str) -> str:
 def build_kinds(accounts: AwsAccounts) -> dict[str, SnapshotKind]:
     """Every kind of native snapshot. No SDK is imported before one of them is asked."""
     return {kind: getattr(_module("kinds", module), name)(accounts) for kind, (module, name) in SNAPSHOT_KINDS.items()}
+
+
+def restore_options(kind: str, said: Mapping[str, object]) -> BaseModel:
+    """How a point of a kind is brought back, as `said`. Refused with every key that is wrong or missing."""
+    if kind not in SNAPSHOT_KINDS:
+        raise Refused(f"points of kind {kind} are not brought back into a region", operation="restore")
+    model: type[BaseModel] = _module("kinds", SNAPSHOT_KINDS[kind][0]).RestoreOptions
+    try:
+        return model(**said)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or kind}: {e['msg']}" for e in error.errors())
+        known = ", ".join(model.model_fields)
+        hint = f"--with KEY=VALUE, or recovery: in the policy; {kind} knows {known}"
+        raise Refused(f"how {kind} is brought back is not said whole", cause=wrong, hint=hint) from error
 
 
 def declared_of(kind: str, *, locking: bool = False) -> Declared:
