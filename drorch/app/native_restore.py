@@ -7,7 +7,7 @@ command, wherever it is given, goes on with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -219,7 +219,7 @@ def _order(choice: Choice, request: RegionRequest, views: Mapping[str, VaultView
         tag=TAG_RESTORE,
         id=identity,
         tags={TAG_RESTORE: identity},
-        parts=tuple(_parts(point, vault, _native_records(views, point))),
+        parts=tuple(restore_parts(point, vault, native_records(views.values(), point))),
         options=options,
     )
 
@@ -283,18 +283,18 @@ def _not_native(catalogue: Catalogue, request: RegionRequest) -> Iterator[tuple[
         yield resource, f"a dump: drorch restore {request.application} {resource} --into TARGET"
 
 
-def _native_records(views: Mapping[str, VaultView], point: RecoveryPoint) -> list[Record]:
+def native_records(views: Iterable[VaultView], point: RecoveryPoint) -> list[Record]:
     """The signed native records of a point, the latest first."""
     found = {
         seen.digest: seen.record
-        for view in views.values()
+        for view in views
         for seen in view.records
         if seen.trust is Trust.SIGNED and seen.record.type == RecordType.NATIVE and seen.record.point == point.id
     }
     return sorted(found.values(), key=lambda record: record.at, reverse=True)
 
 
-def _parts(point: RecoveryPoint, vault: str, records: Sequence[Record]) -> Iterator[RestorePart]:
+def restore_parts(point: RecoveryPoint, vault: str, records: Sequence[Record]) -> Iterator[RestorePart]:
     """The copy's members, with what its own record says of each, else what any record says of the same source.
 
     A copy's member names as its source the cut's own member, and that one's record the volume or instance behind it.

@@ -198,6 +198,18 @@ def restore_options(kind: str, said: Mapping[str, object]) -> BaseModel:
         raise Refused(f"how {kind} is brought back is not said whole", cause=wrong, hint=hint) from error
 
 
+_TOUCHES_OTHERS = ("attach", "launch_template")
+"""What a drill never does, whatever a mapping says: it would change what is in use."""
+
+
+def drill_options(kind: str, said: Mapping[str, object], point: str) -> BaseModel:
+    """As `restore_options`, under a name of the drill's own, and so that it can be cleared away."""
+    fields = _module("kinds", SNAPSHOT_KINDS[kind][0]).RestoreOptions.model_fields if kind in SNAPSHOT_KINDS else {}
+    own: dict[str, object] = {"name": f"drorch-drill-{point}", "deletion_protection": False}
+    said = {key: value for key, value in said.items() if key not in _TOUCHES_OTHERS}
+    return restore_options(kind, {**said, **{key: value for key, value in own.items() if key in fields}})
+
+
 def declared_of(kind: str, *, locking: bool = False) -> Declared:
     """What a kind of snapshot declares that it has to be allowed to do; with `locking` also to lock its copies."""
     module = _module("kinds", SNAPSHOT_KINDS[kind][0])
@@ -261,7 +273,7 @@ def vocabulary(
         kind: KindWords(
             options=_module("kinds" if is_native else "engines", module).Options,
             native=is_native,
-            probes=kind != "files",
+            probes=not is_native and kind != "files",
             locks=kind in LOCKED_KINDS,
             locks_later=LATER_LOCKS.get(kind, ""),
             shares=is_native and hasattr(getattr(_module("kinds", module), SNAPSHOT_KINDS[kind][1]), "share"),

@@ -375,10 +375,16 @@ def test_what_the_contract_reserves_is_refused_as_not_in_this_version(text: str,
     ]
 
 
-def test_a_drill_of_native_snapshots_is_not_in_this_version() -> None:
-    _, findings = read(changed("    identifier", "    drill: {every: 7d}\n    identifier"))
-    assert [str(f) for f in findings] == [
-        "shop.yaml:12:5: a drill of kind rds-instance is not in this version (drills are for dumps)"
+def test_a_drill_of_snapshots_goes_where_their_copies_lie_and_asks_no_probes() -> None:
+    policy, findings = read(changed("    identifier", "    drill: {every: 7d, max_hours: 2}\n    identifier"))
+    assert not findings and policy is not None
+    rule = policy.resources[0].drill
+    assert rule is not None and rule.from_ == tuple(t.vault for t in policy.resources[0].targets if not t.home)
+    said = "    drill: {every: 7d, from: [prod.eu-west-9], probes: [{sql: select 1, expect: '>= 1'}]}\n    identifier"
+    _, findings = read(changed("    identifier", said))
+    assert [f.message for f in findings] == [
+        "drill from prod.eu-west-9, where no copy goes",
+        "a drill of kind rds-instance asks no probes",
     ]
 
 
@@ -540,7 +546,7 @@ def test_the_schema_tells_resources_apart_by_their_kind() -> None:
     assert {"$ref": "#/$defs/resource-ebs"} in items["oneOf"]
     ebs, dump = schema["$defs"]["resource-ebs"], schema["$defs"]["resource-postgres"]
     assert {"select", "copies", "keep"} <= set(ebs["properties"])
-    assert not {"vaults", "drill", "connection"} & set(ebs["properties"])
+    assert not {"vaults", "connection"} & set(ebs["properties"])
     assert {"connection", "vaults", "drill"} <= set(dump["properties"])
     assert "vaults" in dump["required"]
     assert dump["additionalProperties"] is False
