@@ -142,29 +142,84 @@ def changed(old: str, new: str) -> str:
     [
         # regions
         (changed("    us-west-2:\n", "    us-west-9:\n"), "us-west-9:", "unknown region 'us-west-9'", "us-west-2"),
-        (changed("    us-west-2:\n", "    eu-central-1:\n"), "eu-central-1:\n", "eu-central-1 is the home", "copies go to"),
-        (changed("    us-west-2:\n", "    ap-south-1:\n"), "ledger: {sub", "no copy of ledger goes to ap-south-1", "copies:"),
+        (
+            changed("    us-west-2:\n", "    eu-central-1:\n"),
+            "eu-central-1:\n",
+            "eu-central-1 is the home",
+            "copies go to",
+        ),
+        (
+            changed("    us-west-2:\n", "    ap-south-1:\n"),
+            "ledger: {sub",
+            "no copy of ledger goes to ap-south-1",
+            "copies:",
+        ),
         (changed("      ledger:", "      leger:"), "leger:", "there is no resource leger", "did you mean ledger?"),
-        (changed("      ledger:", "      orders:"), "orders: {subnet", "a dump in a runbook (orders) is not in this version", "drorch"),
+        (
+            changed("      ledger:", "      orders:"),
+            "orders: {subnet",
+            "a dump in a runbook (orders) is not in this version",
+            "drorch",
+        ),
         (changed("subnet_group: dr, ", ""), "{security_groups: [sg-1]}", "subnet_group is missing", ""),
         (changed("[sg-1]}", "[sg-1], zone: x}"), "zone: x", "unknown key zone", ""),
         (changed("[sg-1]}", "[sg-1], share: 0.5}"), "{subnet_group: dr", "cannot stand in a record", "whole numbers"),
-        (changed("      ledger: {subnet_group: dr, security_groups: [sg-1]}", "      web: {}"), "us-west-2:\n      web", "ledger, which step database restores, is not mapped", "with subnet_group"),
+        (
+            changed("      ledger: {subnet_group: dr, security_groups: [sg-1]}", "      web: {}"),
+            "us-west-2:\n      web",
+            "ledger, which step database restores, is not mapped",
+            "with subnet_group",
+        ),
         # steps
-        (changed("restore: ledger}", "restore: leger}"), "leger}", "there is no resource leger", "did you mean ledger?"),
+        (
+            changed("restore: ledger}", "restore: leger}"),
+            "leger}",
+            "there is no resource leger",
+            "did you mean ledger?",
+        ),
         (changed("restore: ledger}", "restore: orders}"), "orders}", "a dump in a runbook (orders)", "--into TARGET"),
-        (changed("needs: [database]}", "needs: [datebase]}"), "datebase]", "there is no step datebase", "did you mean database?"),
+        (
+            changed("needs: [database]}", "needs: [datebase]}"),
+            "datebase]",
+            "there is no step datebase",
+            "did you mean database?",
+        ),
         (changed("needs: [database]}", "needs: [dns]}"), "dns]}", "step dns comes later", "earlier steps"),
         (changed("needs: [database]}", "needs: [site]}"), "{name: site,", "step site needs itself", "earlier steps"),
-        (changed("name: image, restore", "name: database, restore"), "database, restore: web", "step database twice", ""),
-        (changed("restore: web,", "restore: ledger,"), "ledger, needs", "ledger is restored by step database already", ""),
-        (changed("{image: image,", "{image: database,"), "database, group", "step database restores no image", "kind ami"),
+        (
+            changed("name: image, restore", "name: database, restore"),
+            "database, restore: web",
+            "step database twice",
+            "",
+        ),
+        (
+            changed("restore: web,", "restore: ledger,"),
+            "ledger, needs",
+            "ledger is restored by step database already",
+            "",
+        ),
+        (
+            changed("{image: image,", "{image: database,"),
+            "database, group",
+            "step database restores no image",
+            "kind ami",
+        ),
         (changed("{image: image,", "{image: healthy,"), "healthy, group", "step healthy comes later", ""),
-        (changed("restore: ledger}", "restore: ledger, manual: x}"), "{name: database, restore", "a step does one thing, not restore and manual", ""),
+        (
+            changed("restore: ledger}", "restore: ledger, manual: x}"),
+            "{name: database, restore",
+            "a step does one thing, not restore and manual",
+            "",
+        ),
         (changed(", restore: ledger}", "}"), "{name: database}", "a step does nothing", "one of restore, launch"),
         (changed('manual: "Tell payments"', "manual: "), "}\n    - {name: reindex", "must not be empty", ""),
-        (changed("https://shop-dr.internal/health", "shop-dr.internal"), "\"shop-dr.internal\"", "is no address", "https://"),
-        (changed("https://shop", "https://me:hunter2@shop"), "\"https://me", "a secret does not stand in a policy", ""),
+        (
+            changed("https://shop-dr.internal/health", "shop-dr.internal"),
+            '"shop-dr.internal"',
+            "is no address",
+            "https://",
+        ),
+        (changed("https://shop", "https://me:hunter2@shop"), '"https://me', "a secret does not stand in a policy", ""),
         (changed('health"}', 'health", for: 25h}'), "25h", "is longer than a step waits", "1d at most"),
         (changed('health"}', 'health", for: 10}'), "10}", "a bare number has no unit", ""),
         (changed("zone: Z1", "zone: z_1"), "z_1", "is not the id of a hosted zone", ""),
@@ -172,7 +227,7 @@ def changed(old: str, new: str) -> str:
         (changed("[/usr/local/bin/reindex,", "[reindex,"), "[reindex", "absolute path", ""),
         (changed("--all]", "5]"), "5]}", "must be text, not a number", "quotes"),
     ],
-)  # fmt: skip
+)
 def test_one_error_has_its_place_its_message_and_its_hint(text: str, at: str, message: str, hint: str) -> None:
     policy, findings = read(text, HOST)
     shown = [str(finding) for finding in findings]
