@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,6 +29,7 @@ from drorch.domain.action import (
     Unshare,
     WriteHead,
     WriteRecord,
+    WriteRunbook,
 )
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.errors import DrorchError, Refused
@@ -36,8 +37,9 @@ from drorch.domain.head import head_content
 from drorch.domain.instant import to_text
 from drorch.domain.model import Member, ObjectLock, RecoveryPoint
 from drorch.domain.native import NativeSnapshot, Source
-from drorch.domain.policy import ResourcePolicy
+from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.domain.record import RecordType, compose
+from drorch.domain.runbook_record import runbook_content
 from drorch.ports import ObjectStore
 
 
@@ -50,6 +52,8 @@ class Scene:
     world: World
     sources: tuple[Source, ...]
     note: str = ""
+    policy: Policy | None = None
+    """Of the application, where an action concerns the whole of it."""
 
 
 class LightHands:
@@ -66,11 +70,14 @@ class LightHands:
         expiry: ExpiryHands,
         host: str = "",
         remember_lock: Callable[[str, str, ObjectLock], None] = lambda _vault, _point, _lock: None,
+        provenance: Callable[[str], Mapping[str, str]] = lambda _application: {},
     ) -> None:
+        """`provenance` says the digest and the git commit of an application's policy."""
         self._site = site
         self._native = native
         self._expiry = expiry
         self._host = host
+        self._provenance = provenance
         self._remember_lock = remember_lock
         self._signing = signing
         self._trusted = tuple(trusted)
@@ -103,6 +110,8 @@ class LightHands:
             return self._lock(action, scene, now)
         if isinstance(action, WriteHead):
             return self._head(action, scene, now)
+        if isinstance(action, WriteRunbook):
+            return self._runbook(action, scene, now)
         raise TypeError(f"{action.name} is not a light action")
 
     def _lock(self, action: Lock, scene: Scene, now: datetime) -> str:
@@ -133,6 +142,22 @@ class LightHands:
         missed = write_somewhere(record, self._signing(), action.into, self._store_of)
         reach("head.called")
         return f"head {action.seq} written into {', '.join(sorted(set(action.into) - set(missed)))}"
+
+    def _runbook(self, action: WriteRunbook, scene: Scene, now: datetime) -> str:
+        if scene.policy is None:
+            raise Refused("the policy is not known any more", operation="runbook", resource=action.application)
+        record = compose(
+            RecordType.RUNBOOK,
+            site=self._site,
+            at=now,
+            application=action.application,
+            policy=dict(self._provenance(action.application)) or None,
+            **runbook_content(scene.policy),
+        )
+        reach("runbook.before")
+        missed = write_somewhere(record, self._signing(), action.into, self._store_of)
+        reach("runbook.called")
+        return f"runbook written into {', '.join(sorted(set(action.into) - set(missed)))}"
 
     def _copy(self, action: Copy, scene: Scene, now: datetime) -> str:
         point = _point(scene.catalogue, action)

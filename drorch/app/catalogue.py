@@ -30,7 +30,7 @@ _APPROVALS = 20
 """As many of the newest approvals are read: each is good for an hour."""
 
 _HEADS = 20
-"""So many heads are tried, the newest first, until one counts."""
+"""So many heads (and runbooks) are tried, the newest first, until one counts."""
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -53,9 +53,9 @@ class Scope:
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """The listings that it takes: records and data; of more than one resource heads and approvals, too."""
+        """The listings that it takes: records and data; of more than one resource heads, runbooks and approvals."""
         below = "".join(f"{part}/" for part in (self.application, self.resource) if part)
-        wider = () if self.resource else (layout.HEADS + below, layout.APPROVALS)
+        wider = () if self.resource else (layout.HEADS + below, layout.RUNBOOKS + below, layout.APPROVALS)
         return layout.RECORDS + below, layout.DATA + below, *wider
 
 
@@ -125,15 +125,15 @@ class VaultReader:
         for path in _to_read(listed.versions):
             read(path)
         for heads in _heads(listed.versions, now):
-            self._newest_head(store.vault, heads, read, fetched)
+            self._newest(store.vault, heads, read, fetched)
         self._cache.replace(store.vault, scope.prefixes, keep, fetched, objects, ticket, listed.tampered)
         if not scope.application:
             self._cache.set_listing(store.vault, to_text(now))
 
-    def _newest_head(
+    def _newest(
         self, vault: str, heads: Sequence[str], read: Callable[[str], None], fetched: Sequence[CachedRecord]
     ) -> None:
-        """The newest head that counts: one that somebody planted under a later name must not hide it."""
+        """The newest head or runbook that counts: one that somebody planted under a later name must not hide it."""
         for path in heads[:_HEADS]:
             read(path)
             new = next((record.trust for record in fetched if record.path == path), "")
@@ -207,6 +207,7 @@ class VaultReader:
         heads = f"{layout.HEADS}{application}/"
         cached_records = self._cache.records(vault.name, f"{layout.RECORDS}{application}/")
         cached_records += self._cache.records(vault.name, heads)
+        cached_records += self._cache.records(vault.name, f"{layout.RUNBOOKS}{application}/")
         records = [self._parsed(vault.name, cached) for cached in cached_records]
         return VaultView(
             vault=vault,
@@ -311,12 +312,14 @@ def _to_read(listed: Mapping[str, object]) -> Iterator[str]:
 
 
 def _heads(listed: Iterable[str], now: datetime) -> Iterable[list[str]]:
-    """The heads of each application, newest first; those of the future, which a wrong clock wrote, by themselves."""
+    """The heads of each application, newest first, and its runbooks; those of the future, which a wrong clock wrote, by
+    themselves.
+    """
     limit = to_compact(now + FUTURE)
     heads: dict[tuple[str, bool], list[str]] = {}
     for path in sorted(listed, reverse=True):
         folder, _, name = path.rpartition("/")
-        if path.startswith(layout.HEADS) and path.endswith(".json"):
+        if path.startswith((layout.HEADS, layout.RUNBOOKS)) and path.endswith(".json"):
             heads.setdefault((folder, name > limit), []).append(path)
     return heads.values()
 

@@ -301,6 +301,12 @@ class UnprotectedRule(Frozen):
     every: Annotated[Duration, AfterValidator(_hourly)] | None = None
 
 
+class RecoveryRule(Frozen):
+    """Whether a runbook may run commands on this host."""
+
+    commands: StrictBool = False
+
+
 class ConfigForm(Frozen):
     """The top of `drorch.yaml`. `vaults` are read one by one, each by the model of its type."""
 
@@ -325,6 +331,7 @@ class ConfigForm(Frozen):
     http: Http = Http()
     unprotected: UnprotectedRule = UnprotectedRule()
     ignore: tuple[Ignore, ...] = ()
+    recovery: RecoveryRule = RecoveryRule()
     allow_unknown_regions: StrictBool = False
 
 
@@ -357,4 +364,5 @@ class Config(Frozen):
     unprotected: UnprotectedRule = UnprotectedRule()
     ignore: tuple[Ignore, ...] = ()
     """What may lie without a policy, each with its reason."""
+    recovery: RecoveryRule = RecoveryRule()
     allow_unknown_regions: bool

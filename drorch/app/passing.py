@@ -119,7 +119,7 @@ def scene_of(seen: Pass, action: Action) -> Scene:
     p = seen.plans[action.application]
     resource = next((r for r in p.policy.resources if r.name == action.resource), p.policy.resources[0])
     sources = p.observed.sources.get(action.resource)
-    return Scene(resource, p.catalogue, seen.world, sources.sources if sources else ())
+    return Scene(resource, p.catalogue, seen.world, sources.sources if sources else (), policy=p.policy)
 
 
 def held_back(admitted: Admitted, seen: Pass, throttled: Callable[[str, Action], str]) -> Admitted:

@@ -34,6 +34,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
     from drorch.cli.screen import emit_json, say, tell
     from drorch.domain.errors import Usage
     from drorch.domain.feasibility import feasibility, held_by_locks, keys_beside_locks, unjudged
+    from drorch.domain.policy_recovery import left_out
     from drorch.domain.snapshot_quota import holdings
     from drorch.domain.template import meanings
 
@@ -70,6 +71,11 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
         for p in policies
         for r in p.resources
         for rule in keys_beside_locks(r)
+    ]
+    warnings += [
+        (p.application, f"{name}: no step of the runbook brings back its copies in {region}")
+        for p in policies
+        for name, region in left_out(p)
     ]
     for name, warning in warnings:
         tell(f"{name}: warning: {warning}")

@@ -244,6 +244,16 @@ class WriteHead(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class WriteRunbook(Action):
+    """Sign the runbook that the policy says and write it into the vaults `into`."""
+
+    into: tuple[str, ...] = ()
+
+    urgency = Urgency.RECORD
+    name = "runbook"
+
+
+@dataclass(frozen=True, slots=True)
 class Expire(Action):
     """Delete the copy in `vault`: its mark `expiring` stood for the whole grace. `into` takes the mark `expired`."""
 
@@ -342,6 +352,7 @@ EXECUTABLE: tuple[type[Action], ...] = (
     Lock,
     Mark,
     WriteHead,
+    WriteRunbook,
     Expire,
     Sweep,
 )

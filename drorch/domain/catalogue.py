@@ -17,6 +17,7 @@ from drorch.domain.catalogue_intermediate import Intermediate, set_apart
 from drorch.domain.catalogue_marks import LetGo
 from drorch.domain.catalogue_native import NativeView, SnapshotSeen, ValidId, snapshots_of
 from drorch.domain.catalogue_point import Drilled, Evidence, PointFold, Scattered, fold_point, not_believed
+from drorch.domain.catalogue_runbook import Runbook, newest_runbook
 from drorch.domain.catalogue_seen import SeenRecord, Trust, VaultView
 from drorch.domain.catalogue_upkeep import Bygone, Head, Leftover, newest_heads, own_uploads, tampered, told_ids
 from drorch.domain.model import Oddity, RecoveryPoint
@@ -63,6 +64,8 @@ class Catalogue:
     intermediates: tuple[Intermediate, ...] = ()
     """Native copies that are only steps to others; of no point a copy."""
     uploads: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
+    runbook: Runbook | None = None
+    """The newest signed one."""
 
     def of(self, resource: str) -> tuple[RecoveryPoint, ...]:
         """The points of one resource, newest first."""
@@ -147,11 +150,12 @@ def fold(
         heads={view.vault.name: view.heads for view in vaults if view.heads},
         intermediates=steps,
         uploads={view.vault.name: own_uploads(application, view.uploads) for view in vaults if view.uploads},
+        runbook=newest_runbook(lone, now),
     )
 
 
 def _by_point(application: str, vaults: Sequence[VaultView]) -> tuple[dict[_Key, list[SeenRecord]], list[SeenRecord]]:
-    """The application's records by the point of which they speak, and those that speak of none (heads)."""
+    """The application's records by the point of which they speak, and those that speak of none (heads, runbooks)."""
     groups: dict[_Key, list[SeenRecord]] = {}
     lone: list[SeenRecord] = []
     for view in vaults:

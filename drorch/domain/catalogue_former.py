@@ -57,6 +57,7 @@ def carried_on(policy: Policy, own: Catalogue, former: Iterable[Catalogue]) -> C
         digests={where: digest for part in parts for where, digest in part.digests.items()},
         bygone=tuple(_of(names, entry) for part in parts for entry in part.bygone),
         heads=own.heads,
+        runbook=own.runbook,
         intermediates=tuple(_of(names, entry) for part in parts for entry in part.intermediates),
         uploads=own.uploads,
     )

@@ -21,7 +21,6 @@ RESERVED = frozenset(
     {
         "audits",
         "auth",
-        "recovery",
     }
 )
 """Keys of a policy that the contract reserves for later versions."""

@@ -15,6 +15,7 @@ ROOT = "drorch/v1/"
 RECORDS = f"{ROOT}records/"
 DATA = f"{ROOT}data/"
 HEADS = f"{ROOT}heads/"
+RUNBOOKS = f"{ROOT}runbooks/"
 APPROVALS = f"{ROOT}approvals/"
 KEYS = f"{ROOT}keys/"
 VAULT_MARKER = f"{ROOT}vault.json"
@@ -27,8 +28,10 @@ INVENTORY = "inventory.json"
 
 
 def lockable(path: str) -> bool:
-    """Whether a vault with a lock locks the object at its creation: records and data, nothing that is changed."""
-    return path.startswith((RECORDS, DATA))
+    """Whether a vault with a lock locks the object at its creation: records of points, data and runbooks, nothing that
+    is changed or let go of before long.
+    """
+    return path.startswith((RECORDS, DATA, RUNBOOKS))
 
 
 def point_folder(cut_at: datetime, point: str) -> str:
@@ -54,6 +57,11 @@ def manifest_path(application: str, resource: str, cut_at: datetime, point: str)
 def head_path(application: str, at: datetime) -> str:
     """What was live of an application at an instant."""
     return f"{HEADS}{application}/{to_compact(at)}.json"
+
+
+def runbook_path(application: str, at: datetime) -> str:
+    """How an application comes back in other regions, as its policy said it from an instant on."""
+    return f"{RUNBOOKS}{application}/{to_compact(at)}.json"
 
 
 def approval_path(at: datetime, digest: str) -> str:

@@ -31,6 +31,7 @@ from drorch.domain.duration import Duration, duration_text
 from drorch.domain.explain import fault, type_name
 from drorch.domain.ignore import Ignore
 from drorch.domain.model import FailureDomain, FailureLevel, LockMode
+from drorch.domain.runbook import Recovery
 from drorch.domain.schedule import Schedule
 from drorch.domain.window import Window
 
@@ -429,3 +430,4 @@ class Policy(Frozen):
     reach_back: timedelta | None = None
     ignore: tuple[Ignore, ...] = ()
     templates: tuple[TemplateSeen, ...] = ()
+    recovery: InstanceOf[Recovery] | None = None

@@ -15,6 +15,7 @@ from drorch.domain.policy import Home, Policy, ResourcePolicy
 from drorch.domain.policy_datasets import Said, contradictions, merged
 from drorch.domain.policy_form import DefaultsForm, PolicyForm
 from drorch.domain.policy_names import former_names
+from drorch.domain.policy_recovery import Application, read_recovery
 from drorch.domain.policy_resource import Around, Draft, check_home, finish, read_resource
 from drorch.domain.policy_templates import wrong_templates
 from drorch.domain.vocabulary import Vocabulary
@@ -45,6 +46,8 @@ def parse_policy(data: object, vocabulary: Vocabulary) -> tuple[Policy | None, t
     promises, _ = merged(by_default, [said])
     said = Said((), said.name, promises, said.exempt)
     problems.extend(_reaches_for_nothing(top, said, drafts))
+    recovery, wrong = read_recovery(data.get("recovery"), Application(top.get("home"), said, drafts, vocabulary))
+    problems.extend(wrong)
     resources = list(_resources(drafts, said, problems, data, vocabulary, top.get("reach_back")))
     problems.extend(problem for draft in drafts for problem in draft.problems)
     if problems:
@@ -61,6 +64,7 @@ def parse_policy(data: object, vocabulary: Vocabulary) -> tuple[Policy | None, t
         formerly=top["formerly"],
         reach_back=top["reach_back"],
         ignore=tuple(entry.at(top["home"].account or "", top["home"].region) for entry in top["ignore"]),
+        recovery=recovery,
     )
     return policy, ()
 

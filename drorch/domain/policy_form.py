@@ -38,6 +38,7 @@ from drorch.domain.policy import (
     Something,
     Text,
 )
+from drorch.domain.policy_recovery_form import RecoveryForm
 from drorch.domain.schedule import Cron, Every, Schedule, zone_named, zone_names
 from drorch.domain.window import EVERY_DAY, WEEKDAYS, Window
 
@@ -275,6 +276,7 @@ class PolicyForm(Frozen):
     formerly: tuple[Name, ...] = ()
     reach_back: Annotated[Duration | None, Something] = None
     ignore: tuple[Ignore, ...] = ()
+    recovery: Annotated[RecoveryForm | None, Something] = None
     resources: Annotated[list[Any], Field(min_length=1)]
 
 

@@ -248,10 +248,10 @@ def check_home(raw: object, loc: Loc, vocabulary: Vocabulary) -> Iterator[Proble
         hint = near(account, vocabulary.accounts) or "accounts are named in drorch.yaml"
         yield Problem((*loc, "account"), f"unknown account {account}", hint)
     if "region" in home:
-        yield from _check_region(home["region"], (*loc, "region"), vocabulary)
+        yield from check_region(home["region"], (*loc, "region"), vocabulary)
 
 
-def _check_region(region: str, loc: Loc, vocabulary: Vocabulary) -> Iterator[Problem]:
+def check_region(region: str, loc: Loc, vocabulary: Vocabulary) -> Iterator[Problem]:
     """A region that AWS does not have."""
     if vocabulary.regions is not None and region not in vocabulary.regions:
         hint = near(region, vocabulary.regions) or "allow_unknown_regions: true in drorch.yaml if it is new"
@@ -282,7 +282,7 @@ def _native_targets(draft: Draft) -> Iterator[VaultRule]:
         if copy is None:
             continue
         place, into = (*draft.loc, "copies", index, "region"), copy.account or account
-        draft.problems.extend(_check_region(copy.region, place, draft.around.vocabulary))
+        draft.problems.extend(check_region(copy.region, place, draft.around.vocabulary))
         draft.problems.extend(_check_account(draft, copy, (*draft.loc, "copies", index, "account")))
         if region and _partition(copy.region) != _partition(region):
             hint = f"a region of the same partition as {region}"

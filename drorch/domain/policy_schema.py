@@ -28,10 +28,24 @@ def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:
         "oneOf": [{"$ref": reference} for reference in references.values()],
         "discriminator": {"propertyName": "kind", "mapping": references},
     }
+    _map_regions(definitions, vocabulary)
     schema["properties"]["version"] = {"const": 1}
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "drorch policy: one application"
     return schema
+
+
+def _map_regions(definitions: dict[str, Any], vocabulary: Vocabulary) -> None:
+    """What a region maps a resource to is what its kind takes; the schema cannot tell which kind that is."""
+    models = {kind: words.restore for kind, words in sorted(vocabulary.kinds.items()) if words.restore is not None}
+    for kind, model in models.items():
+        one = model.model_json_schema(ref_template="#/$defs/{model}")
+        definitions.update({name: body for name, body in one.pop("$defs", {}).items() if name not in definitions})
+        definitions[f"restore-{kind}"] = one
+    if models:
+        mapped = definitions["RecoveryForm"]["properties"]["regions"]["additionalProperties"]
+        options = {"anyOf": [{"$ref": f"#/$defs/restore-{kind}"} for kind in models]}
+        mapped["patternProperties"] = dict.fromkeys(mapped["patternProperties"], options)
 
 
 def _resource(kind: str, vocabulary: Vocabulary) -> type[BaseModel]:

@@ -35,6 +35,7 @@ class RecordType(StrEnum):
     KEY_TOKEN = "key-token"  # noqa: S105  no password: a type of records
     KEY_PROOF = "key-proof"
     REWRAP = "rewrap"
+    RUNBOOK = "runbook"
 
 
 class MarkType(StrEnum):
@@ -166,6 +167,8 @@ def _path(record: Record) -> str:
         return layout.VAULT_MARKER
     if record.type == RecordType.HEAD:
         return layout.head_path(record.application, record.at)
+    if record.type == RecordType.RUNBOOK:
+        return layout.runbook_path(record.application, record.at)
     if record.type == RecordType.APPROVAL:
         return layout.approval_path(record.at, record.text("digest"))
     if record.type in OF_A_KEY:
@@ -195,6 +198,9 @@ def _check(record: Record) -> None:
         return
     if record.type == RecordType.HEAD:
         _check_head(record)
+        return
+    if record.type == RecordType.RUNBOOK:
+        _check_runbook(body)
         return
     if record.type == RecordType.APPROVAL:
         _check_approval(body)
@@ -239,6 +245,20 @@ def _check_head(record: Record) -> None:
         )
         if not of_text:
             raise Damaged(f"a head's {key} does not map vaults to points to digests")
+
+
+def _check_runbook(body: Mapping[str, Any]) -> None:
+    _name(body, "application")
+    regions, kinds = _mapping(body, "regions"), _mapping(body, "kinds")
+    if not all(isinstance(of, Mapping) and all(isinstance(o, Mapping) for o in of.values()) for of in regions.values()):
+        raise Damaged("a runbook's regions do not map resources to options")
+    if not all(isinstance(kind, str) for kind in kinds.values()):
+        raise Damaged("a runbook's kinds are no text")
+    for step in _list(body, "steps"):
+        _name(step, "name")
+    provenance = _mapping(body, "policy") if body.get("policy") is not None else {}
+    if not all(isinstance(text, str) for text in provenance.values()):
+        raise Damaged("a runbook does not say of which policy it is")
 
 
 def _check_rewrap(body: Mapping[str, Any]) -> None:
@@ -371,6 +391,13 @@ def _list(body: Mapping[str, Any], key: str) -> list[Any]:
     value = body.get(key)
     if not isinstance(value, list):
         raise Damaged(f"a record's {key} is not a list")
+    return value
+
+
+def _mapping(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = body.get(key)
+    if not isinstance(value, Mapping):
+        raise Damaged(f"a record's {key} is not a mapping")
     return value
 
 

@@ -18,7 +18,8 @@ class KindWords:
 
     `probes` says whether what is restored in a drill can be asked a query, `shares` whether its copies may lie in
     another account than its sources, `locks` whether they can be locked; `locks_later` is why they cannot in this
-    version, where they could at their provider.
+    version, where they could at their provider. `restore` is the model of how a point comes back in another region;
+    None: that is not in this version.
     """
 
     options: type[BaseModel]
@@ -28,6 +29,7 @@ class KindWords:
     locks: bool = False
     locks_later: str = ""
     shares: bool = False
+    restore: type[BaseModel] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Vocabulary:
     `credentials` maps a name to the applications that it is granted to, `paths` an application to the paths of this
     host that it may read; `defaults` has `keep`, `drill`, `objectives`.
     `locks` has the lock of every vault that has one; `grace` is the host's time between the mark and the deletion.
+    `steps` are the words of the steps of a runbook that this version carries out, `commands` says whether this host
+    lets one run commands.
     """
 
     kinds: Mapping[str, KindWords]
@@ -48,3 +52,5 @@ class Vocabulary:
     defaults: Mapping[str, object] = field(default_factory=dict)
     locks: Mapping[str, LockRule] | None = None
     grace: timedelta = timedelta(days=3)
+    steps: frozenset[str] = frozenset({"restore", "wait", "manual", "command"})
+    commands: bool | None = None

@@ -264,6 +264,7 @@ def vocabulary(
     defaults: Mapping[str, object] | None = None,
     locks: Mapping[str, LockRule] | None = None,
     grace: timedelta = timedelta(days=3),
+    commands: bool | None = None,
     allow_unknown_regions: bool = False,
 ) -> Vocabulary:
     """The words that policies may use; None where there is no host configuration to check against."""
@@ -277,6 +278,7 @@ def vocabulary(
             locks=kind in LOCKED_KINDS,
             locks_later=LATER_LOCKS.get(kind, ""),
             shares=is_native and hasattr(getattr(_module("kinds", module), SNAPSHOT_KINDS[kind][1]), "share"),
+            restore=getattr(_module("kinds", module), "RestoreOptions", None) if is_native else None,
         )
         for kind, (module, is_native) in {**native, **dumps}.items()
     }
@@ -290,6 +292,7 @@ def vocabulary(
         defaults=defaults or {},
         locks=locks,
         grace=grace,
+        commands=commands,
     )
 
 
@@ -303,6 +306,7 @@ def vocabulary_of(config: Config) -> Vocabulary:
         defaults=dict(config.defaults),
         locks={name: lock for name, vault in config.vaults.items() if (lock := lock_of(vault.options)) is not None},
         grace=config.grace,
+        commands=config.recovery.commands,
         allow_unknown_regions=config.allow_unknown_regions,
     )
 

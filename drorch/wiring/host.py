@@ -321,6 +321,7 @@ class Host:
             ),
             host=self.name,
             remember_lock=self._remember_lock,
+            provenance=self.provenance,
         )
 
     def _throttled(self, kind: str, action: Action) -> str:

@@ -38,6 +38,7 @@ from drorch.domain.action import (
     Verify,
     WriteHead,
     WriteRecord,
+    WriteRunbook,
 )
 from drorch.domain.errors import OutcomeUnknown, Unavailable
 from drorch.domain.instant import to_compact
@@ -47,6 +48,9 @@ from drorch.domain.policy import LockRule
 DRILLED = ORDERS.replace("keep: {last: 3}", "keep: {last: 2}")
 DUMPS = DRILLED.replace(
     '        drill: {every: 7d, from: [gcs-eu], probes: [{sql: select count(*) from orders, expect: ">= 1"}]}\n', ""
+)
+PLANNED = DUMPS.replace(
+    "    resources:", "    recovery: {regions: {us-west-2: {}}, steps: [{name: word, manual: x}]}\n    resources:"
 )
 SNAPSHOTS = VOLUMES.replace("keep: {last: 3}", "keep: {last: 2}")
 LOCKED_SNAPSHOTS = SNAPSHOTS.replace("us-west-2}", "us-west-2, lock: {for: 10d, irrevocable: true}}")
@@ -144,6 +148,7 @@ def _life(world: Installation, days: int) -> None:
         world.quiet(minutes=11)
 
 
+PAPERS = layout.RUNBOOKS
 RECORD, MARK, EXPIRED = "/native/", "-expiring-", "-expired-"
 ROWS = [
     Row("cut of volumes", Cut, SNAPSHOTS, "ebs", "cut"),
@@ -179,6 +184,7 @@ ROWS = [
     Row("lock of volumes", Lock, LOCKED_SNAPSHOTS, "ebs", "lock"),
     Row("mark", Mark, DUMPS, EU, "put", MARK, (EU, MARK), (EU, MARK), days=2),
     Row("head", WriteHead, DUMPS, EU, "put", layout.HEADS, (EU, layout.HEADS), (EU, layout.HEADS)),
+    Row("runbook", WriteRunbook, PLANNED, EU, "put", PAPERS, (EU, PAPERS), (EU, PAPERS)),
     Row("expire of a dump", Expire, DUMPS, EU, "delete", "", (EU, EXPIRED), (EU, EXPIRED), EU, days=3),
     Row("expire of volumes", Expire, SNAPSHOTS, "ebs", "expire", "", (EU, EXPIRED), (EU, EXPIRED), HOME, days=3),
     Row("expire of an image", Expire, WEB, "ami", "expire", "", (EU, EXPIRED), (EU, EXPIRED), HOME, days=3),
@@ -349,7 +355,7 @@ def mould(row: Row, folder: Path) -> Installation:
         if turns is not None:
             guards = replace(guards, turns=turns.of, turn_read=turns.note)
         world = Installation(folder / row.name.replace(" ", "-"), row.policy, guards=guards, locks=locks)
-        if row.action not in (Lock, WriteHead):
+        if row.action not in (Lock, WriteHead, WriteRunbook):
             world.quiet()
             _life(world, row.days - 1)
             world.clock.turn(days=1)

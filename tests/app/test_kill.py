@@ -56,6 +56,8 @@ KINDS = {
     "rds-cluster": f"    kind: rds-cluster\n    identifier: shop-data\n    copies: [{{region: {AWAY}}}]\n",
     "memory": "    kind: memory\n    vaults: [disk, nas]\n    drill: {every: 7d, from: [disk]}\n",
     "undrilled": "    kind: memory\n    vaults: [disk, nas]\n",
+    "runbook": "    kind: memory\n    vaults: [disk, nas]\n"
+    f"recovery: {{regions: {{{AWAY}: {{}}}}, steps: [{{name: word, manual: tell}}]}}\n",
 }
 
 
@@ -92,6 +94,7 @@ ROWS = [
         for at in ("data-written", "before-manifest", "manifest-written")
     ),
     *(Row(f"head.{step}", "memory") for step in STEPS),
+    *(Row(f"runbook.{step}", "runbook") for step in STEPS),
     *(Row(f"lock.{step}", "memory", after="whole") for step in STEPS),
     *(Row(f"verify.{step}", "memory", after="settled") for step in STEPS),
     *(Row(f"mark.{step}", "undrilled", after="old") for step in STEPS),
@@ -223,8 +226,11 @@ class Site:
         kept = sorted(action.vault for action in planned.actions if isinstance(action, Keep))
         assert kept == sorted(rule.vault for rule in resource.targets)
         assert {copy.state for copy in point.copies} == {CopyState.USABLE}
+        for below in (layout.RECORDS, layout.RUNBOOKS):
+            records = [self.records(name, below) for name in ("disk", "nas")]
+            assert records[0] == records[1]
+        assert (planned.catalogue.runbook is not None) is (self.kind == "runbook") is bool(records[0])
         records = [self.records(name) for name in ("disk", "nas")]
-        assert records[0] == records[1]
         if resource.native:
             assert all(copy.recorded_in == {"disk", "nas"} for copy in point.copies)
         else:
@@ -239,8 +245,8 @@ class Site:
             assert copy.locked_until > host.now() + timedelta(days=29)
         host.reconciler.close()
 
-    def records(self, vault: str) -> dict[str, bytes]:
-        root = self.folder / vault / layout.RECORDS
+    def records(self, vault: str, below: str = layout.RECORDS) -> dict[str, bytes]:
+        root = self.folder / vault / below
         return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 

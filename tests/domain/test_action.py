@@ -32,6 +32,7 @@ from drorch.domain.action import (
     Verify,
     WriteHead,
     WriteRecord,
+    WriteRunbook,
     deletions,
     deletions_digest,
 )
@@ -43,7 +44,7 @@ def expire(vault: str, point: str, reason: str = "no keep rule keeps it") -> Exp
 
 
 def test_what_touches_the_world_and_what_of_it_deletes() -> None:
-    harmless = {Cut, Copy, Ship, WriteRecord, Replicate, Drill, Verify, Lock, Mark, WriteHead, Unshare}
+    harmless = {Cut, Copy, Ship, WriteRecord, Replicate, Drill, Verify, Lock, Mark, WriteHead, WriteRunbook, Unshare}
     assert set(DELETING) == {Expire, Sweep, Repair}
     assert set(EXECUTABLE) == harmless | set(DELETING)
     every = {c for _, c in inspect.getmembers(actions, inspect.isclass) if issubclass(c, Action)} - {Action}

@@ -52,6 +52,9 @@ def _dump_kinds() -> list[Record]:
     artefact = StoredArtefact("data.pgcustom.zst.age", 300, 200, 1 << 20, "cd" * 32, (volume,))
     member = {"native_id": "snap-1", "source_id": "vol-1", "role": "snapshot", "bytes": 1 << 33, "identity": "vol-1"}
     of_key: Any = {"recipient": "age1x", "fingerprint": "0123456789abcdef"}
+    steps = [{"name": "database", "restore": "ledger", "needs": []}, {"name": "word", "manual": "x", "needs": []}]
+    runbook: Any = {"regions": {"us-west-2": {"ledger": {"subnet_group": "dr"}}}, "kinds": {"ledger": "rds-instance"},
+                    "steps": steps, "policy": {"digest": "ab" * 32, "commit": ""}}  # fmt: skip
     head: Any = {"host": "dr1", "seq": 7, "live": {"eu": {"p1": "ab" * 32}}, "lost": {}}
     return [
         compose(RecordType.MANIFEST, point="p1", kind="postgres", slot="2026-11-20T11:00Z", note="before",
@@ -69,6 +72,7 @@ def _dump_kinds() -> list[Record]:
         compose(RecordType.KEY_PROOF, site=SITE, at=NOW, answer="drorch-key-1", proved_at="2026-11-20T11:30:00Z",
                 **of_key),
         compose(RecordType.REWRAP, point="p1", headers=[{"name": "data", "header": "YWdl"}], **of_key, **where),
+        compose(RecordType.RUNBOOK, site=SITE, at=NOW, application=APPLICATION, **runbook),
     ]  # fmt: skip
 
 

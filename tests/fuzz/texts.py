@@ -30,6 +30,19 @@ from drorch.wiring import adapters
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 20, 9, 15, tzinfo=UTC)
+RUNBOOK = b"""version: 1
+application: shop
+home: {account: prod, region: eu-central-1}
+resources:
+  - {name: ledger, kind: rds-instance, identifier: shop-ledger, schedule: {every: 1d}, copies: [{region: us-west-2}],
+     keep: {last: 2}}
+recovery:
+  regions: {us-west-2: {}}
+  steps:
+    - {name: healthy, wait: {http: "https://shop-dr.internal/health", status: 204, for: 10m}}
+    - {name: word, manual: "Tell payments", needs: []}
+    - {name: reindex, command: [/usr/local/bin/reindex, --all], needs: [healthy, word], fallback: "runbook 12"}
+"""
 ZONE = ZoneInfo("Europe/Berlin")
 
 
@@ -74,6 +87,10 @@ def _config(data: bytes) -> None:
 
 def _examples(pattern: str) -> Mapping[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(ROOT.glob(pattern))}
+
+
+def _planted_policies() -> Mapping[str, bytes]:
+    return {**_examples("policies/*.yaml"), "recovery": RUNBOOK}
 
 
 def _duration(data: bytes) -> None:
@@ -147,7 +164,7 @@ def _lines(*texts: str) -> Mapping[str, bytes]:
 
 
 PARSERS = (
-    Parser("policy", _policy, lambda: _examples("policies/*.yaml"), 70),
+    Parser("policy", _policy, _planted_policies, 70),
     Parser("config", _config, lambda: _examples("docs/drorch.example.yaml"), 40),
     Parser("duration", _duration, lambda: _lines("90m", "1h30m", "7d", "2w", "PT1H30M", "P7DT5M", "1w2d3h4m5s"), 1500),
     Parser("cron", _cron, lambda: _lines("15 */6 * * *", "0 2 29 feb *", "*/5 0-6,22 1-7 * mon-fri/2", "0 0 13 * 5"),

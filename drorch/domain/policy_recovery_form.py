@@ -1,0 +1,162 @@
+"""The shape of ``recovery:`` in a policy: regions with the options of resources there, and steps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StrictStr, WithJsonSchema, model_validator
+
+from drorch.domain.duration import Duration, duration_text
+from drorch.domain.explain import fault
+from drorch.domain.policy import Frozen, Name, Something, Text
+from drorch.domain.runbook import (
+    LONGEST_WAIT,
+    WORDS,
+    Command,
+    Deed,
+    Launch,
+    Manual,
+    Restore,
+    RunbookStep,
+    SwitchRecord,
+    Wait,
+)
+
+_LONGEST_TTL = 2_147_483_647
+"""Seconds (Route 53 API, ResourceRecordSet, TTL)."""
+
+
+class LaunchForm(Frozen):
+    """``{image: STEP, group: NAME, target_group: NAME}``: both groups are there already."""
+
+    image: Name
+    group: Text
+    target_group: Text
+
+
+def _address(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        right = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        right = False
+    if not right or not text.isascii() or not text.isprintable() or " " in text:
+        raise fault(f"{text[:80]!r} is no address", 'such as "https://shop-dr.internal/health"')
+    if url.username is not None or url.password is not None:
+        raise fault("a secret does not stand in a policy", "an address without user and password")
+    return text
+
+
+def _at_most_a_day(length: timedelta) -> timedelta:
+    if length > LONGEST_WAIT:
+        raise fault("is longer than a step waits", f"{duration_text(LONGEST_WAIT)} at most")
+    return length
+
+
+class WaitForm(Frozen):
+    """``{http: ADDRESS, status: 200, for: 10m}``: waits until it answers so, for so long at most."""
+
+    http: Annotated[StrictStr, AfterValidator(_address)]
+    status: Annotated[StrictInt, Field(ge=100, le=599)] = 200
+    for_: Annotated[Duration, AfterValidator(_at_most_a_day)] = Field(timedelta(minutes=10), alias="for")
+
+
+def _several(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+_Values = Annotated[
+    tuple[Text, ...],
+    Field(min_length=1, max_length=100),
+    BeforeValidator(_several),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
+
+
+def _zone(text: str) -> str:
+    if not re.fullmatch(r"[A-Z0-9]{1,32}", text, re.ASCII):
+        raise fault(f"{text[:40]!r} is not the id of a hosted zone", "such as Z0123456789ABCDEFGHIJ")
+    return text
+
+
+class RecordForm(Frozen):
+    """``{zone: ID, name: shop.example.com, type: CNAME, value: ..., ttl: 60}``; `was` is what it may be before."""
+
+    zone: Annotated[StrictStr, AfterValidator(_zone)]
+    name: Text
+    type: Literal["A", "AAAA", "CNAME"]
+    value: _Values
+    ttl: Annotated[StrictInt, Field(ge=0, le=_LONGEST_TTL)] = 60
+    was: Annotated[_Values | None, Something] = None
+
+
+def _program(argv: tuple[str, ...]) -> tuple[str, ...]:
+    if not argv[0].startswith("/") or any("\0" in word for word in argv):
+        raise fault("a command begins with the absolute path of its program", "such as [/usr/local/bin/reindex, --all]")
+    return argv
+
+
+class StepForm(Frozen):
+    """One entry of `steps`: a name, what it does, and `needs` (default: the step before) and `fallback` if wanted."""
+
+    name: Name
+    restore: Annotated[Name | None, Something] = None
+    launch: Annotated[LaunchForm | None, Something] = None
+    wait: Annotated[WaitForm | None, Something] = None
+    record: Annotated[RecordForm | None, Something] = None
+    manual: Annotated[Text | None, Something] = None
+    command: Annotated[
+        Annotated[tuple[StrictStr, ...], Field(min_length=1), AfterValidator(_program)] | None, Something
+    ] = None
+    needs: Annotated[tuple[Name, ...] | None, Something] = None
+    fallback: Annotated[Text | None, Something] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_deed(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            said = [word for word in WORDS if word in value]
+            if not said:
+                raise fault("a step does nothing", f"one of {', '.join(WORDS)}")
+            if len(said) > 1:
+                raise fault(f"a step does one thing, not {' and '.join(said)}", "write a step for each")
+        return value
+
+    @model_validator(mode="after")
+    def _not_itself(self) -> Self:
+        if self.name in (self.needs or ()):
+            raise fault(f"step {self.name} needs itself", "needs names earlier steps")
+        return self
+
+    @property
+    def deed(self) -> Deed:
+        """What is meant to be done."""
+        if self.restore is not None:
+            return Restore(self.restore)
+        if self.launch is not None:
+            return Launch(self.launch.image, self.launch.group, self.launch.target_group)
+        if self.wait is not None:
+            return Wait(self.wait.http, self.wait.status, self.wait.for_)
+        if self.record is not None:
+            said = self.record
+            return SwitchRecord(said.zone, said.name, said.type, said.value, said.ttl, said.was or ())
+        return Command(self.command) if self.command is not None else Manual(self.manual or "")
+
+    def step(self, before: str) -> RunbookStep:
+        """What is meant, `before` being the step that stands before it ("": none)."""
+        deed = self.deed
+        needs = ((before,) if before else ()) if self.needs is None else self.needs
+        if isinstance(deed, Launch):
+            needs = (*needs, deed.image)
+        return RunbookStep(self.name, deed, tuple(dict.fromkeys(needs)), self.fallback or "")
+
+
+class RecoveryForm(Frozen):
+    """``{regions: {REGION: {RESOURCE: {...}}}, steps: [...]}``. The options are read by the kinds of the resources."""
+
+    regions: Annotated[dict[StrictStr, dict[Name, dict[str, Any]]], Field(min_length=1)]
+    steps: tuple[StepForm, ...] = ()

@@ -1,0 +1,145 @@
+"""What brings an application back in another region: its options there, and the steps in their order. Values. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from drorch.domain.duration import duration_text
+
+LONGEST_WAIT = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Bring a resource back from its copy in the region."""
+
+    word: ClassVar = "restore"
+    resource: str
+
+    @property
+    def said(self) -> object:
+        """As a policy says it."""
+        return self.resource
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Run the image that step `image` brings back behind an Auto Scaling group and a target group that are there."""
+
+    word: ClassVar = "launch"
+    image: str
+    group: str
+    target_group: str
+
+    @property
+    def said(self) -> object:
+        """As a policy says it."""
+        return {"image": self.image, "group": self.group, "target_group": self.target_group}
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Ask an address until it answers with `status`, for `at_most` so long."""
+
+    word: ClassVar = "wait"
+    http: str
+    status: int
+    at_most: timedelta
+
+    @property
+    def said(self) -> object:
+        """As a policy says it."""
+        return {"http": self.http, "status": self.status, "for": duration_text(self.at_most)}
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchRecord:
+    """Give a Route 53 record of a hosted zone these values. It must be absent, or have the values `was`."""
+
+    word: ClassVar = "record"
+    zone: str
+    name: str
+    type: str
+    values: tuple[str, ...]
+    ttl: int
+    was: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> object:
+        """As a policy says it."""
+        said: dict[str, object] = {"zone": self.zone, "name": self.name, "type": self.type, "ttl": self.ttl}
+        return said | {"value": list(self.values)} | ({"was": list(self.was)} if self.was else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Manual:
+    """What a person does, and says that it is done."""
+
+    word: ClassVar = "manual"
+    text: str
+
+    @property
+    def said(self) -> object:
+        """As a policy says it."""
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program of this host with its arguments; no shell reads them."""
+
+    word: ClassVar = "command"
+    argv: tuple[str, ...]
+
+    @property
+    def said(self) -> object:
+        """As a policy says it."""
+        return list(self.argv)
+
+
+Deed = Restore | Launch | Wait | SwitchRecord | Manual | Command
+WORDS = tuple(deed.word for deed in (Restore, Launch, Wait, SwitchRecord, Manual, Command))
+
+
+@dataclass(frozen=True, slots=True)
+class RunbookStep:
+    """One step: what is done, after which others, and what a person does instead when it cannot be done ("": none)."""
+
+    name: str
+    deed: Deed
+    needs: tuple[str, ...] = ()
+    fallback: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """As a policy says it, what it left out filled in."""
+        said: dict[str, object] = {"name": self.name, self.deed.word: self.deed.said, "needs": list(self.needs)}
+        return said | ({"fallback": self.fallback} if self.fallback else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """``recovery:`` of a policy. `regions` has, per region and resource, the `RestoreOptions` of the resource's kind.
+
+    `steps` stand in an order in which each follows all that it needs; there may be none.
+    """
+
+    regions: Mapping[str, Mapping[str, BaseModel]] = field(default_factory=dict)
+    steps: tuple[RunbookStep, ...] = ()
+
+    def options(self, region: str, resource: str) -> BaseModel | None:
+        """How the resource comes back in the region; None where that is not said."""
+        return self.regions.get(region, {}).get(resource)
+
+    def step(self, name: str) -> RunbookStep | None:
+        """The step of that name."""
+        return next((step for step in self.steps if step.name == name), None)
+
+    @property
+    def restored(self) -> frozenset[str]:
+        """The resources that a step brings back."""
+        return frozenset(step.deed.resource for step in self.steps if isinstance(step.deed, Restore))

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from policy_words import KINDS, policy_of, read, words
+from runbooks import ALL, HOST, REGIONS, RESTORING, STEPS, Placed, Zoned, changed, shop
+
+from drorch.domain.policy_recovery import left_out
+from drorch.domain.policy_schema import json_schema
+from drorch.domain.runbook import Command, Launch, Manual, Restore, SwitchRecord, Wait
+
+
+def test_a_runbook_has_its_regions_and_its_steps_in_order() -> None:
+    recovery = policy_of(shop(), HOST).recovery
+    assert recovery is not None
+    assert recovery.options("us-west-2", "ledger") == Placed(subnet_group="dr", security_groups=("sg-1",))
+    assert recovery.options("us-west-2", "orders") is None
+    assert recovery.options("ap-south-1", "ledger") is None
+    assert [(step.name, step.needs) for step in recovery.steps] == [
+        ("database", ()),
+        ("image", ()),
+        ("site", ("database", "image")),
+        ("healthy", ("site",)),
+        ("dns", ("healthy",)),
+        ("word", ("dns",)),
+        ("reindex", ("word",)),
+    ]
+    assert [step.deed for step in recovery.steps] == [
+        Restore("ledger"),
+        Restore("web"),
+        Launch("image", "shop-dr", "shop-tg"),
+        Wait("https://shop-dr.internal/health", 200, timedelta(minutes=10)),
+        SwitchRecord("Z1", "shop.example.com", "CNAME", ("dr.example.com",), 60),
+        Manual("Tell payments"),
+        Command(("/usr/local/bin/reindex", "--all")),
+    ]
+    assert recovery.steps[4].fallback == "page 12"
+
+
+def test_a_restored_resource_that_is_not_mapped_comes_back_under_the_defaults_of_its_kind() -> None:
+    recovery = policy_of(shop(), HOST).recovery
+    assert recovery is not None
+    assert recovery.options("us-west-2", "web") == Zoned()
+
+
+def test_regions_alone_are_enough() -> None:
+    recovery = policy_of(shop().partition("\n  steps:")[0], HOST).recovery
+    assert recovery is not None
+    assert recovery.steps == ()
+
+
+def test_a_policy_without_a_runbook_has_none() -> None:
+    assert policy_of(shop().partition("\nrecovery:")[0], HOST).recovery is None
+
+
+def place(text: str, at: str) -> str:
+    """LINE:COLUMN of a part of the text that is there once."""
+    assert text.count(at) == 1, at
+    before = text[: text.index(at)]
+    return f"{before.count(chr(10)) + 1}:{len(before.rpartition(chr(10))[2]) + 1}"
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "message", "hint"),
+    [
+        # regions
+        (changed("    us-west-2:\n", "    us-west-9:\n"), "us-west-9:", "unknown region 'us-west-9'", "us-west-2"),
+        (
+            changed("    us-west-2:\n", "    eu-central-1:\n"),
+            "eu-central-1:\n",
+            "eu-central-1 is the home",
+            "copies go to",
+        ),
+        (
+            changed("    us-west-2:\n", "    ap-south-1:\n"),
+            "ledger: {sub",
+            "no copy of ledger goes to ap-south-1",
+            "copies:",
+        ),
+        (changed("      ledger:", "      leger:"), "leger:", "there is no resource leger", "did you mean ledger?"),
+        (
+            changed("      ledger:", "      orders:"),
+            "orders: {subnet",
+            "a dump in a runbook (orders) is not in this version",
+            "drorch",
+        ),
+        (changed("subnet_group: dr, ", ""), "{security_groups: [sg-1]}", "subnet_group is missing", ""),
+        (changed("[sg-1]}", "[sg-1], zone: x}"), "zone: x", "unknown key zone", ""),
+        (changed("[sg-1]}", "[sg-1], share: 0.5}"), "{subnet_group: dr", "cannot stand in a record", "whole numbers"),
+        (
+            changed("      ledger: {subnet_group: dr, security_groups: [sg-1]}", "      web: {}"),
+            "us-west-2:\n      web",
+            "ledger, which step database restores, is not mapped",
+            "with subnet_group",
+        ),
+        # steps
+        (
+            changed("restore: ledger}", "restore: leger}"),
+            "leger}",
+            "there is no resource leger",
+            "did you mean ledger?",
+        ),
+        (changed("restore: ledger}", "restore: orders}"), "orders}", "a dump in a runbook (orders)", "--into TARGET"),
+        (
+            changed("needs: [database]}", "needs: [datebase]}"),
+            "datebase]",
+            "there is no step datebase",
+            "did you mean database?",
+        ),
+        (changed("needs: [database]}", "needs: [dns]}"), "dns]}", "step dns comes later", "earlier steps"),
+        (changed("needs: [database]}", "needs: [site]}"), "{name: site,", "step site needs itself", "earlier steps"),
+        (
+            changed("name: image, restore", "name: database, restore"),
+            "database, restore: web",
+            "step database twice",
+            "",
+        ),
+        (
+            changed("restore: web,", "restore: ledger,"),
+            "ledger, needs",
+            "ledger is restored by step database already",
+            "",
+        ),
+        (
+            changed("{image: image,", "{image: database,"),
+            "database, group",
+            "step database restores no image",
+            "kind ami",
+        ),
+        (changed("{image: image,", "{image: healthy,"), "healthy, group", "step healthy comes later", ""),
+        (
+            changed("restore: ledger}", "restore: ledger, manual: x}"),
+            "{name: database, restore",
+            "a step does one thing, not restore and manual",
+            "",
+        ),
+        (changed(", restore: ledger}", "}"), "{name: database}", "a step does nothing", "one of restore, launch"),
+        (changed('manual: "Tell payments"', "manual: "), "}\n    - {name: reindex", "must not be empty", ""),
+        (
+            changed("https://shop-dr.internal/health", "shop-dr.internal"),
+            '"shop-dr.internal"',
+            "is no address",
+            "https://",
+        ),
+        (changed("https://shop", "https://me:hunter2@shop"), '"https://me', "a secret does not stand in a policy", ""),
+        (changed('health"}', 'health", for: 25h}'), "25h", "is longer than a step waits", "1d at most"),
+        (changed('health"}', 'health", for: 10}'), "10}", "a bare number has no unit", ""),
+        (changed("zone: Z1", "zone: z_1"), "z_1", "is not the id of a hosted zone", ""),
+        (changed("type: CNAME", "type: MX"), "MX", "must be one of A, AAAA, CNAME", ""),
+        (changed("[/usr/local/bin/reindex,", "[reindex,"), "[reindex", "absolute path", ""),
+        (changed("--all]", "5]"), "5]}", "must be text, not a number", "quotes"),
+    ],
+)
+def test_one_error_has_its_place_its_message_and_its_hint(text: str, at: str, message: str, hint: str) -> None:
+    policy, findings = read(text, HOST)
+    shown = [str(finding) for finding in findings]
+    assert policy is None
+    matching = [line for line in shown if line.startswith(f"shop.yaml:{place(text, at)}: ") and message in line]
+    assert matching, shown
+    assert hint in matching[0].partition(message)[2], shown
+    assert "hunter2" not in str(shown)
+
+
+def test_what_a_wrong_step_says_of_its_name_is_known_to_those_after_it() -> None:
+    _, findings = read(changed("restore: ledger}", "restore: 5}"), HOST)
+    assert [str(f) for f in findings] == ["shop.yaml:28:33: restore must be text, not a number (put it in quotes)"]
+
+
+def test_a_resource_at_home_in_the_region_is_not_brought_back_there() -> None:
+    _, findings = read(changed("identifier:", "home: {account: prod, region: us-west-2}\n    identifier:"), HOST)
+    assert "ledger lives in us-west-2, which is lost when this is needed" in str(findings[-1])
+
+
+def test_an_empty_runbook_says_nothing() -> None:
+    text = shop().partition("\nrecovery:")[0]
+    assert "regions is missing" in str(read(text + "\nrecovery: {}\n", HOST)[1])
+    assert "must not be empty" in str(read(text + "\nrecovery: {regions: {}}\n", HOST)[1])
+    assert "must not be empty" in str(read(text + "\nrecovery:\n", HOST)[1])
+
+
+def test_a_kind_without_options_of_restore_is_not_in_this_version() -> None:
+    _, findings = read(shop(), words(steps=ALL, regions=REGIONS, kinds=RESTORING | {"ami": KINDS["ebs"]}))
+    assert [str(f).partition(": ")[2] for f in findings] == [
+        "restoring kind ami in a runbook is not in this version (leave it out)"
+    ]
+
+
+def test_a_word_that_this_version_does_not_carry_out_is_refused_at_its_place() -> None:
+    _, findings = read(shop(), words(kinds=RESTORING, regions=REGIONS, steps=ALL - {"record"}))
+    assert [str(f) for f in findings] == [
+        "shop.yaml:32:19: record in a runbook is not in this version"
+        " (one of restore, launch, wait, manual, command; a manual step names the rest)"
+    ]
+
+
+def test_commands_need_the_hosts_permission() -> None:
+    _, findings = read(shop(), words(kinds=RESTORING, regions=REGIONS, steps=ALL, commands=False))
+    assert [str(f) for f in findings] == [
+        "shop.yaml:34:23: commands are not allowed on this host (recovery: {commands: true} in drorch.yaml)"
+    ]
+
+
+NO_FALLBACK = STEPS.replace(', fallback: "page 12"', "")
+
+
+def test_a_record_needs_a_fallback_where_its_control_plane_is_lost_with_the_home() -> None:
+    for home, control in (("us-east-1", "us-east-1"), ("cn-northwest-1", "cn-northwest-1")):
+        host = words(kinds=RESTORING, steps=ALL, regions=None)
+        text = shop(NO_FALLBACK, home).replace("us-west-2", "cn-north-1" if home.startswith("cn") else "us-west-2")
+        text = text.replace(", {region: ap-south-1}", "")
+        _, findings = read(text, host)
+        assert [str(f).partition(": ")[2] for f in findings] == [
+            f"Route 53 is changed from {control} alone, which is lost with the home"
+            ' (fallback: "what a person does instead")'
+        ]
+        assert read(text.replace("dr.example.com}", 'dr.example.com}, fallback: "page 12"'), host)[0] is not None
+
+
+def test_a_record_needs_a_fallback_where_the_loss_of_the_provider_is_promised_for() -> None:
+    text = shop(NO_FALLBACK)
+    assert read(text, HOST)[0] is not None
+    promised = text.replace("    connection:", "    objectives: {provider: {rpo: 7d}}\n    connection:")
+    _, findings = read(promised, HOST)
+    assert [f.message for f in findings] == ["Route 53 is changed by the provider alone, whose loss is promised for"]
+
+
+def test_copies_that_no_step_brings_back_are_named() -> None:
+    policy = policy_of(
+        shop().replace("    - {name: database, restore: ledger}\n", "").replace("[database]", "[]"), HOST
+    )
+    assert list(left_out(policy)) == [("ledger", "us-west-2")]
+    assert list(left_out(policy_of(shop(), HOST))) == []
+    assert list(left_out(policy_of(shop().partition("\n  steps:")[0], HOST))) == []
+
+
+def test_the_schema_knows_the_steps_and_the_options_of_the_kinds() -> None:
+    schema = json_schema(HOST)
+    assert set(schema["$defs"]["StepForm"]["properties"]) >= ALL
+    mapped = schema["$defs"]["RecoveryForm"]["properties"]["regions"]["additionalProperties"]["patternProperties"]
+    assert {item["$ref"].rpartition("/")[2] for options in mapped.values() for item in options["anyOf"]} == {
+        "restore-ami",
+        "restore-ebs",
+        "restore-rds-instance",
+    }

@@ -1,0 +1,83 @@
+"""A policy with a runbook of every sort of step, and a host that carries all of them out."""
+
+from __future__ import annotations
+
+from policy_words import KINDS, Instance, Volumes, words
+from pydantic import Field
+
+from drorch.domain.policy import Frozen, Text
+from drorch.domain.vocabulary import KindWords
+
+
+class Placed(Frozen):
+    """Stands in for the RestoreOptions of a kind that must be told where to."""
+
+    subnet_group: Text
+    security_groups: tuple[Text, ...] = Field(default=())
+    share: float | None = None
+
+
+class Zoned(Frozen):
+    """Stands in for the RestoreOptions of a kind that needs nothing to be said."""
+
+    zone: Text | None = None
+
+
+RESTORING = KINDS | {
+    "ami": KindWords(Volumes, native=True, service="ec2", restore=Zoned),
+    "ebs": KindWords(Volumes, native=True, service="ec2", restore=Zoned),
+    "rds-instance": KindWords(Instance, native=True, service="rds", restore=Placed),
+}
+ALL = frozenset({"restore", "launch", "wait", "record", "manual", "command"})
+
+TOP = """
+version: 1
+application: shop
+home: {account: prod, region: HOME}
+resources:
+  - name: ledger
+    kind: rds-instance
+    identifier: shop-ledger
+    schedule: {every: 1d}
+    copies: [{region: us-west-2}]
+    keep: {last: 2}
+  - name: web
+    kind: ami
+    select: {tags: {app: shop}}
+    schedule: {every: 1d}
+    copies: [{region: us-west-2}, {region: ap-south-1}]
+    keep: {daily: 7}
+  - name: orders
+    kind: postgres
+    connection: {host: orders.internal}
+    schedule: {every: 1d}
+    vaults: [gcs-eu]
+    keep: {last: 2}
+recovery:
+  regions:
+    us-west-2:
+      ledger: {subnet_group: dr, security_groups: [sg-1]}
+  steps:
+"""
+
+STEPS = """
+    - {name: database, restore: ledger}
+    - {name: image, restore: web, needs: []}
+    - {name: site, launch: {image: image, group: shop-dr, target_group: shop-tg}, needs: [database]}
+    - {name: healthy, wait: {http: "https://shop-dr.internal/health"}}
+    - {name: dns, record: {zone: Z1, name: shop.example.com, type: CNAME, value: dr.example.com}, fallback: "page 12"}
+    - {name: word, manual: "Tell payments"}
+    - {name: reindex, command: [/usr/local/bin/reindex, --all]}
+"""
+
+REGIONS = frozenset({"us-east-1", "us-west-2", "eu-central-1", "ap-south-1"})
+HOST = words(kinds=RESTORING, steps=ALL, commands=True, regions=REGIONS)
+
+
+def shop(steps: str = STEPS, home: str = "eu-central-1") -> str:
+    return (TOP.replace("HOME", home) + steps.strip("\n")).strip("\n")
+
+
+def changed(old: str, new: str) -> str:
+    assert shop().count(old) == 1, old
+    return shop().replace(old, new)
