@@ -21,7 +21,7 @@ from typing import Any
 from dumped import DATA, table_rows
 from faults import Faults, FaultySnapshots, FaultyStore
 from manual_clock import ManualClock
-from policy_words import KINDS, REGIONS, VAULTS, Instance, policy_of, words
+from policy_words import REGIONS, RETURNING, VAULTS, policy_of, words
 
 from drorch.app import drill, ship
 from drorch.app.cache import Cache
@@ -72,9 +72,9 @@ CLUSTERS = "rds clusters"
 """Where the fake keeps those: their listings are not those of instances."""
 WORDS = words(
     kinds={
-        **KINDS,
-        "ami": replace(KINDS["ebs"], locks=False),
-        "rds-cluster": KindWords(Instance, native=True, service="rds", shares=True),
+        **RETURNING,
+        "ami": replace(RETURNING["ebs"], locks=False),
+        "rds-cluster": RETURNING["rds-instance"],
         "memory": KindWords(Options, native=False),
     },
     regions=REGIONS | {"eu-west-1"},

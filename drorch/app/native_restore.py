@@ -73,8 +73,8 @@ class Found:
     left: Mapping[str, str] = field(default_factory=dict)
 
 
-OptionsOf = Callable[[str, str], object]
-"""(kind, resource) -> its RestoreOptions. Refused when they are not whole."""
+OptionsOf = Callable[[str, str, Mapping[str, object]], object]
+"""(kind, resource, what the newest signed runbook says of it there) -> its RestoreOptions. Refused when not whole."""
 
 
 class NativeRestores:
@@ -176,7 +176,9 @@ class NativeRestores:
             native=True,
         )
         choice = choose_point(catalogue, wanted, now)
-        order = _order(choice, request, views, options_of(kind, resource))
+        mapped = catalogue.runbook.content["regions"].get(request.region, {}) if catalogue.runbook else {}
+        said = mapped.get(resource, {})
+        order = _order(choice, request, views, options_of(kind, resource, said))
         notes = [f"it was begun before, and goes on with point {begun}"] if begun else []
         if not any(part.settings for part in order.parts):
             notes.append("no record tells the settings of what it was cut from: those of the options, else defaults")

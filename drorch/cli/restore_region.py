@@ -15,12 +15,12 @@ from drorch.cli.opening import held_for
 if TYPE_CHECKING:
     from drorch.app.bringing_back import BroughtBack, RegionReport
     from drorch.app.locks import Locks
-    from drorch.app.native_restore import Found, Located, NativeRestores, RegionRequest
+    from drorch.app.native_restore import Found, Located, NativeRestores, OptionsOf, RegionRequest
     from drorch.cli.screen import ProgressLine
     from drorch.domain.catalogue_native import ValidId
+    from drorch.domain.policy import Policy
     from drorch.domain.recovery import Step
     from drorch.ports import Clock
-    from drorch.wiring.host import Host
 
 SCHEME = "region:"
 
@@ -48,14 +48,14 @@ class Asked:
 @dataclass(frozen=True)
 class Sources:
     """What it is brought back with. `natives` are the policy's resources that have copies in the region, `mapped` what
-    it says of how each comes back there.
+    it says of how each comes back there, None without a policy.
     """
 
     restores: NativeRestores
     clock: Clock
     site: str = ""
     natives: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
-    mapped: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    mapped: Mapping[str, Mapping[str, object]] | None = None
     locks: Locks | None = None
 
 
@@ -112,14 +112,15 @@ def _carry_out(
         line.end()
 
 
-def _options_of(asked: Asked, sources: Sources) -> Callable[[str, str], object]:
+def _options_of(asked: Asked, sources: Sources) -> OptionsOf:
+    """What was typed over what the policy says; without a policy over what the signed runbook says."""
     from drorch.wiring import adapters
 
     typed = typed_options(asked.options, asked.resources)
 
-    def options(kind: str, resource: str) -> object:
-        said = {**sources.mapped.get(resource, {}), **typed.get("", {}), **typed.get(resource, {})}
-        return adapters.restore_options(kind, said)
+    def options(kind: str, resource: str, recorded: Mapping[str, object]) -> object:
+        mapped = recorded if sources.mapped is None else sources.mapped.get(resource, {})
+        return adapters.restore_options(kind, {**mapped, **typed.get("", {}), **typed.get(resource, {})})
 
     return options
 
@@ -144,17 +145,25 @@ def configured(config: str | None, asked: Asked) -> Sources:
         reader=Reader(keys=trusted, identities=(), clock=host.clock),
         valid_id=valid_id,
     )
-    natives = _natives(host, asked)
-    return Sources(restores, host.clock, host.config.site, natives, locks=locks_of(host))
+    loaded = host.policies().get(asked.application)
+    natives = _natives(loaded.policy, asked) if loaded else {}
+    mapped = _mapped(loaded.policy, asked.region) if loaded else None
+    return Sources(restores, host.clock, host.config.site, natives, mapped, locks_of(host))
 
 
-def _natives(host: Host, asked: Asked) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """What the policy in force says of its native resources with copies in the region; nothing where there is none."""
+def _mapped(policy: Policy, region: str) -> dict[str, Mapping[str, object]]:
+    """How each resource comes back there, by the policy in force."""
+    from drorch.domain.policy_drills import options_in
+
+    return {resource.name: options_in(policy.recovery, region, resource.name) for resource in policy.resources}
+
+
+def _natives(policy: Policy, asked: Asked) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """What the policy in force says of its native resources with copies in the region."""
     from drorch.domain.model import place_of
 
-    loaded = host.policies().get(asked.application)
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for resource in loaded.policy.resources if loaded else ():
+    for resource in policy.resources:
         places = [place_of(rule.vault) for rule in resource.targets] if resource.native else []
         accounts = tuple(account for account, region in places if region == asked.region)
         if accounts and (not asked.resources or resource.name in asked.resources):

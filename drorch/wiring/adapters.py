@@ -19,6 +19,7 @@ from drorch.domain.errors import Refused, Usage
 from drorch.domain.iam_roles import Declared
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import LockRule
+from drorch.domain.policy_drills import drill_said
 from drorch.domain.vocabulary import KindWords, Vocabulary
 from drorch.ports import AutomatedBackups, Engine, Everything, KmsKeys, ObjectStore, SnapshotKind
 
@@ -198,16 +199,10 @@ def restore_options(kind: str, said: Mapping[str, object]) -> BaseModel:
         raise Refused(f"how {kind} is brought back is not said whole", cause=wrong, hint=hint) from error
 
 
-_TOUCHES_OTHERS = ("attach", "launch_template")
-"""What a drill never does, whatever a mapping says: it would change what is in use."""
-
-
-def drill_options(kind: str, said: Mapping[str, object], point: str) -> BaseModel:
-    """As `restore_options`, under a name of the drill's own, and so that it can be cleared away."""
-    fields = _module("kinds", SNAPSHOT_KINDS[kind][0]).RestoreOptions.model_fields if kind in SNAPSHOT_KINDS else {}
-    own: dict[str, object] = {"name": f"drorch-drill-{point}", "deletion_protection": False}
-    said = {key: value for key, value in said.items() if key not in _TOUCHES_OTHERS}
-    return restore_options(kind, {**said, **{key: value for key, value in own.items() if key in fields}})
+def drill_options(kind: str, mapped: Mapping[str, object], own: Mapping[str, object], point: str) -> BaseModel:
+    """As `restore_options`, as a drill does it (`drorch.domain.policy_drills.drill_said`)."""
+    model: type[BaseModel] = _module("kinds", SNAPSHOT_KINDS[kind][0]).RestoreOptions
+    return restore_options(kind, drill_said(model, mapped, own, point))
 
 
 def declared_of(kind: str, *, locking: bool = False) -> Declared:

@@ -23,7 +23,9 @@ from drorch.app.verify import Place
 from drorch.domain.action import Action, Cut, Drill, Repair, Ship, Verify
 from drorch.domain.errors import Refused
 from drorch.domain.host_path import HostPath, granting
+from drorch.domain.model import place_of
 from drorch.domain.policy import CredentialRef
+from drorch.domain.policy_drills import options_in
 from drorch.wiring import adapters
 
 if TYPE_CHECKING:
@@ -159,11 +161,13 @@ def _native_drill(host: Host, action: Drill, scene: Scene) -> NativeDrillJob:
         bytes=copy.bytes,
         most=timedelta(hours=(rule.max_hours if rule else None) or MOST_HOURS),
     )
-    said = dict(rule.options) if rule else {}
+    loaded = host.policies().get(action.application)
+    recovery, region = loaded.policy.recovery if loaded else None, place_of(action.vault)[1]
+    mapped, own = options_in(recovery, region, action.resource), rule.options if rule else {}
     return NativeDrillJob(
         order=order.to_json(),
         kind=kind,
-        options=options_json(adapters.drill_options(kind, said, point.id)),
+        options=options_json(adapters.drill_options(kind, mapped, own, point.id)),
         vaults=tuple(_vault(host, name) for name in host.vaults),
         signing_key=host.signing_key().text(),
         host=host_spec(host),

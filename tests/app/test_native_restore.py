@@ -44,7 +44,7 @@ def request(application: str = "shop", **over: object) -> RegionRequest:
     return replace(RegionRequest(application, "us-west-2", site=SITE, natives=natives), **over)  # type: ignore[arg-type]
 
 
-def nothing_said(_kind: str, _resource: str) -> object:
+def nothing_said(_kind: str, _resource: str, _recorded: Mapping[str, object]) -> object:
     return SimpleNamespace(name="")
 
 
