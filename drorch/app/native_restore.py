@@ -56,6 +56,8 @@ class Located:
     order: NativeRestore
     begun: bool = False
     notes: tuple[str, ...] = ()
+    estimate_s: int | None = None
+    """Seconds that the newest drill from this vault took to make all of it; None while none has."""
     next_best: str = ""
     """The newest older point that could be brought back instead, with its data time; "" when there is none."""
 
@@ -182,7 +184,8 @@ class NativeRestores:
         notes = [f"it was begun before, and goes on with point {begun}"] if begun else []
         if not any(part.settings for part in order.parts):
             notes.append("no record tells the settings of what it was cut from: those of the options, else defaults")
-        return Located(resource, kind, choice, order, bool(begun), tuple(notes), _next_best(catalogue, choice, vaults))
+        estimate, other = _estimate(catalogue, choice), _next_best(catalogue, choice, vaults)
+        return Located(resource, kind, choice, order, bool(begun), tuple(notes), estimate, other)
 
     def _begun(
         self, kind: str, resource: str, request: RegionRequest, vaults: Sequence[str], catalogue: Catalogue
@@ -229,6 +232,12 @@ def _order(choice: Choice, request: RegionRequest, views: Mapping[str, VaultView
 def restore_id(application: str, resource: str, point: str, name: str = "") -> str:
     """The value of ``drorch:restore``: ``APP/RESOURCE/POINT``, of a second one ``APP/RESOURCE/POINT/NAME``."""
     return "/".join(word for word in (application, resource, point, name) if word)
+
+
+def _estimate(catalogue: Catalogue, choice: Choice) -> int | None:
+    own = (d for d in catalogue.drills if (d.resource, d.vault) == (choice.point.resource, choice.vaults[0]))
+    newest = next((drill for drill in own if drill.well and "create" in drill.seconds), None)
+    return newest.seconds["create"] if newest is not None else None
 
 
 def _next_best(catalogue: Catalogue, choice: Choice, vaults: Sequence[str]) -> str:

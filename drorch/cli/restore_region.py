@@ -269,12 +269,13 @@ def plan_json(
     """The stable fields of ``--plan`` (README: restore into a region)."""
     from drorch.app.native_restore import as_of, data_loss
     from drorch.domain.instant import to_text
+    from drorch.domain.recovery import Step
 
     now = clock.now()
     steps = []
     for each in found.located:
-        steps.append({"step": "locate", "resource": each.resource, "detail": as_of(each)})
-        steps.append({"step": "create", "resource": each.resource, "detail": _what(each)})
+        steps.append(Step("locate", each.resource, as_of(each)))
+        steps.append(Step("create", each.resource, _what(each), each.estimate_s))
     return {
         "application": request.application,
         "region": request.region,
@@ -293,7 +294,7 @@ def plan_json(
             }
             for each in found.located
         ],
-        "steps": [{**step, "estimate_s": None, "took_s": None, "outcome": None} for step in steps],
+        "steps": [step.to_json() for step in steps],
         "left": dict(found.left),
     }
 
@@ -314,11 +315,14 @@ def print_plan(request: RegionRequest, found: Found, noted: Mapping[str, Sequenc
             when(each.choice.cut_at),
             age(timedelta(seconds=data_loss(each, now))),
             each.vault,
+            "" if each.estimate_s is None else f"about {age(timedelta(seconds=each.estimate_s))}",
             _what(each),
         )
         for each in found.located
     ]
-    table(("RESOURCE", "POINT", "DATA AS OF (UTC)", "LOST", "FROM", "MAKES"), rows)
+    table(("RESOURCE", "POINT", "DATA AS OF (UTC)", "LOST", "FROM", "TAKES", "MAKES"), rows)
+    if all(each.estimate_s is None for each in found.located):
+        say("how long it takes is not known: no drill of these snapshots has measured it")
     for each in found.located:
         _print_notes(each, _notes(each, noted))
     _print_left(found.left)

@@ -224,3 +224,11 @@ def test_import_blocks_name_everything_that_has_an_address() -> None:
     first, second = report.import_blocks().split("\n\n")
     assert first == 'import {\n  to = aws_ebs_volume.restored_data\n  id = "vol-9"\n}'
     assert "aws_ebs_volume.restored_data_2" in second
+
+
+def test_what_a_drill_measured_is_the_estimate(tmp_path: Path) -> None:
+    world = lived(tmp_path, VOLUMES.rstrip() + "\n        drill: {every: 7d}\n", days=1)
+    (drilled,) = world.seen.plans["shop"].catalogue.drills if world.seen else ()
+    located = found(world).located[0]
+    assert located.estimate_s == drilled.seconds["create"] > 0
+    assert found(lived(tmp_path / "other", days=1)).located[0].estimate_s is None
