@@ -8,8 +8,8 @@ nobody looked inside. What a killed worker leaves is gone on with by the next on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Event
 
@@ -27,8 +27,8 @@ from drorch.domain.recovery import Step
 from drorch.ports import Clock, ObjectStore, RestoresSnapshots
 
 FAILED = "failed"
-PAUSE = 10.0
-"""Seconds between two looks."""
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
+"""Seconds between two looks: short at first, when the quick things become ready."""
 CLEARING = timedelta(minutes=30)
 """So long the things of a drill are asked to go before the sweeper is left with them."""
 
@@ -146,6 +146,7 @@ class NativeDrill:
 
     def _until_ready(self, restore: NativeRestore, order: NativeDrillOrder, found: _Found) -> None:
         until, began, silent = until_of(restore.id) or self.clock.now(), self.ticker(), ""
+        pauses = _pauses()
         while not found.why:
             self._interrupted(order)
             try:
@@ -167,7 +168,7 @@ class NativeDrill:
                 found.why = "it was not ready in the time that a drill may take"
                 break
             self._tell(order, found)
-            self.clock.sleep(PAUSE)
+            self.clock.sleep(next(pauses))
         took = math.ceil(self.ticker() - began)
         found.seconds["create"] = took
         detail = found.why or f"{len(found.made)} made of point {order.point}"
@@ -183,7 +184,7 @@ class NativeDrill:
 
     def _clear(self, restore: NativeRestore, found: _Found) -> tuple[Made, ...]:
         """Everything goes; what is left after a while is told, and is the sweeper's."""
-        began, deadline, left = self.ticker(), self.clock.now() + CLEARING, found.made
+        began, deadline, left, pauses = self.ticker(), self.clock.now() + CLEARING, found.made, _pauses()
         while True:
             try:
                 left = self.kind.discard(restore.account, restore.region, restore.tag, restore.id)
@@ -197,12 +198,19 @@ class NativeDrill:
             stopping = self.cancel is not None and self.cancel.is_set()
             if stopping or self.clock.now() >= deadline:
                 break
-            self.clock.sleep(PAUSE)
+            self.clock.sleep(next(pauses))
         took = math.ceil(self.ticker() - began)
         detail = f"{len(left)} left to the sweeper" if left else "everything that it made is gone"
         step = Step("clear", restore.resource, detail, took_s=took, outcome=FAILED if left else "done")
-        found.steps.append(replace(step))
+        found.steps.append(step)
         return left
+
+
+def _pauses() -> Iterator[float]:
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
 def _proof(order: NativeDrillOrder, found: _Found, at: datetime) -> Record:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.domain.errors import Refused, Usage
+from drorch.domain.explain import Problem, explain
 from drorch.domain.iam_roles import Declared
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import LockRule
@@ -193,10 +194,16 @@ def restore_options(kind: str, said: Mapping[str, object]) -> BaseModel:
     try:
         return model(**said)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or kind}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(_wrong(problem) for problem in explain(error, dict(said), (), model))
         known = ", ".join(model.model_fields)
         hint = f"--with KEY=VALUE, or recovery: in the policy; {kind} knows {known}"
         raise Refused(f"how {kind} is brought back is not said whole", cause=wrong, hint=hint) from error
+
+
+def _wrong(problem: Problem) -> str:
+    where = ".".join(map(str, problem.loc))
+    hint = f" ({problem.hint})" if problem.hint else ""
+    return f"{where}: {problem.message}{hint}" if where else f"{problem.message}{hint}"
 
 
 def drill_options(kind: str, mapped: Mapping[str, object], own: Mapping[str, object], point: str) -> BaseModel:
