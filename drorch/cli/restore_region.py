@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from drorch.app.bringing_back import BroughtBack, RegionReport
     from drorch.app.locks import Locks
     from drorch.app.native_restore import Found, Located, NativeRestores, OptionsOf, RegionRequest
-    from drorch.cli.screen import ProgressLine
     from drorch.domain.catalogue_native import ValidId
     from drorch.domain.policy import Policy
-    from drorch.domain.recovery import Step
     from drorch.ports import Clock
 
 SCHEME = "region:"
@@ -57,12 +55,14 @@ class Sources:
     natives: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     mapped: Mapping[str, Mapping[str, object]] | None = None
     locks: Locks | None = None
+    promised: timedelta | None = None
+    """The RTO objective of the application at level region."""
 
 
 def bring_back(asked: Asked, sources: Sources) -> int:
     """Locate, check, ask, carry out, report."""
     from drorch.app.native_restore import RegionRequest, check_all
-    from drorch.cli.screen import ProgressLine, emit_json, tell
+    from drorch.cli.screen import emit_json, tell
 
     request = RegionRequest(
         application=asked.application,
@@ -75,7 +75,7 @@ def bring_back(asked: Asked, sources: Sources) -> int:
         site=sources.site,
         natives=sources.natives,
     )
-    restores, line = sources.restores, ProgressLine(quiet=asked.as_json)
+    restores = sources.restores
     with held_for(asked.application, sources.locks):
         found = restores.find(request, _options_of(asked, sources))
         noted = check_all(found, restores.restoring)
@@ -89,7 +89,7 @@ def bring_back(asked: Asked, sources: Sources) -> int:
             if not click.confirm(f"Bring this back in {request.region}?", err=True):
                 tell("nothing was touched")
                 return 3
-        report = _carry_out(asked, sources, found, noted, line)
+        report = _carry_out(asked, sources, found, noted)
     if asked.terraform:
         _write_blocks(Path(asked.terraform), report)
     if asked.as_json:
@@ -99,17 +99,16 @@ def bring_back(asked: Asked, sources: Sources) -> int:
     return report.exit_code
 
 
-def _carry_out(
-    asked: Asked, sources: Sources, found: Found, noted: Mapping[str, tuple[str, ...]], line: ProgressLine
-) -> RegionReport:
+def _carry_out(asked: Asked, sources: Sources, found: Found, noted: Mapping[str, tuple[str, ...]]) -> RegionReport:
     from drorch.app.bringing_back import BringingBack
+    from drorch.cli.live import LiveSteps
 
-    heard = _silent if asked.as_json else _telling(line)
-    rounds = BringingBack(sources.restores.restoring, sources.clock, heard, line.show)
+    live = LiveSteps(quiet=asked.as_json, promised=sources.promised)
+    rounds = BringingBack(sources.restores.restoring, sources.clock, live.ended, live.shown)
     try:
         return rounds.run(asked.application, asked.region, found, noted)
     finally:
-        line.end()
+        live.clear()
 
 
 def _options_of(asked: Asked, sources: Sources) -> OptionsOf:
@@ -148,7 +147,16 @@ def configured(config: str | None, asked: Asked) -> Sources:
     loaded = host.policies().get(asked.application)
     natives = _natives(loaded.policy, asked) if loaded else {}
     mapped = _mapped(loaded.policy, asked.region) if loaded else None
-    return Sources(restores, host.clock, host.config.site, natives, mapped, locks_of(host))
+    promised = _promised(loaded.policy) if loaded else None
+    return Sources(restores, host.clock, host.config.site, natives, mapped, locks_of(host), promised)
+
+
+def _promised(policy: Policy) -> timedelta | None:
+    """The shortest that is promised for any of its resources when the region is lost."""
+    from drorch.domain.model import FailureLevel
+
+    said = [resource.objectives.get(FailureLevel.REGION) for resource in policy.resources]
+    return min((objective.rto for objective in said if objective and objective.rto), default=None)
 
 
 def _mapped(policy: Policy, region: str) -> dict[str, Mapping[str, object]]:
@@ -242,24 +250,6 @@ def _plain(text: str) -> object:
     return int(text) if text.isdecimal() and (text == "0" or text[0] != "0") else text
 
 
-def _silent(_step: Step) -> None:
-    """Nobody reads along."""
-
-
-def _telling(line: ProgressLine) -> Callable[[Step], None]:
-    from drorch.cli.screen import age, tell
-
-    def heard(step: Step) -> None:
-        from datetime import timedelta
-
-        line.end()
-        took = "" if step.took_s is None else age(timedelta(seconds=step.took_s))
-        color = "red" if step.outcome == "failed" else None
-        tell(f"{step.outcome:>7}  {step.step:<7} {step.resource:<16} {took:>7}  {step.detail}", color=color)
-
-    return heard
-
-
 # --- the plan --------------------------------------------------------------------------------------------------------
 
 
@@ -301,7 +291,6 @@ def plan_json(
 
 def print_plan(request: RegionRequest, found: Found, noted: Mapping[str, Sequence[str]], clock: Clock) -> None:
     """What would be brought back, of when it is, and what will not be as it was."""
-    from datetime import timedelta
 
     from drorch.app.native_restore import data_loss
     from drorch.cli.screen import age, say, table, when
@@ -378,7 +367,6 @@ def print_report(report: RegionReport, terraform: str) -> None:
 
 
 def _print_outcome(each: BroughtBack) -> None:
-    from datetime import timedelta
 
     from drorch.cli.screen import age, prose, say, tell, when
 
