@@ -1,4 +1,4 @@
-"""What goes on side by side, as people see it: drawn anew on a terminal, lines in a pipe, nothing where a script reads."""
+"""What goes on side by side: drawn anew on a terminal, lines in a pipe, nothing where a script reads."""
 
 from __future__ import annotations
 
