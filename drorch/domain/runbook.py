@@ -107,6 +107,16 @@ WORDS = tuple(deed.word for deed in (Restore, Launch, Wait, SwitchRecord, Manual
 
 
 @dataclass(frozen=True, slots=True)
+class StepProgress:
+    """How far a step is: whether it is `done`, what it waits for or came to, and `failed`: why it never will be."""
+
+    done: bool = False
+    detail: str = ""
+    failed: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RunbookStep:
     """One step: what is done, after which others, and what a person does instead when it cannot be done ("": none)."""
 
