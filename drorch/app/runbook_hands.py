@@ -84,7 +84,7 @@ class LaunchHand:
         """One look."""
         deed = _deed(step, Launch)
         account, image = self.restores.image(self.images[deed.image])
-        order = LaunchOrder(account, self.region, self.application, image, deed.group, deed.target_group)
+        order = LaunchOrder(account, self.region, self.application, image, deed.group, deed.target_group, deed.capacity)
         return self.launches.advance(order)
 
 

@@ -13,7 +13,9 @@ from drorch.domain.runbook import StepProgress
 
 @dataclass(frozen=True, slots=True)
 class LaunchOrder:
-    """An image to be run in `account`.`region` by an Auto Scaling group that is there, behind its target group."""
+    """An image to be run in `account`.`region` by an Auto Scaling group that is there, behind its target group, by
+    `capacity` instances at the least.
+    """
 
     account: str
     region: str
@@ -21,6 +23,7 @@ class LaunchOrder:
     image: str
     group: str
     target_group: str
+    capacity: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class AnswersHttp(Protocol):
 
 
 class RunsCommands(Protocol):
-    """Runs programs of this host, which end with this process."""
+    """Runs programs of this host."""
 
     def begin(self, argv: Sequence[str]) -> RunningCommand:
         """Start it, without a shell, without input. Refused when it cannot be started."""
