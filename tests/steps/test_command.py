@@ -49,5 +49,5 @@ def test_a_program_that_writes_without_end_waits_for_nobody() -> None:
 
 
 def test_a_program_that_is_not_there_is_refused() -> None:
-    with pytest.raises(Refused, match="cannot be started.*no such file"):
+    with pytest.raises(Refused, match=r"cannot be started.*no such file"):
         COMMANDS.begin(("/nowhere/reindex",))
