@@ -30,6 +30,7 @@ from drorch.app.jobs import (
     DumpJob,
     HostSpec,
     ListJob,
+    NativeDrillJob,
     RepairJob,
     ServerSpec,
     ShipJob,
@@ -43,7 +44,7 @@ from drorch.app.worker_protocol import done_event, failed_event, fault_event, pr
 from drorch.aws import AwsAccount
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.errors import DrorchError, InvalidInput, Refused, Unavailable
-from drorch.ports import Engine, ListsDatabases, ObjectStore, TellsVersions
+from drorch.ports import Engine, ListsDatabases, ObjectStore, RestoresSnapshots, TellsVersions
 
 GRACE = 5.0
 """Seconds from the order to stop until the process is gone, whatever its threads are waiting for."""
@@ -62,6 +63,12 @@ class Builders(Protocol):
 
     def engine_options(self, kind: str, options: Mapping[str, Any], /) -> object:
         """The engine's option model from its JSON."""
+
+    def restoring(self, kind: str, /) -> RestoresSnapshots:
+        """A kind of snapshots that can be brought back."""
+
+    def restore_options(self, kind: str, options: Mapping[str, Any], /) -> object:
+        """How, from the JSON of its own model."""
 
 
 class Wired:
@@ -97,6 +104,17 @@ class Wired:
             return words.options.model_validate(dict(options))
         except ValueError as error:
             raise Refused(f"these are no options of {kind}", operation="worker", cause=str(error)) from error
+
+    def restoring(self, kind: str, /) -> RestoresSnapshots:
+        """See `Builders`. Refused for a kind that is none."""
+        found = self._adapters.build_kinds(self._accounts).get(kind)
+        if not isinstance(found, RestoresSnapshots):
+            raise Refused(f"points of kind {kind} cannot be brought back", operation="worker")
+        return found
+
+    def restore_options(self, kind: str, options: Mapping[str, Any], /) -> object:
+        """See `Builders`. Refused when they are not whole."""
+        return self._adapters.restore_options(kind, options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +209,27 @@ def run_drill(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
     return outcome.to_json() | {"unwritten": unwritten}
 
 
+def run_native_drill(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
+    """Drill one native point; the vaults are for the proof."""
+    from drorch.app.native_drill import NativeDrill, NativeDrillOrder
+
+    job = NativeDrillJob.from_json(body)
+    builders = context.builders(job.host)
+    stores, lost = _open(job.vaults, builders)
+    drill = NativeDrill(
+        kind=builders.restoring(job.kind),
+        stores=stores,
+        clock=WorkerClock(context.cancel),
+        key=SecretKey.parse(job.signing_key),
+        ticker=time.monotonic,
+        report=context.report,
+        cancel=context.cancel,
+    )
+    outcome = drill.run(NativeDrillOrder.from_json(job.order), builders.restore_options(job.kind, job.options))
+    unwritten: Any = outcome["unwritten"]
+    return outcome | {"unwritten": {vault: str(error) for vault, error in lost.items()} | unwritten}
+
+
 def run_verify(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
     """Read one turn; needs the vault that is read, the others only for the proofs of damage."""
     from drorch.app.damage import read_turn
@@ -281,6 +320,7 @@ JOBS: dict[str, Callable[[Mapping[str, Any], Context], Mapping[str, Any]]] = {
     "dump": run_dump,
     "ship": run_ship,
     "drill": run_drill,
+    "native-drill": run_native_drill,
     "verify": run_verify,
     "repair": run_repair,
     "list": run_list,

@@ -23,11 +23,15 @@ from drorch.ports import (
     LockMode,
     LockRule,
     LocksCopies,
+    Made,
+    NativeRestore,
     ObjectInfo,
     ObjectLock,
     ObjectStore,
     ObjectVersion,
     PendingUpload,
+    RestoreProgress,
+    RestoresSnapshots,
     SharesSnapshots,
     SnapshotKind,
     StoreLimits,
@@ -315,7 +319,7 @@ class FaultyUpload:
 
 class FaultySnapshots:
     """A SnapshotKind in front of another. Methods to order for: snapshots pending_copies snapshot_rooms
-    sources cut copy find check_key expire now locks lock share unshare shared.
+    sources cut copy find check_key expire now locks lock share unshare shared check_restore advance made discard.
 
     Black holes are by region; a copy is lost with either of its regions.
     """
@@ -408,6 +412,35 @@ class FaultySnapshots:
         """A listing that may end half-way."""
         fault = self.faults.meet("shared", region)
         yield from _half_of(self._sharing.shared(account, region, site, other), fault, "shared")
+
+    def check_restore(self, order: NativeRestore) -> tuple[str, ...]:
+        """A look that may fail."""
+        self.faults.end("check_restore", self.faults.meet("check_restore", order.region))
+        return self._restoring.check_restore(order)
+
+    def advance(self, order: NativeRestore) -> RestoreProgress:
+        """What is made may be made, and its reply lost."""
+        fault = self.faults.meet("advance", order.region)
+        made = self._restoring.advance(order)
+        self.faults.end("advance", fault)
+        return made
+
+    def made(self, account: str, region: str, tag: str, restore: str = "") -> tuple[tuple[str, Made], ...]:
+        """A listing that may fail."""
+        self.faults.end("made", self.faults.meet("made", region))
+        return self._restoring.made(account, region, tag, restore)
+
+    def discard(self, account: str, region: str, tag: str, restore: str) -> tuple[Made, ...]:
+        """A deletion whose reply may be lost."""
+        fault = self.faults.meet("discard", region)
+        left = self._restoring.discard(account, region, tag, restore)
+        self.faults.end("discard", fault)
+        return left
+
+    @property
+    def _restoring(self) -> RestoresSnapshots:
+        assert isinstance(self.inner, RestoresSnapshots)
+        return self.inner
 
     @property
     def _sharing(self) -> SharesSnapshots:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from typing import Any
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from drorch.app.yaml_source import read_yaml
 from drorch.domain.errors import Finding
@@ -75,11 +76,26 @@ VAULTS = {
     "gcs-eu": FailureDomain("gcp", "europe-west1"),
 }
 
+
+class Returned(BaseModel):
+    """How snapshots of these kinds come back."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = ""
+    zone: str = ""
+    attach: str = ""
+    deletion_protection: bool = True
+
+
 KINDS = {
     "ebs": KindWords(Volumes, native=True, service="ec2", locks=True, shares=True),
     "rds-instance": KindWords(Instance, native=True, service="rds", shares=True),
     "postgres": KindWords(Database, native=False),
 }
+
+RETURNING = {name: replace(kind, restore=Returned) if kind.native else kind for name, kind in KINDS.items()}
+"""The same, where snapshots can be brought back."""
 
 REGIONS = frozenset({"us-east-1", "us-west-2", "eu-central-1"})
 

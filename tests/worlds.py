@@ -8,18 +8,20 @@ made to fail through ``world.kinds[...].faults`` and ``world.stores[...].faults`
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from dumped import DATA, table_rows
 from faults import Faults, FaultySnapshots, FaultyStore
 from manual_clock import ManualClock
-from policy_words import KINDS, REGIONS, VAULTS, Instance, policy_of, words
+from policy_words import REGIONS, RETURNING, VAULTS, policy_of, words
 
 from drorch.app import drill, ship
 from drorch.app.cache import Cache
@@ -33,7 +35,9 @@ from drorch.app.kms_watch import KmsWatch
 from drorch.app.loading import Reader
 from drorch.app.locks import Lock, Locks
 from drorch.app.native import NativeHands
+from drorch.app.native_drill import NativeDrill, NativeDrillOrder
 from drorch.app.native_locks import LockListings
+from drorch.app.native_restore import native_records, restore_parts
 from drorch.app.observe import Observer
 from drorch.app.passing import Finished, Guards, Pass
 from drorch.app.policies import LoadedPolicy, PolicySet
@@ -68,9 +72,9 @@ CLUSTERS = "rds clusters"
 """Where the fake keeps those: their listings are not those of instances."""
 WORDS = words(
     kinds={
-        **KINDS,
-        "ami": replace(KINDS["ebs"], locks=False),
-        "rds-cluster": KindWords(Instance, native=True, service="rds", shares=True),
+        **RETURNING,
+        "ami": replace(RETURNING["ebs"], locks=False),
+        "rds-cluster": RETURNING["rds-instance"],
         "memory": KindWords(Options, native=False),
     },
     regions=REGIONS | {"eu-west-1"},
@@ -214,6 +218,8 @@ class FakeHands:
             mended = RepairOrder(SITE, place_of(point), action.source, action.vault)
             return repair(mended, world.stores, world.trusted, world.key, clock=world.host).to_json()
         assert isinstance(action, Drill) and scene.resource.drill is not None
+        if scene.resource.native:
+            return world.drilled(action, scene)
         asked = drill.DrillOrder(
             SITE, action.application, action.resource, action.vault, scene.resource.drill.probes, point.id
         )
@@ -382,6 +388,23 @@ class Installation:
         if self.serial:
             self.reconciler._pool = Serial()
 
+    def drilled(self, action: Drill, scene: Scene) -> dict[str, object]:
+        """A native drill, as a worker runs it."""
+        point = scene.catalogue.find(action.point)
+        assert point is not None and point.cut_at is not None and scene.resource.drill is not None
+        copied, kind = point.copy_in(action.vault), self.kinds[scene.resource.kind]
+        assert copied is not None
+        reader = VaultReader(self.cache, self.trusted, SITE)
+        views = [reader.view(Vault(name, VAULTS[name]), point.filed_under[0]) for name in self.stores]
+        parts = tuple(restore_parts(point, action.vault, native_records(views, point)))
+        most = timedelta(hours=scene.resource.drill.max_hours or 4)
+        order = NativeDrillOrder(
+            SITE, *point.filed_under, action.vault, point.id, point.cut_at, parts, copied.bytes, most
+        )
+        through_the_pipe = NativeDrillOrder.from_json(json.loads(json.dumps(order.to_json())))
+        drill = NativeDrill(kind, self.stores, self.clock, self.key, lambda: self.clock.now().timestamp())
+        return drill.run(through_the_pipe, SimpleNamespace(name=f"drorch-drill-{point.id}"))
+
     def load(self) -> PolicySet:
         return PolicySet(
             tuple(
@@ -511,7 +534,8 @@ def _twin_cloud(cloud: MemoryCloud, now: Callable[[], datetime]) -> MemoryCloud:
     for where, place in cloud._places.items():
         held = {native_id: copy.copy(snapshot) for native_id, snapshot in place.held.items()}
         points = {point: dict(ids) for point, ids in place.points.items()}
-        twin._places[where] = type(place)(dict(place.sources), held, points, dict(place.pending))
+        restored = [copy.copy(made) for made in place.restored]
+        twin._places[where] = type(place)(dict(place.sources), held, points, dict(place.pending), restored)
     twins = {
         id(old): twin._places[where].held[name] for where, p in cloud._places.items() for name, old in p.held.items()
     }

@@ -16,6 +16,7 @@ from drorch.app.passing import Finished
 from drorch.app.runner import Handle as WorkerHandle
 from drorch.app.runner import LocalRunner
 from drorch.domain.action import Action
+from drorch.domain.catalogue_point import RESTORABLE
 from drorch.domain.errors import Damaged
 from drorch.domain.record import noted_files
 
@@ -63,7 +64,7 @@ class HeavyHandle:
         if outcome.error is not None:
             return Finished(self._action, "", outcome.error)
         result = outcome.result or {}
-        if self._action.name == "drill" and result.get("outcome") != "passed":
+        if self._action.name == "drill" and result.get("outcome") not in ("passed", RESTORABLE):
             error = Damaged(
                 f"the drill of point {self._action.point} from {self._action.vault} failed",
                 operation="drill",
@@ -94,4 +95,4 @@ def _words(action: Action, result: Mapping[str, Any]) -> str:
     if action.name == "repair":
         objects = ", ".join(result["objects"])
         return f"{objects or 'nothing'} written again in {result['vault']}, {result['bytes']} bytes read back"
-    return f"drill passed in {result['seconds'].get('total')} s"
+    return f"drill {result['outcome']} in {result['seconds'].get('total')} s"

@@ -200,6 +200,45 @@ class DrillJob:
 
 
 @dataclass(frozen=True, slots=True)
+class NativeDrillJob:
+    """Drill one native point. `order` is a `NativeDrillOrder` in JSON, `options` the kind's own for bringing it back;
+    all `vaults` get the proof.
+    """
+
+    name: ClassVar[str] = "native-drill"
+    order: Mapping[str, Any]
+    kind: str
+    options: Mapping[str, Any]
+    vaults: tuple[VaultSpec, ...]
+    signing_key: str = field(repr=False)
+    host: HostSpec = HostSpec()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object for the pipe."""
+        return {
+            "job": self.name,
+            "order": dict(self.order),
+            "kind": self.kind,
+            "options": dict(self.options),
+            "vaults": [asdict(vault) for vault in self.vaults],
+            "signing_key": self.signing_key,
+            "host": asdict(self.host),
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> NativeDrillJob:
+        """The inverse of `to_json`."""
+        return cls(
+            order=body["order"],
+            kind=body["kind"],
+            options=body["options"],
+            vaults=_vaults(body["vaults"]),
+            signing_key=body["signing_key"],
+            host=HostSpec.from_json(body["host"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSpec:
     """A server to be asked: the engine's kind, its options, and the values of the credentials that they name."""
 

@@ -168,15 +168,10 @@ class Orders:
 
         Raises NotFound when there is none, Unavailable when the vault could not be read and may have one.
         """
-        if resource.native:
-            raise Refused(
-                f"drills of {resource.kind} are not in this version",
-                resource=resource.name,
-                hint="drill a database dump",
-            )
         vaults = self._reconciler.observer.vaults
-        if vault not in vaults:
-            raise NotFound(f"there is no vault {vault!r}", hint=f"configured: {', '.join(sorted(vaults)) or 'none'}")
+        known = [rule.vault for rule in resource.targets] if resource.native else sorted(vaults)
+        if vault not in known:
+            raise NotFound(f"there is no vault {vault!r} of {resource.name}", hint=f"{', '.join(known) or 'none'}")
         point = newest_usable(plan.catalogue.of(resource.name), vault)
         if point is None and vault in seen.world.unread:
             raise Unavailable(f"{vault} could not be read", resource=resource.name, cause=seen.world.unread[vault])

@@ -17,6 +17,7 @@ from drorch.domain.automated import Automated
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.errors import DrorchError
 from drorch.domain.key_proof import KeysSeen
+from drorch.domain.native_drill import DrillLeft
 from drorch.domain.objective import ApplicationStatus
 from drorch.domain.plan import Observed
 from drorch.domain.policy import BrakeRule, LockRule, Policy
@@ -84,6 +85,8 @@ class Pass:
     """What no policy selects, where the host configuration asks for that."""
     automated: Mapping[tuple[str, str], Automated] = field(default_factory=dict)
     """(application, resource) -> what RDS keeps of it by itself, as far as that was seen."""
+    drills_left: tuple[DrillLeft, ...] = ()
+    """What drills of native points left behind past their time."""
 
     @property
     def holds(self) -> tuple[Hold, ...]:

@@ -16,6 +16,7 @@ from drorch.app.automated import AutomatedWatch
 from drorch.app.carry import LightHands, Scene
 from drorch.app.copy_places import CopyPlaces
 from drorch.app.databases import DatabaseLists
+from drorch.app.drill_sweep import DrillSweep
 from drorch.app.failpoint import reach
 from drorch.app.guide_writing import GuideKeeper
 from drorch.app.intents import FORGOTTEN, Intents, settle
@@ -79,6 +80,7 @@ class Reconciler:
         unprotected: UnprotectedWatch | None = None,
         throttled: Callable[[str, Action], str] = lambda _kind, _action: "",
         automated: AutomatedWatch | None = None,
+        drill_sweep: DrillSweep | None = None,
     ) -> None:
         """`throttled` says why an action (of this kind of resource) has to wait at its provider now, or ""."""
         self._load = load
@@ -89,6 +91,7 @@ class Reconciler:
         self._unprotected = unprotected
         self._throttled = throttled
         self._automated = automated
+        self._drill_sweep = drill_sweep
         self._guards = guards or Guards()
         self.observer = observer
         self._point_id = point_id
@@ -210,16 +213,17 @@ class Reconciler:
         if self._guides and start:
             self._guides.keep(readable, self._now())
         seen = replace(seen, waiting=admitted.wait, started=started, finished=finished, keys=keys)
-        return self._watched(replace(seen, running=self.running_count()))
+        return self._watched(replace(seen, running=self.running_count()), acts=start)
 
-    def _watched(self, seen: Pass) -> Pass:
+    def _watched(self, seen: Pass, *, acts: bool) -> Pass:
         """With what is listed beside the passes, as far as it is known."""
         policies = [loaded.policy for loaded in seen.policies.valid]
         selected = partial(self.observer.sources_of, world=seen.world)
         bare = self._unprotected.known(policies, selected, seen.at) if self._unprotected else None
-        return replace(
-            seen, unprotected=bare, automated=self._automated.known(policies, seen.at) if self._automated else {}
-        )
+        kept = self._automated.known(policies, seen.at) if self._automated else {}
+        clear = acts and not seen.world.skewed
+        left = self._drill_sweep.known(policies, seen.at, clear=clear) if self._drill_sweep else ()
+        return replace(seen, unprotected=bare, automated=kept, drills_left=left)
 
     def _running(self) -> Running:
         heavy = [action for action, _, _ in self._handles.values()]

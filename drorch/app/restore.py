@@ -7,18 +7,16 @@ the same command may be given again.
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from queue import Empty, SimpleQueue
 
 from drorch.app.catalogue import read_vault
 from drorch.app.loading import Pace, Reader, load_together
 from drorch.app.progress import Steps
 from drorch.app.reading import inventory_artefact
+from drorch.app.reading_vaults import read_all
 from drorch.app.verifying import (
     Ready,
     artefacts_to_load,
@@ -34,11 +32,6 @@ from drorch.domain.model import FailureDomain, Vault
 from drorch.domain.record import Record
 from drorch.domain.recovery import Choice, Newer, RestorePlan, Step, Wanted, choose_point, restore_plan
 from drorch.ports import Engine, ObjectStore, RestoreTarget
-
-LATECOMERS = 15.0
-"""Seconds that the remaining vaults still have once there is something to restore from: in a crisis a vault that hangs
-must not hold up the ones that answer.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,48 +189,7 @@ def locate(request: RestoreRequest, stores: Mapping[str, ObjectStore], reader: R
         return read_vault(stores[name], vault, reader.keys, now, site=request.site, application=request.application)
 
     needed = request.vault or (next(iter(stores)) if len(stores) == 1 else "")
-    return choose(*_read_all(tuple(stores), read, needed, enough))
-
-
-def _read_all(
-    names: Sequence[str],
-    read: Callable[[str], VaultView],
-    needed: str,
-    enough: Callable[[Mapping[str, VaultView]], bool],
-) -> tuple[dict[str, VaultView], dict[str, str]]:
-    """Views of the vaults that were read, and why the others were not. Raises the error of the `needed` one.
-
-    Nobody waits for the threads, at the end of the process neither: one that hangs in a read cannot be stopped.
-    """
-    arrivals: SimpleQueue[tuple[str, VaultView | BaseException]] = SimpleQueue()
-
-    def fetch(name: str) -> None:
-        try:
-            arrivals.put((name, read(name)))
-        except BaseException as error:  # noqa: BLE001 (raised again by who waits for it)
-            arrivals.put((name, error))
-
-    for name in names:
-        threading.Thread(target=fetch, args=(name,), name=f"read {name}", daemon=True).start()
-    views: dict[str, VaultView] = {}
-    unread: dict[str, str] = {}
-    deadline: float | None = None
-    while len(views) + len(unread) < len(names):
-        try:
-            name, found = arrivals.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
-        except Empty:
-            late = f"did not answer within {LATECOMERS:g} s"
-            unread |= {name: late for name in names if name not in views and name not in unread}
-            break
-        if isinstance(found, BaseException):
-            if name == needed or not isinstance(found, DrorchError):
-                raise found
-            unread[name] = str(found)
-            continue
-        views[name] = found
-        if deadline is None and enough(views):
-            deadline = time.monotonic() + LATECOMERS
-    return views, unread
+    return choose(*read_all(tuple(stores), read, needed, enough))
 
 
 def _require_counts(ready: Ready, target: RestoreTarget) -> None:

@@ -45,14 +45,15 @@ def drill(
     wanted = [
         (found, vault)
         for found in resources(plan, [resource] if resource else [])
-        if resource or not found.native
+        if resource or not found.native or found.drill
         for vault in (
             vaults or (found.drill.from_ if found.drill else ()) or [rule.vault for rule in found.targets][:1]
         )
     ]
     if not wanted:
-        raise Usage(f"{application} has nothing to drill", hint="drills of database dumps are in this version")
-    host.identities()  # a passphrase is asked for now, not under a lock and a line of progress
+        raise Usage(f"{application} has nothing to drill", hint="of snapshots name the resource, or give it a drill:")
+    if any(not found.native for found, _ in wanted):
+        host.identities()  # a passphrase is asked for now, not under a lock and a line of progress
     outcomes: list[Mapping[str, Any]] = []
     failed: list[DrorchError] = []
     for found, vault in wanted:
@@ -79,16 +80,18 @@ def print_drill(outcome: Mapping[str, Any]) -> None:
     """What one drill found, for people."""
     from drorch.cli.screen import say, size
 
-    passed = outcome["outcome"] == "passed"
+    well = outcome["outcome"] in ("passed", "restorable")
     seconds = outcome["seconds"]
     say(
         f"{outcome['application']}/{outcome['resource']} from {outcome['vault']}: {outcome['outcome']}",
-        color="green" if passed else "red",
+        color="green" if well else "red",
         bold=True,
     )
     say(f"  point {outcome['point']}, data as of {outcome['cut_at']}, {size(outcome['bytes'])}")
     phases = ", ".join(
-        f"{name} {seconds[name]} s" for name in ("download", "decrypt", "load", "probe", "total") if name in seconds
+        f"{name} {seconds[name]} s"
+        for name in ("download", "decrypt", "load", "create", "probe", "total")
+        if name in seconds
     )
     say(f"  {phases}")
     for probe in outcome["probes"]:
@@ -96,5 +99,9 @@ def print_drill(outcome: Mapping[str, Any]) -> None:
         say(f"  probe {mark}: {probe['sql']} gave {probe['got']}, expected {probe['expected']}")
     for difference in outcome["differences"]:
         say(f"  count differs: {difference}", color="red")
+    if outcome["outcome"] == "restorable":
+        say("  all of it can be made from this copy; what is in it was asked by nobody, so it is not verified")
+    if outcome.get("left"):
+        say(f"  still there, cleared away by the daemon when its time is up: {', '.join(outcome['left'])}", color="red")
     if outcome.get("why"):
         say(f"  {outcome['why']}", color="red")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
+
+from drorch.cli.opening import held_for
 
 if TYPE_CHECKING:
     from drorch.app.loading import Reader
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from drorch.cli.screen import ProgressLine
     from drorch.domain.recovery import RestorePlan, Step
     from drorch.ports import Clock, Engine, ObjectStore
-    from drorch.wiring.host import Host
 
 EPILOG = """
 \b
@@ -37,17 +37,20 @@ Break glass, with nothing but a vault and a key file:
 \b
 Files, into a folder that is absent or empty:
   drorch restore shop uploads --into dir:/srv/back
+\b
+Snapshots and images, in the region where their copies lie:
+  drorch restore shop --into region:us-west-2 --with zone=us-west-2a --plan
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("application", metavar="APP")
-@click.argument("resources", nargs=-1, metavar="[RESOURCE]")
+@click.argument("resources", nargs=-1, metavar="[RESOURCE...]")
 @click.option(
     "--into",
     required=True,
     metavar="TARGET",
-    help="postgresql://[user@]host[:port]/db (no password inside), mariadb://, mysql:// or dir:/path.",
+    help="postgresql://[user@]host[:port]/db (no password inside), mariadb://, mysql://, dir:/path or region:NAME.",
 )
 @click.option("--from", "vault", metavar="V", help="Restore from this vault.")
 @click.option("--at", metavar="TIME", help="The newest point not after this instant (UTC).")
@@ -67,27 +70,39 @@ Files, into a folder that is absent or empty:
 @click.option("--passphrase-file", metavar="FILE", help="The passphrase of protected identities; else it is asked for.")
 @click.option("--trust", multiple=True, metavar="KEY", help="RW... or a .pub file, whose records count; @before=TIME.")
 @click.option("--accept-unsigned", default="", metavar="POINT", help="Take this point though nothing vouches for it.")
+@click.option(
+    "--with", "with_options", multiple=True, metavar="[RES.]KEY=VALUE", help="How snapshots come back in a region."
+)
+@click.option("--as", "name", default="", metavar="NAME", help="Bring the same snapshots back once more, apart.")
+@click.option("--terraform", default="", metavar="FILE", help="Import blocks of what was made in a region.")
 @click.option("--note", hidden=True)
 @click.option("--allow-commands", is_flag=True, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def restore(config: str | None, /, application: str, resources: tuple[str, ...], **options: object) -> int:
-    """Bring a database or the files of application APP back from a vault into TARGET.
+    """Bring a database, the files or the snapshots of application APP back from a vault into TARGET.
 
     Everything is verified before the target sees it. An absent one is made under a temporary name and renamed at the
     end; an existing one must be empty. The same command may be repeated after a failure.
     """
     said = _Said.of(options)
-    if len(resources) > 1:
-        from drorch.domain.errors import Usage
-
-        raise Usage(
-            "several resources at once are not in this version of drorch", hint=f"name one of {', '.join(resources)}"
-        )
+    if said.into.startswith("region:"):
+        return _into_region(config, application, resources, said)
+    _require_one(resources, said)
     sources = _break_glass(said) if said.urls else _configured(config, said)
     request = _request(application, resources, said, sources.site)
-    with sources.held(application):
+    with held_for(application, sources.locks):
         return _carry_out(said, sources, request)
+
+
+def _require_one(resources: tuple[str, ...], said: _Said) -> None:
+    """A database or a folder takes one dump; what only a region takes is refused."""
+    from drorch.domain.errors import Usage
+
+    if len(resources) > 1:
+        raise Usage("one target takes one resource", hint=f"name one of {', '.join(resources)}, or --into region:NAME")
+    if said.with_options or said.name or said.terraform:
+        raise Usage("--with, --as and --terraform go with --into region:NAME")
 
 
 def _carry_out(said: _Said, sources: _Sources, request: RestoreRequest) -> int:
@@ -132,6 +147,9 @@ class _Said:
     passphrase_file: str
     trust: tuple[str, ...]
     accept_unsigned: str
+    with_options: tuple[str, ...]
+    name: str
+    terraform: str
     as_json: bool
 
     @classmethod
@@ -157,20 +175,35 @@ class _Sources:
     line: ProgressLine
     locks: Locks | None = None
 
-    @contextmanager
-    def held(self, application: str) -> Iterator[None]:
-        """Nothing of the application is let go on this host meanwhile. A restore goes on where that cannot be said."""
-        from drorch.app.locks import restoring_lock
-        from drorch.cli.screen import tell
-        from drorch.domain.errors import DrorchError
 
-        with ExitStack() as stack:
-            try:
-                if self.locks is not None:
-                    stack.enter_context(self.locks.shared(restoring_lock(application), "a restore"))
-            except DrorchError as error:
-                tell(f"retention on this host does not know of this restore: {error}", color="yellow")
-            yield
+def _into_region(config: str | None, application: str, resources: tuple[str, ...], said: _Said) -> int:
+    """Snapshots into a region: the vaults' records and that region's own listing are all that is asked."""
+    from drorch.cli import restore_region
+    from drorch.cli.typed import instant
+    from drorch.domain.errors import Usage
+
+    if said.with_globals or said.into_password_file or said.accept_unsigned:
+        raise Usage("--globals, --into-password-file and --accept-unsigned are for dumps")
+    if len(resources) != 1 and (said.point or said.name):
+        raise Usage("--point and --as are for one resource", hint="name it")
+    found = restore_region.break_glass if said.urls else restore_region.configured
+    request = restore_region.Asked(
+        application=application,
+        resources=resources,
+        region=restore_region.region_of(said.into),
+        vault=said.vault,
+        at=instant(said.at, "--at") if said.at else None,
+        point=said.point,
+        name=said.name,
+        urls=said.urls,
+        trust=said.trust,
+        options=said.with_options,
+        terraform=said.terraform,
+        plan_only=said.plan_only,
+        asks=_asks(said),
+        as_json=said.as_json,
+    )
+    return restore_region.bring_back(request, found(config, request))
 
 
 def _break_glass(said: _Said) -> _Sources:
@@ -196,21 +229,15 @@ def _break_glass(said: _Said) -> _Sources:
 
 
 def _configured(config: str | None, said: _Said) -> _Sources:
-    from drorch.cli.opening import the_host
+    from drorch.cli.opening import locks_of, stores_of, the_host
     from drorch.cli.passphrase import from_person
-    from drorch.cli.screen import ProgressLine, tell
+    from drorch.cli.screen import ProgressLine
     from drorch.cli.typed import trusted_key
-    from drorch.domain.errors import DrorchError
     from drorch.wiring import adapters
 
     host = the_host(config)
     host.ask = from_person(said.passphrase_file)
-    stores = {}
-    for name in sorted(host.vaults, key=lambda vault: vault != said.vault):
-        try:
-            stores[name] = host.store(name)
-        except DrorchError as error:
-            tell(f"{name} cannot be opened: {error}", color="yellow")
+    stores = stores_of(host, said.vault)
     trusted = [trusted_key(text) for text in said.trust] or list(host.trusted)
     # A plan opens no dump, so it needs no identity, and none that is out of reach keeps it from being shown.
     identities = _identities(said) if said.identities or said.plan_only else host.identities()
@@ -218,19 +245,7 @@ def _configured(config: str | None, said: _Said) -> _Sources:
     engine = adapters.build_engine(adapters.engine_of_target(said.into), tools)
     line = ProgressLine(quiet=said.as_json)
     reader = _reader(trusted, identities, host.clock, line)
-    return _Sources(stores, reader, engine, host.config.site, line, _locks(host))
-
-
-def _locks(host: Host) -> Locks | None:
-    """The host's locks; None where its state folder is another's: a restore does not stop for that."""
-    from drorch.cli.screen import tell
-    from drorch.domain.errors import DrorchError
-
-    try:
-        return host.locks
-    except DrorchError as error:
-        tell(f"retention on this host does not know of this restore: {error}", color="yellow")
-        return None
+    return _Sources(stores, reader, engine, host.config.site, line, locks_of(host))
 
 
 def _reader(trusted: list[TrustedKey], identities: tuple[str, ...], clock: Clock, line: ProgressLine) -> Reader:

@@ -18,6 +18,8 @@ from drorch.domain.catalogue_upkeep import Bygone, Leftover, bygone, digests, le
 from drorch.domain.model import Copy, CopyState, ObjectLock, Oddity, RecoveryPoint
 from drorch.domain.record import RecordType, artefacts_of
 
+RESTORABLE = "restorable"
+"""The outcome of a drill without probes: it was all made from the copy (formats: proof)."""
 _EVERYWHERE = frozenset({RecordType.NATIVE, RecordType.MARK, RecordType.PROOF, RecordType.REWRAP})
 """The types of records of a point that belong in every object vault by themselves."""
 
@@ -34,6 +36,13 @@ class Drilled:
     passed: bool
     seconds: Mapping[str, int]
     bytes: int = 0
+    restorable: bool = False
+    """All of it was made from the copy, and nobody asked what is in it."""
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing was wrong: it passed, or as much as can be known without a question did."""
+        return self.passed or self.restorable
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +184,7 @@ def _drills(seen: Iterable[SeenRecord]) -> Iterable[Drilled]:
             at=record.at,
             cut_at=record.cut_at,
             passed=record.text("outcome") == "passed",
+            restorable=record.text("outcome") == RESTORABLE,
             seconds={k: v for k, v in seconds.items() if isinstance(v, int)} if isinstance(seconds, dict) else {},
             bytes=size if isinstance(size, int) else 0,
         )

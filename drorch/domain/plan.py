@@ -347,7 +347,7 @@ def _selection(policy: Policy, resource: ResourcePolicy, observed: Observed) -> 
 
 def _drills(policy: Policy, resource: ResourcePolicy, observed: Observed, now: datetime) -> Iterator[Action]:
     rule = resource.drill
-    if rule is None or resource.native or not observed.drills or observed.skewed:
+    if rule is None or observed.skewed or not (observed.drills or resource.native):
         return  # a proof signed by a clock that is ahead would outweigh the drills of all that time
     for vault in rule.from_:
         if vault in observed.unread:
@@ -359,12 +359,12 @@ def _drills(policy: Policy, resource: ResourcePolicy, observed: Observed, now: d
         last = next((d for d in drills if d.at <= now + FUTURE), None)
         if last is None:
             reason = f"no drill from {vault} yet"
-        elif last.passed and now >= last.at + rule.every:
+        elif last.well and now >= last.at + rule.every:
             reason = f"last passed at {to_text(last.at)}, due every {duration_text(rule.every)}"
-        elif not last.passed and now >= last.at + min(rule.every, timedelta(days=1)):
+        elif not last.well and now >= last.at + min(rule.every, timedelta(days=1)):
             reason = f"the drill at {to_text(last.at)} failed"
         else:
-            if not last.passed:
+            if not last.well:
                 reason = f"the drill of {last.point} at {to_text(last.at)} failed; it is tried again within a day"
                 yield Hold(policy.application, resource.name, vault, last.point, reason, "drill-failed")
             continue

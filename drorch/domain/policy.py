@@ -310,12 +310,34 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
 
 
+def _check_vault(text: str) -> str:
+    account, dot, region = text.partition(".")
+    if not is_name(account) or (dot and not re.fullmatch(r"[a-z0-9-]+", region)):
+        raise fault(f"{text[:80]!r} is not a vault", "a vault of drorch.yaml, or ACCOUNT.REGION for snapshots")
+    return text
+
+
+VaultName = Annotated[
+    StrictStr,
+    AfterValidator(_check_vault),
+    WithJsonSchema({"type": "string", "pattern": f"^{NAME}(\\.[a-z0-9-]+)?$"}),
+]
+"""The name of an object vault, or of the native vault ``ACCOUNT.REGION``."""
+
+
 class DrillRule(Frozen):
-    """A restore drill `every` so often, from each of the vaults `from_` (``from:`` in a file; left out, from all)."""
+    """A restore drill `every` so often, from each of the vaults `from_` (``from:`` in a file; left out, from all, of
+    snapshots from all outside the home region).
+
+    Of snapshots alone: how they are brought back for it (`options`, the kind's own), and for how many hours at most
+    anything of it may be there.
+    """
 
     every: Duration
-    from_: tuple[Name, ...] = Field(default=(), alias="from", min_length=1)
+    from_: tuple[VaultName, ...] = Field(default=(), alias="from", min_length=1)
     probes: tuple[Probe, ...] = ()
+    options: Annotated[dict[str, Any], Something] = Field(default_factory=dict)
+    max_hours: Annotated[Count | None, Something] = None
 
 
 # --- resources -----------------------------------------------------------------------------------------------------

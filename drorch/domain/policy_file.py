@@ -13,6 +13,7 @@ from drorch.domain.ignore import Ignore, wrong_places
 from drorch.domain.model import FailureLevel
 from drorch.domain.policy import Home, Policy, ResourcePolicy
 from drorch.domain.policy_datasets import Said, contradictions, merged
+from drorch.domain.policy_drills import wrong_drills
 from drorch.domain.policy_form import DefaultsForm, PolicyForm
 from drorch.domain.policy_names import former_names
 from drorch.domain.policy_recovery import Application, read_recovery
@@ -48,6 +49,7 @@ def parse_policy(data: object, vocabulary: Vocabulary) -> tuple[Policy | None, t
     problems.extend(_reaches_for_nothing(top, said, drafts))
     recovery, wrong = read_recovery(data.get("recovery"), Application(top.get("home"), said, drafts, vocabulary))
     problems.extend(wrong)
+    problems.extend(wrong_drills(drafts, recovery))
     resources = list(_resources(drafts, said, problems, data, vocabulary, top.get("reach_back")))
     problems.extend(problem for draft in drafts for problem in draft.problems)
     if problems:

@@ -44,7 +44,7 @@ from drorch.domain.window import EVERY_DAY, WEEKDAYS, Window
 
 VERSION = 1
 NATIVE_ONLY = ("copies",)
-DUMP_ONLY = ("vaults", "drill", "inventory", "max_duration", "window")
+DUMP_ONLY = ("vaults", "inventory", "max_duration", "window")
 SHORTEST_LOCK, LONGEST_LOCK = timedelta(days=1), timedelta(days=36_500)
 """Of a snapshot (EC2 API, LockSnapshot, LockDuration)."""
 

@@ -94,8 +94,8 @@ def read_resource(raw: object, loc: Loc, around: Around) -> Draft:
         _only_where_it_belongs(draft, draft.words)
         _home(draft, draft.words)
         draft.targets = tuple(_native_targets(draft) if draft.words.native else _dump_targets(draft))
+        draft.drill = _native_drill(draft) if draft.words.native else _drill(draft)
         if not draft.words.native:
-            draft.drill = _drill(draft)
             _window(draft)
     return draft
 
@@ -219,9 +219,7 @@ def _only_where_it_belongs(draft: Draft, words: KindWords) -> None:
         if not draft.has(key):
             continue
         kind = draft.values["kind"]
-        if key == "drill":
-            message, hint = f"a drill of kind {kind} is not in this version", "drills are for dumps"
-        elif key == "copies":
+        if key == "copies":
             message, hint = f"copies is not for kind {kind}", "dumps go to vaults: [NAME, ...]"
         elif key == "vaults":
             message, hint = f"vaults is not for kind {kind}", "snapshots go to copies: [{region: ...}]"
@@ -373,6 +371,7 @@ def _drill(draft: Draft) -> DrillRule | None:
     if draft.has("drill"):
         _check_from(draft)
         own: DrillRule | None = draft.values.get("drill")
+        _check_native_words(draft, own, native=False)
         if own is not None and own.probes and not answers:
             hint = "the drill compares what is restored with the inventory"
             draft.wrong("drill", "probes", message=f"kind {draft.values['kind']} answers no probes", hint=hint)
@@ -385,6 +384,32 @@ def _drill(draft: Draft) -> DrillRule | None:
         hint = "give this resource a drill of its own, or one of the default's vaults"
         draft.wrong(message=f"the default drill is from {', '.join(default.from_)}, where no dump goes", hint=hint)
     return default.model_copy(update={"from_": shared, "probes": default.probes if answers else ()})
+
+
+def _native_drill(draft: Draft) -> DrillRule | None:
+    """Of snapshots, where the policy itself asks for one: it costs money at the provider, so no default is one."""
+    own: DrillRule | None = draft.values.get("drill") if draft.has("drill") else None
+    if own is None:
+        return None
+    _check_native_words(draft, own, native=True)
+    ours = [rule.vault for rule in draft.targets]
+    for index, vault in enumerate(own.from_):
+        if ours and vault not in ours:
+            message = f"drill from {vault}, where no copy goes"
+            draft.wrong("drill", "from", index, message=message, hint=near(vault, ours))
+    away = tuple(rule.vault for rule in draft.targets if not rule.home) or tuple(ours)
+    return own if own.from_ else own.model_copy(update={"from_": away})
+
+
+def _check_native_words(draft: Draft, own: DrillRule | None, *, native: bool) -> None:
+    if own is None:
+        return
+    if native and own.probes:
+        hint = "it is drilled whether all of it can be made from the copy; probes are for dumps"
+        draft.wrong("drill", "probes", message=f"a drill of kind {draft.values['kind']} asks no probes", hint=hint)
+    for key, said in (("options", own.options), ("max_hours", own.max_hours)):
+        if said and not native:
+            draft.wrong("drill", key, message=f"{key} is for drills of snapshots", hint="leave it out", at_key=True)
 
 
 def _check_from(draft: Draft) -> None:

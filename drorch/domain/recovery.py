@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from drorch.domain.catalogue import Catalogue, Drilled
-from drorch.domain.errors import Damaged, DrorchError, NotFound, NotInThisVersion, Refused, Unavailable
+from drorch.domain.errors import Damaged, DrorchError, NotFound, Refused, Unavailable
 from drorch.domain.instant import from_compact, to_text
 from drorch.domain.model import Copy, CopyState, RecoveryPoint
 from drorch.domain.native import Inventory
@@ -16,6 +16,9 @@ SKEW = timedelta(hours=1)
 """How far the clocks of a source and a store may differ before a `cut_at` is implausible (formats: cut_at)."""
 
 _LISTED = 10
+
+_NEVER_BEHIND = timedelta(days=36500)
+"""A copy of a snapshot says nothing by being late: queues and copies take what they take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Wanted:
     point: str = ""
     accept_unsigned: str = ""
     unread: Mapping[str, str] = field(default_factory=dict)
+    native: bool = False
 
     @property
     def named(self) -> str:
@@ -117,14 +121,9 @@ def choose_point(catalogue: Catalogue, wanted: Wanted, now: datetime) -> Choice:
     """
     resource = wanted.resource or _only_dump(catalogue, wanted)
     points = [point for point in catalogue.of(resource) if point.cut_at is not None]
-    if points and not any(copy.path for point in points for copy in point.copies):
-        raise NotInThisVersion(
-            f"restoring {points[0].kind} points is not in this version",
-            operation="restore",
-            resource=f"{wanted.application}/{resource}",
-            hint="`drorch points` names the snapshots; the provider's own tools restore them",
-        )
-    longest = _longest_dump(points)
+    if points and wanted.native == any(copy.path for point in points for copy in point.copies):
+        raise _of_another_sort(points[0], wanted.native)
+    longest = _NEVER_BEHIND if wanted.native else _longest_dump(points)
     if wanted.named:
         point = _named(points, wanted)
     else:
@@ -214,6 +213,15 @@ def _bytes_of(inventory: Inventory) -> Mapping[str, object]:
 # --- which point ---------------------------------------------------------------------------------------------------
 
 
+def _of_another_sort(point: RecoveryPoint, native: bool) -> Refused:
+    resource = f"{point.application}/{point.resource}"
+    if native:
+        hint = f"drorch restore {point.application} {point.resource} --into postgresql://, mariadb://, mysql:// or dir:"
+        return Refused("its points are dumps, not snapshots", operation="restore", resource=resource, hint=hint)
+    hint = f"drorch restore {point.application} {point.resource} --into region:NAME"
+    return Refused(f"its points are snapshots ({point.kind})", operation="restore", resource=resource, hint=hint)
+
+
 def _only_dump(catalogue: Catalogue, wanted: Wanted) -> str:
     """The application's only resource with dumps."""
     dumps = sorted({point.resource for point in catalogue.points if any(copy.path for copy in point.copies)})
@@ -281,7 +289,7 @@ def _restorable(point: RecoveryPoint, wanted: Wanted) -> tuple[str, ...]:
         vault
         for vault in wanted.vaults
         if (copy := point.copy_in(vault))
-        and copy.path
+        and (copy.members and not copy.gone if wanted.native else copy.path)
         and (copy.usable or (accepted and copy.state is CopyState.UNSIGNED))
     )
 

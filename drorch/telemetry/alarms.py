@@ -12,6 +12,7 @@ FAILED_PASS = "pass-failed"  # noqa: S105  no password: a pass of the loop
 INVALID_POLICY = "policy-invalid"
 UNREAD_VAULT = "vault-unread"
 UNPROVED_KEY = "key-unproved"
+DRILL_LEFT = "drill-left"
 
 
 class Alarms:

@@ -16,9 +16,11 @@ from pydantic import BaseModel, ValidationError
 
 from drorch.aws import AwsAccount, AwsAccounts, regions
 from drorch.domain.errors import Refused, Usage
+from drorch.domain.explain import Problem, explain
 from drorch.domain.iam_roles import Declared
 from drorch.domain.model import FailureDomain
 from drorch.domain.policy import LockRule
+from drorch.domain.policy_drills import drill_said
 from drorch.domain.vocabulary import KindWords, Vocabulary
 from drorch.ports import AutomatedBackups, Engine, Everything, KmsKeys, ObjectStore, SnapshotKind
 
@@ -60,7 +62,6 @@ TARGET_SHAPES = {
 """A restore TARGET of each engine on the machine at hand."""
 EXTRAS = {"gcs": "gcs", "azure": "azure", "swift": "swift"}
 """The extra of drorch that a type of vault needs."""
-LATER_TARGETS = frozenset({"region"})
 
 
 def store_options() -> dict[str, type[BaseModel]]:
@@ -167,12 +168,10 @@ def engine_options(kind: str, options: Mapping[str, object]) -> BaseModel:
 
 
 def engine_of_target(url: str) -> str:
-    """The engine that a restore TARGET belongs to. Usage for one that is none, or not in this version."""
+    """The engine that a restore TARGET belongs to. Usage for one that is none."""
     scheme = url.partition(":")[0]
-    if scheme in LATER_TARGETS:
-        raise Usage(f"restore into {scheme}: is not in this version of drorch")
     if scheme not in TARGETS:
-        hint = "postgresql://[user@]host[:port]/database, mariadb://, mysql:// or dir:/path"
+        hint = "postgresql://[user@]host[:port]/database, mariadb://, mysql://, dir:/path or region:NAME"
         raise Usage(f"{url!r} is no restore target", hint=hint)
     return TARGETS[scheme]
 
@@ -185,6 +184,32 @@ def in_target(name: str) -> str:
 def build_kinds(accounts: AwsAccounts) -> dict[str, SnapshotKind]:
     """Every kind of native snapshot. No SDK is imported before one of them is asked."""
     return {kind: getattr(_module("kinds", module), name)(accounts) for kind, (module, name) in SNAPSHOT_KINDS.items()}
+
+
+def restore_options(kind: str, said: Mapping[str, object]) -> BaseModel:
+    """How a point of a kind is brought back, as `said`. Refused with every key that is wrong or missing."""
+    if kind not in SNAPSHOT_KINDS:
+        raise Refused(f"points of kind {kind} are not brought back into a region", operation="restore")
+    model: type[BaseModel] = _module("kinds", SNAPSHOT_KINDS[kind][0]).RestoreOptions
+    try:
+        return model(**said)
+    except ValidationError as error:
+        wrong = "; ".join(_wrong(problem) for problem in explain(error, dict(said), (), model))
+        known = ", ".join(model.model_fields)
+        hint = f"--with KEY=VALUE, or recovery: in the policy; {kind} knows {known}"
+        raise Refused(f"how {kind} is brought back is not said whole", cause=wrong, hint=hint) from error
+
+
+def _wrong(problem: Problem) -> str:
+    where = ".".join(map(str, problem.loc))
+    hint = f" ({problem.hint})" if problem.hint else ""
+    return f"{where}: {problem.message}{hint}" if where else f"{problem.message}{hint}"
+
+
+def drill_options(kind: str, mapped: Mapping[str, object], own: Mapping[str, object], point: str) -> BaseModel:
+    """As `restore_options`, as a drill does it (`drorch.domain.policy_drills.drill_said`)."""
+    model: type[BaseModel] = _module("kinds", SNAPSHOT_KINDS[kind][0]).RestoreOptions
+    return restore_options(kind, drill_said(model, mapped, own, point))
 
 
 def declared_of(kind: str, *, locking: bool = False) -> Declared:
@@ -251,7 +276,7 @@ def vocabulary(
         kind: KindWords(
             options=_module("kinds" if is_native else "engines", module).Options,
             native=is_native,
-            probes=kind != "files",
+            probes=not is_native and kind != "files",
             locks=kind in LOCKED_KINDS,
             locks_later=LATER_LOCKS.get(kind, ""),
             shares=is_native and hasattr(getattr(_module("kinds", module), SNAPSHOT_KINDS[kind][1]), "share"),

@@ -21,6 +21,7 @@ from drorch.app.clock import SystemClock
 from drorch.app.config import Config, find_config, load_config
 from drorch.app.config_form import IdentityRef
 from drorch.app.databases import DatabaseLists
+from drorch.app.drill_sweep import DrillSweep
 from drorch.app.expiry import ExpiryHands
 from drorch.app.guide_writing import GuideKeeper, dumps_known
 from drorch.app.heavy import LocalHands
@@ -395,6 +396,7 @@ class Host:
             unprotected=self.unprotected,
             throttled=self._throttled,
             automated=self.automated,
+            drill_sweep=DrillSweep(self.config.site, self.kinds),
             guards=Guards(
                 grace=self.config.grace,
                 brake=self.config.brake,

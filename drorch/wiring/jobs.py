@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from drorch.app.carry import Scene
+from drorch.app.catalogue import VaultReader
 from drorch.app.damage import VerifyOrder
 from drorch.app.drill import DrillOrder
 from drorch.app.dump import DumpOrder
-from drorch.app.jobs import DrillJob, DumpJob, HostSpec, Job, RepairJob, ShipJob, VaultSpec, VerifyJob
+from drorch.app.jobs import DrillJob, DumpJob, HostSpec, Job, NativeDrillJob, RepairJob, ShipJob, VaultSpec, VerifyJob
+from drorch.app.native_drill import NativeDrillOrder
+from drorch.app.native_restore import native_records, restore_parts
 from drorch.app.repair import RepairOrder
 from drorch.app.ship import ShipOrder
 from drorch.app.verify import Place
 from drorch.domain.action import Action, Cut, Drill, Repair, Ship, Verify
 from drorch.domain.errors import Refused
 from drorch.domain.host_path import HostPath, granting
+from drorch.domain.model import place_of
 from drorch.domain.policy import CredentialRef
+from drorch.domain.policy_drills import options_in
+from drorch.wiring import adapters
 
 if TYPE_CHECKING:
     from drorch.wiring.host import Host
 
+
+MOST_HOURS = 4
+"""For which anything of a drill of snapshots may be there, where its rule says nothing."""
 
 _MAINTENANCE = {"postgres": "postgres"}
 """The database from which an engine makes others, where it needs one."""
@@ -109,7 +119,9 @@ def _ship(host: Host, action: Ship, scene: Scene) -> ShipJob:
     )
 
 
-def _drill(host: Host, action: Drill, scene: Scene) -> DrillJob:
+def _drill(host: Host, action: Drill, scene: Scene) -> DrillJob | NativeDrillJob:
+    if scene.resource.native:
+        return _native_drill(host, action, scene)
     rule = scene.resource.drill
     probes = rule.probes if rule is not None else ()
     point = scene.catalogue.find(action.point)
@@ -126,6 +138,38 @@ def _drill(host: Host, action: Drill, scene: Scene) -> DrillJob:
         signing_key=host.signing_key().text(),
         scratch=options,
         secrets=secrets,
+        host=host_spec(host),
+    )
+
+
+def _native_drill(host: Host, action: Drill, scene: Scene) -> NativeDrillJob:
+    point, rule, kind = scene.catalogue.find(action.point), scene.resource.drill, scene.resource.kind
+    copy = point.copy_in(action.vault) if point is not None else None
+    if point is None or point.cut_at is None or copy is None:
+        raise Refused(f"point {action.point} is not known any more", operation="drill", resource=action.resource)
+    application, resource = point.filed_under
+    reader = VaultReader(host.cache, host.trusted, host.config.site)
+    views = [reader.view(vault, application) for vault in host.vaults.values()]
+    order = NativeDrillOrder(
+        site=host.config.site,
+        application=application,
+        resource=resource,
+        vault=action.vault,
+        point=point.id,
+        cut_at=point.cut_at,
+        parts=tuple(restore_parts(point, action.vault, native_records(views, point))),
+        bytes=copy.bytes,
+        most=timedelta(hours=(rule.max_hours if rule else None) or MOST_HOURS),
+    )
+    loaded = host.policies().get(action.application)
+    recovery, region = loaded.policy.recovery if loaded else None, place_of(action.vault)[1]
+    mapped, own = options_in(recovery, region, action.resource), rule.options if rule else {}
+    return NativeDrillJob(
+        order=order.to_json(),
+        kind=kind,
+        options=options_json(adapters.drill_options(kind, mapped, own, point.id)),
+        vaults=tuple(_vault(host, name) for name in host.vaults),
+        signing_key=host.signing_key().text(),
         host=host_spec(host),
     )
 

@@ -66,7 +66,7 @@ def world() -> World:
 def test_a_hanging_vault_is_given_up_once_another_has_a_point(
     world: World, let: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("drorch.app.restore.LATECOMERS", 0.05)
+    monkeypatch.setattr("drorch.app.reading_vaults.LATECOMERS", 0.05)
     slow(world, "s3-west", let)
     report = run(world)
     assert (report.point, report.vault) == ("old", "gcs-eu")
@@ -77,7 +77,7 @@ def test_a_hanging_vault_is_waited_for_while_no_other_has_the_point(
     world: World, let: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """gcs-eu and nas answer at once, with nothing to restore: the limit does not begin with them."""
-    monkeypatch.setattr("drorch.app.restore.LATECOMERS", 0.0)
+    monkeypatch.setattr("drorch.app.reading_vaults.LATECOMERS", 0.0)
     store = slow(world, "s3-west", let)
     reports: list[RestoreReport] = []
     request = RestoreRequest(APPLICATION, "memory://back", point="new")
@@ -94,7 +94,7 @@ def test_a_hanging_vault_is_waited_for_while_no_other_has_the_point(
 def test_the_named_vault_is_waited_for_to_its_end_and_the_others_are_not(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("drorch.app.restore.LATECOMERS", 0.05)
+    monkeypatch.setattr("drorch.app.reading_vaults.LATECOMERS", 0.05)
     named, other = threading.Event(), threading.Event()
     store = slow(world, "gcs-eu", named)
     slow(world, "s3-west", other)

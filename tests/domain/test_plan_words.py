@@ -343,9 +343,11 @@ def test_each_vault_that_is_drilled_is_looked_at_by_itself() -> None:
     assert [a.vault for a in only(unread, Drill)] == [WEST]
 
 
-def test_snapshots_are_not_drilled() -> None:
-    of = data(drill=DrillRule(every=timedelta(days=7), from_=(OFF,)))
-    assert not only(planned(seen(point(SLOT, recorded(HOME), dumped(OFF))), of), Drill)
+def test_snapshots_are_drilled_where_their_rule_says_and_need_no_identity() -> None:
+    of = data(drill=DrillRule(every=timedelta(days=7), from_=(HOME,)))
+    world = replace(seen(point(SLOT, recorded(HOME))), drills=False)
+    assert [drill.vault for drill in only(planned(world, of), Drill)] == [HOME]
+    assert not only(planned(world, data()), Drill)
 
 
 @pytest.mark.parametrize(("ahead", "wanted"), [(5, True), (6, False)])

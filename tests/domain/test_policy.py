@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from policy_words import KINDS, VAULTS, Instance, policy_of, read, words
+from policy_words import KINDS, RETURNING, VAULTS, Instance, policy_of, read, words
 from pydantic import ValidationError
 
 from drorch.domain.model import FailureDomain, FailureLevel
@@ -374,10 +374,18 @@ def test_what_the_contract_reserves_is_refused_as_not_in_this_version(text: str,
     ]
 
 
-def test_a_drill_of_native_snapshots_is_not_in_this_version() -> None:
-    _, findings = read(changed("    identifier", "    drill: {every: 7d}\n    identifier"))
-    assert [str(f) for f in findings] == [
-        "shop.yaml:12:5: a drill of kind rds-instance is not in this version (drills are for dumps)"
+def test_a_drill_of_snapshots_goes_where_their_copies_lie_and_asks_no_probes() -> None:
+    policy, findings = read(
+        changed("    identifier", "    drill: {every: 7d, max_hours: 2}\n    identifier"), words(kinds=RETURNING)
+    )
+    assert not findings and policy is not None
+    rule = policy.resources[0].drill
+    assert rule is not None and rule.from_ == tuple(t.vault for t in policy.resources[0].targets if not t.home)
+    said = "    drill: {every: 7d, from: [prod.eu-west-9], probes: [{sql: select 1, expect: '>= 1'}]}\n    identifier"
+    _, findings = read(changed("    identifier", said))
+    assert [f.message for f in findings] == [
+        "drill from prod.eu-west-9, where no copy goes",
+        "a drill of kind rds-instance asks no probes",
     ]
 
 
@@ -539,7 +547,7 @@ def test_the_schema_tells_resources_apart_by_their_kind() -> None:
     assert {"$ref": "#/$defs/resource-ebs"} in items["oneOf"]
     ebs, dump = schema["$defs"]["resource-ebs"], schema["$defs"]["resource-postgres"]
     assert {"select", "copies", "keep"} <= set(ebs["properties"])
-    assert not {"vaults", "drill", "connection"} & set(ebs["properties"])
+    assert not {"vaults", "connection"} & set(ebs["properties"])
     assert {"connection", "vaults", "drill"} <= set(dump["properties"])
     assert "vaults" in dump["required"]
     assert dump["additionalProperties"] is False
@@ -558,3 +566,15 @@ def test_a_policy_can_be_made_from_values() -> None:
     policy = policy_of(SHOP)
     assert Policy(**{name: getattr(policy, name) for name in Policy.model_fields}) == policy
     assert set(VAULTS) == {"s3-west", "s3-home", "gcs-eu"}
+
+
+def test_how_a_drill_brings_snapshots_back_is_said_whole_or_told() -> None:
+    def told(options: str) -> list[str]:
+        said = f"    drill: {{every: 7d, options: {options}}}\n    identifier"
+        return [str(finding) for finding in read(changed("    identifier", said), words(kinds=RETURNING))[1]]
+
+    assert told("{zone: us-west-2a}") == []
+    (unknown,) = told("{zonne: us-west-2a}")
+    assert "unknown key zonne" in unknown
+    (touching,) = told("{attach: i-1}")
+    assert "a drill never does this (attach)" in touching

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from drorch.domain.catalogue import Catalogue, Drilled, Scattered
-from drorch.domain.errors import Damaged, DrorchError, NotFound, NotInThisVersion, Refused, Unavailable
+from drorch.domain.errors import Damaged, DrorchError, NotFound, Refused, Unavailable
 from drorch.domain.model import Copy, CopyState, Member, RecoveryPoint
 from drorch.domain.native import Inventory
 from drorch.domain.recovery import Choice, Wanted, choose_point, count_differences, restore_plan
@@ -111,12 +111,34 @@ class TestResource:
             choose_point(catalogue(point("p", 3), point("q", 3, resource="users")), Wanted("shop", vaults=VAULTS), NOW)
         assert caught.value.hint == "name one of orders, users"
 
-    def test_native_points_are_not_in_this_version(self) -> None:
+    def test_snapshots_are_no_dump_and_a_dump_is_no_snapshot(self) -> None:
         native = point(
             "snap", 1, Copy("prod.us-east-1", CopyState.USABLE, (Member("snap-1", "vol-1"),)), resource="data"
         )
-        with pytest.raises(NotInThisVersion):
+        with pytest.raises(Refused) as caught:
             choose_point(catalogue(native), Wanted("shop", "data", VAULTS), NOW)
+        assert caught.value.hint == "drorch restore shop data --into region:NAME"
+        with pytest.raises(Refused, match="dumps, not snapshots"):
+            choose_point(catalogue(point("p", 1)), Wanted("shop", "orders", VAULTS, native=True), NOW)
+
+    def test_of_snapshots_the_newest_with_a_whole_copy_in_the_vaults_is_chosen(self) -> None:
+        def native(name: str, hours: float, *copies: Copy) -> RecoveryPoint:
+            return point(name, hours, *copies, resource="data")
+
+        member = (Member("snap-1", "vol-1"),)
+        found = choose_point(
+            catalogue(
+                native("home", 1, Copy("prod.us-east-1", CopyState.USABLE, member)),
+                native("gone", 2, Copy("prod.us-west-2", CopyState.USABLE, member, gone=True)),
+                native("shut", 3, Copy("prod.us-west-2", CopyState.USABLE, member, shut="its key is disabled")),
+                native("pending", 4, Copy("prod.us-west-2", CopyState.PENDING, member)),
+                native("good", 5, Copy("prod.us-west-2", CopyState.USABLE, member)),
+            ),
+            Wanted("shop", "data", ("prod.us-west-2",), native=True),
+            NOW,
+        )
+        assert found.point.id == "good"
+        assert [newer.point for newer in found.newer] == ["home", "gone", "shut", "pending"]
 
 
 class TestRefusals:

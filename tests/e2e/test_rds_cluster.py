@@ -163,9 +163,9 @@ def test_plan_says_when_the_policies_come_to_more_snapshots_than_a_region_takes(
     assert f"prod.{AWAY}: 1 of kind rds-cluster come to hold 99 kept + 2 in the grace of 3d = 101" in said.err
 
 
-def test_a_restore_of_a_cluster_says_that_it_is_not_in_this_version(site: Site) -> None:
+def test_a_restore_of_a_cluster_into_a_database_says_what_takes_it(site: Site) -> None:
     assert site.drorch("run", "--once").code == 0
     said = site.drorch("restore", "shop", "seats", "--into", "postgresql://localhost/seats", "--yes")
     assert said.code == 3
     assert "rds-cluster" in said.err
-    assert "not in this version" in said.err
+    assert "--into region:NAME" in said.err

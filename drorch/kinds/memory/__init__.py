@@ -29,12 +29,13 @@ from drorch.kinds import (
 )
 from drorch.kinds.memory.cloud import NO_SUCH_KEY, Held, Place
 from drorch.kinds.memory.cloud import MemoryCloud as MemoryCloud
+from drorch.kinds.memory.restores import MemoryRestores
 from drorch.ports import CopyOrder, CutOrder
 
 SHORTEST_LOCK = timedelta(days=1)
 
 
-class MemorySnapshots:
+class MemorySnapshots(MemoryRestores):
     """Snapshots in a MemoryCloud (SnapshotKind).
 
     `named`: the caller's identifier is the key, as in RDS. `dated`: a copy of such a one tells when its source was cut,

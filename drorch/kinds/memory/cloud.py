@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import RLock
@@ -12,6 +12,7 @@ from drorch.domain.errors import NotFound, Refused, Unavailable
 from drorch.domain.kms import KmsKey
 from drorch.domain.model import LockMode, ObjectLock, native_vault_name
 from drorch.domain.native import NativeSnapshot, PendingCopy, Source
+from drorch.domain.native_restore import Made
 
 NO_SUCH_KEY = "Given key ID is not accessible"
 """EC2's StateMessage of a copy whose key cannot be used (packer#6737)."""
@@ -32,6 +33,16 @@ class Held:
 
 
 @dataclass(slots=True)
+class Restored:
+    """One thing that was made of a snapshot: by which restore, and how often it was looked at since."""
+
+    made: Made
+    tags: Mapping[str, str]
+    part: str
+    looks: int = 0
+
+
+@dataclass(slots=True)
 class Place:
     """One service in one account and region."""
 
@@ -39,6 +50,7 @@ class Place:
     held: dict[str, Held] = field(default_factory=dict)
     points: dict[str, dict[str, None]] = field(default_factory=dict)
     pending: dict[str, None] = field(default_factory=dict)
+    restored: list[Restored] = field(default_factory=list)
 
 
 class MemoryCloud:

@@ -1,0 +1,62 @@
+"""Drills of native points: what bears which tag, until when it may be there, and who may clear it away. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from drorch.domain.instant import from_compact, to_compact
+from drorch.domain.model import place_of
+from drorch.domain.policy import Policy
+
+Place = tuple[str, str, str]
+"""(kind, account, region)."""
+
+
+def drill_id(site: str, application: str, resource: str, point: str, until: datetime) -> str:
+    """The value of ``drorch:drill``: ``SITE/APP/RESOURCE/POINT/UNTIL``: whose it is, and how long it may be there."""
+    return f"{site}/{application}/{resource}/{point}/{to_compact(until)}"
+
+
+def until_of(drill: str) -> datetime | None:
+    """Until when what bears this id may be there; None for one that no drill gave."""
+    parts = drill.split("/")
+    if len(parts) != 5 or not all(parts):
+        return None
+    try:
+        return from_compact(parts[4])
+    except ValueError:
+        return None
+
+
+def begun_of(drills: Iterable[str], ours: str, now: datetime) -> str:
+    """Of `drills`, one that begins with `ours` and may still go on: that which may stay the longest; "" when none."""
+    alive = [(until, drill) for drill in drills if drill.startswith(ours) and (until := until_of(drill)) is not None]
+    return max((entry for entry in alive if entry[0] > now), default=(now, ""))[1]
+
+
+@dataclass(frozen=True, slots=True)
+class DrillLeft:
+    """What a drill left behind past its time: under which id, how many things, and what became of clearing it away."""
+
+    place: Place
+    drill: str
+    things: tuple[str, ...]
+    why: str
+
+    @property
+    def subject(self) -> str:
+        """What an alarm is about."""
+        return f"{self.place[1]}.{self.place[2]}: {self.drill}"
+
+
+def drill_places(policies: Iterable[Policy]) -> frozenset[Place]:
+    """Where the drills of native resources make things."""
+    return frozenset(
+        (resource.kind, *place_of(vault))
+        for policy in policies
+        for resource in policy.resources
+        if resource.native and resource.drill is not None
+        for vault in resource.drill.from_
+    )
