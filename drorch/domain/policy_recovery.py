@@ -15,15 +15,11 @@ from drorch.domain.policy import AWS, Home, Policy
 from drorch.domain.policy_datasets import Said
 from drorch.domain.policy_recovery_form import RecoveryForm, StepForm
 from drorch.domain.policy_resource import Draft, check_region
-from drorch.domain.runbook import WORDS, Launch, Recovery, RunbookStep
+from drorch.domain.runbook import WORDS, Launch, Recovery, RunbookStep, record_region
 from drorch.domain.vocabulary import Vocabulary
 
 IMAGE_KIND = "ami"
 """Whose points are images that instances can be launched from."""
-
-_ROUTE53 = {"cn-": "cn-northwest-1", "us-gov-": "us-gov-west-1", "": "us-east-1"}
-"""The region of Route 53's control plane by how the names of a partition's regions begin (AWS Fault Isolation
-Boundaries, Partitional services; botocore, endpoints.json). What answers queries is everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +243,7 @@ def _record_lost(around: Application) -> str:
     """Why a Route 53 record may not be able to be changed on the day; "" when nothing promised takes that away."""
     regions = {home.region for home in _homes(around) if home.provider in (None, AWS)}
     for region in sorted(regions):
-        control = next(place for begin, place in _ROUTE53.items() if region.startswith(begin))
+        control = record_region(region)
         if region == control:
             return f"from {control} alone, which is lost with the home"
     if around.promises_provider:

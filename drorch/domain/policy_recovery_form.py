@@ -31,11 +31,15 @@ _LONGEST_TTL = 2_147_483_647
 
 
 class LaunchForm(Frozen):
-    """``{image: STEP, group: NAME, target_group: NAME}``: both groups are there already."""
+    """``{image: STEP, group: NAME, target_group: NAME, capacity: 2}``: both groups are there already.
+
+    `capacity` is how many instances are launched at the least: one in each of two zones.
+    """
 
     image: Name
     group: Text
     target_group: Text
+    capacity: Annotated[StrictInt, Field(ge=2)] = 2
 
 
 def _address(text: str) -> str:
@@ -138,7 +142,7 @@ class StepForm(Frozen):
         if self.restore is not None:
             return Restore(self.restore)
         if self.launch is not None:
-            return Launch(self.launch.image, self.launch.group, self.launch.target_group)
+            return Launch(self.launch.image, self.launch.group, self.launch.target_group, self.launch.capacity)
         if self.wait is not None:
             return Wait(self.wait.http, self.wait.status, self.wait.for_)
         if self.record is not None:

@@ -11,7 +11,16 @@ from pydantic import BaseModel
 
 from drorch.domain.duration import duration_text
 
+_ROUTE53 = {"cn-": "cn-northwest-1", "us-gov-": "us-gov-west-1", "": "us-east-1"}
+"""The region of Route 53's control plane by how the names of a partition's regions begin (AWS Fault Isolation
+Boundaries, Partitional services; botocore, endpoints.json). What answers queries is everywhere."""
+
 LONGEST_WAIT = timedelta(days=1)
+
+
+def record_region(region: str) -> str:
+    """Where Route 53's records are changed from, in the partition of `region`."""
+    return next(place for begin, place in _ROUTE53.items() if region.startswith(begin))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +44,17 @@ class Launch:
     image: str
     group: str
     target_group: str
+    capacity: int = 2
 
     @property
     def said(self) -> object:
         """As a policy says it."""
-        return {"image": self.image, "group": self.group, "target_group": self.target_group}
+        return {
+            "image": self.image,
+            "group": self.group,
+            "target_group": self.target_group,
+            "capacity": self.capacity,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +119,16 @@ class Command:
 
 Deed = Restore | Launch | Wait | SwitchRecord | Manual | Command
 WORDS = tuple(deed.word for deed in (Restore, Launch, Wait, SwitchRecord, Manual, Command))
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """How far a step is: whether it is `done`, what it waits for or came to, and `failed`: why it never will be."""
+
+    done: bool = False
+    detail: str = ""
+    failed: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

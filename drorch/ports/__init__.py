@@ -43,6 +43,13 @@ from drorch.ports.snapshots import RestoresSnapshots as RestoresSnapshots
 from drorch.ports.snapshots import SharesSnapshots as SharesSnapshots
 from drorch.ports.snapshots import SnapshotKind as SnapshotKind
 from drorch.ports.snapshots import TellsLocks as TellsLocks
+from drorch.ports.steps import AnswersHttp as AnswersHttp
+from drorch.ports.steps import LaunchesImages as LaunchesImages
+from drorch.ports.steps import LaunchOrder as LaunchOrder
+from drorch.ports.steps import RecordOrder as RecordOrder
+from drorch.ports.steps import RunningCommand as RunningCommand
+from drorch.ports.steps import RunsCommands as RunsCommands
+from drorch.ports.steps import SwitchesRecords as SwitchesRecords
 from drorch.ports.stores import PART_LENGTH as PART_LENGTH
 from drorch.ports.stores import PATH_LENGTH as PATH_LENGTH
 from drorch.ports.stores import ObjectInfo as ObjectInfo

@@ -70,7 +70,7 @@ def test_snapshots_of_another_site_do_not_exist(tmp_path: Path) -> None:
     assert world.reconciler.look().world.snapshot(HOME, world.snapshots(HOME)[0].native_id) is None
 
 
-@pytest.mark.parametrize(("turned", "listed"), [(14.9, 0), (15.0, 4), (-60.0, 4)])
+@pytest.mark.parametrize(("turned", "listed"), [(14.9, 0), (15.0, 5), (-60.0, 5)])
 def test_a_vault_is_listed_when_its_turn_comes_and_when_the_clock_went_back(
     tmp_path: Path, turned: float, listed: int
 ) -> None:
@@ -88,7 +88,7 @@ def test_fresh_lists_whatever_the_turn(tmp_path: Path) -> None:
     world.reconciler.look()
     world.stores[EU].faults.calls.clear()
     world.reconciler.look(fresh=True)
-    assert world.stores[EU].faults.calls["list"] == 4  # records, data, heads, approvals
+    assert world.stores[EU].faults.calls["list"] == 5  # records, data, heads, runbooks, approvals
 
 
 def test_a_read_back_that_fails_makes_the_vault_unread_until_it_is_listed(tmp_path: Path) -> None:

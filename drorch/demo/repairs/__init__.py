@@ -13,6 +13,7 @@ _MODULES = (
     "ec2",
     "images",
     "kms",
+    "launching",
     "offers",
     "rds",
     "rds_automated",
@@ -20,6 +21,7 @@ _MODULES = (
     "rds_options",
     "rds_quotas",
     "rds_sharing",
+    "records",
     "s3",
     "snapshot_locks",
 )
