@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ class LiveSteps:
         self._promised = promised
         self._terminal = sys.stderr.isatty()
         self._lines = 0
+        self._asking = False
         self._began = time.monotonic()
         self._last = self._began
 
@@ -49,7 +50,7 @@ class LiveSteps:
     def shown(self, steps: Sequence[Step]) -> None:
         """These are under way; `took_s` is their time so far, `estimate_s` what it is expected to be."""
         now = time.monotonic()
-        if self._quiet or (not self._terminal and now - self._last < _IN_A_PIPE):
+        if self._quiet or self._asking or (not self._terminal and now - self._last < _IN_A_PIPE):
             return
         self._last = now
         if not self._terminal:
@@ -67,6 +68,16 @@ class LiveSteps:
         if self._lines:
             self._control(f"\x1b[{self._lines}A\x1b[J")
             self._lines = 0
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Nothing is drawn meanwhile: a question stands there."""
+        self.clear()
+        self._asking = True
+        try:
+            yield
+        finally:
+            self._asking = False
 
     def _draw(self, lines: Sequence[str]) -> None:
         self._control((f"\x1b[{self._lines}A\x1b[J" if self._lines else "") + "".join(f"{line}\n" for line in lines))

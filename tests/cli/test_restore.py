@@ -153,7 +153,7 @@ def test_password_for_the_target_comes_from_a_file(lived: Desk) -> None:
         (("--into", "dir://u:geheim@h/d"), 2, "the target is dir:/PATH"),
         (("--into", "nonsense"), 2, "no restore target"),
         (("--into", "postgresql://h/d", "--note", "x"), 2, "--note is not in this version"),
-        (("--into", "postgresql://h/d", "--allow-commands"), 2, "--allow-commands is not in this version"),
+        (("--into", "postgresql://h/d", "--allow-commands"), 2, "go with --into region:NAME"),
         (("two", "--into", "postgresql://h/d"), 2, "one target takes one resource"),
         (("--into", "postgresql://h/d", "--vault-url", "gs://b"), 2, "--vault-url needs --trust"),
         (("--into", "postgresql://h/d", "--vault-url", "gs://b", "--trust", "RW"), 2, "--vault-url needs --identity"),
