@@ -1,4 +1,4 @@
-"""A mapping that notes what it was asked: a decision depends on the answers, not on all that the mapping holds. Pure."""
+"""A mapping that notes what it was asked: a decision depends on the answers, not on all that it holds. Pure."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ class Asked(Mapping[str, _V], Generic[_V]):
     def __len__(self) -> int:
         self.whole = True
         return len(self._of)
+
+    def close(self) -> None:
+        """Nothing more will be asked: only what matters of the mapping is held on to."""
+        self._of = dict(self._of) if self.whole else {}
 
     def answers_as(self, other: Mapping[str, _V]) -> bool:
         """Whether another mapping would have given the same answers."""

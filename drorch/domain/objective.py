@@ -19,6 +19,7 @@ from drorch.domain.copy_failure import Cause, failure_of
 from drorch.domain.instant import to_text
 from drorch.domain.model import Copy, CopyState, FailureDomain, FailureLevel, LockMode, RecoveryPoint, survives
 from drorch.domain.policy import Objective, Policy, ResourcePolicy
+from drorch.domain.present import span_at
 from drorch.domain.retention import FUTURE
 
 
@@ -126,6 +127,50 @@ def status(
     datasets = tuple(_dataset(name, policy, resources) for name in names)
     levels = {level: _worst(level, datasets) for level in FailureLevel}
     return ApplicationStatus(policy.application, policy_valid, levels, datasets, resources)
+
+
+def as_of(told: ApplicationStatus, now: datetime) -> ApplicationStatus:
+    """A status that was told of a present (`drorch.domain.present`), with its ages as they are at an instant."""
+    made: dict[int, Standing] = {}
+
+    def standing(was: Standing) -> Standing:
+        known = made.get(id(was))
+        if known is None:
+            known = made[id(was)] = _aged(was, now, tuple(standing(part) for part in was.parts))
+        return known
+
+    return ApplicationStatus(
+        told.application,
+        told.policy_valid,
+        {level: standing(was) for level, was in told.levels.items()},
+        tuple(
+            DatasetStatus(d.dataset, d.resources, d.exempt, {level: standing(was) for level, was in d.levels.items()})
+            for d in told.datasets
+        ),
+        tuple(
+            ResourceStatus(
+                r.resource,
+                r.kind,
+                r.dataset,
+                r.newest_cut_at,
+                {level: standing(was) for level, was in r.levels.items()},
+            )
+            for r in told.resources
+        ),
+    )
+
+
+def _aged(was: Standing, now: datetime, parts: tuple[Standing, ...]) -> Standing:
+    return Standing(
+        span_at(was.rpo_attained, now),
+        span_at(was.rpo_verified, now),
+        was.rto_attained,
+        was.objective,
+        was.known,
+        was.exempt,
+        was.why,
+        parts,
+    )
 
 
 # --- resources -----------------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """A present that notes what it is compared with: until when a decision made with it would come out the same. Pure.
 
 `Present` stands in for an instant while something is decided. It can be compared with instants and moved by spans, and
-the difference to an instant is a `Span`, which can be compared with spans; each comparison notes the instant at which it
-would come out differently. Nothing else can be asked of either: no text, no date, no hash. What asks for more fails, so
-that a decision which used the present in a way that nobody can follow is never taken for one that lasts.
+the difference to an instant is a `Span`, which can be compared with spans; each comparison notes the instant at which
+it would come out differently. Nothing else can be asked of either: no text, no date, no hash. What asks for more fails
+(`FAILS`), so that a decision which used the present in a way that nobody can follow is never taken for one that lasts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ _RESOLUTION = timedelta.resolution
 
 class Unfollowed(Exception):
     """Something was asked of the present of which nobody can say until when it holds."""
+
+
+FAILS = (Unfollowed, TypeError)
+"""What is raised then; by operators that are not there at all a TypeError."""
 
 
 class Horizon:
@@ -187,6 +191,12 @@ class Span(_Closed):
 def present_of(now: object) -> Present | None:
     """The recording present that `now` is, if it is one."""
     return now if type(now) is Present else None
+
+
+def span_at(span: timedelta | None, now: datetime) -> timedelta | None:
+    """How long it is at an instant; of a span that does not move, itself."""
+    moving: object = span
+    return moving.at(now) if isinstance(moving, Span) else span
 
 
 def holds_present(values: Iterable[object]) -> bool:
