@@ -6,7 +6,8 @@ whoever remembers an application's snapshots sees at a glance that they are the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from drorch.domain.catalogue_native import TAG_APPLICATION, NativeView
 from drorch.domain.model import ObjectLock
@@ -16,32 +17,41 @@ Group = tuple[NativeSnapshot, ...]
 """The snapshots of one application in one listing, in its order."""
 
 
-def grouped(view: NativeView, before: Mapping[str, Group]) -> dict[str, Group]:
-    """The snapshots of a listing by the application that they name; a group equal to the one `before` is that one."""
-    by_name: dict[str, list[NativeSnapshot]] = {}
-    for snapshot in view.snapshots:
-        by_name.setdefault(snapshot.tags.get(TAG_APPLICATION, ""), []).append(snapshot)
-    groups: dict[str, Group] = {}
-    for name, snapshots in by_name.items():
-        group, known = tuple(snapshots), before.get(name)
-        groups[name] = known if known is not None and known == group else group
-    return groups
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A listing as last seen: all of it, and by application."""
+
+    snapshots: Group = ()
+    groups: Mapping[str, Group] = field(default_factory=dict)
 
 
 class NativeGroups:
-    """The groups of each listing as last seen, by kind and vault."""
+    """Each listing as last seen, by kind and vault."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], Mapping[str, Group]] = {}
+        self._known: dict[tuple[str, str], _Seen] = {}
 
-    def of(self, views: Sequence[NativeView]) -> tuple[Mapping[str, Group], ...]:
-        """The groups of each view, in their order."""
-        found = []
-        for view in views:
-            place = view.kind, view.vault.name
-            self._known[place] = grouped(view, self._known.get(place, {}))
-            found.append(self._known[place])
-        return tuple(found)
+    def of(self, view: NativeView) -> tuple[NativeView, Mapping[str, Group]]:
+        """The same view of objects that were seen before, as far as there are equal ones; and its snapshots by the
+        application that they name.
+        """
+        place = view.kind, view.vault.name
+        before = self._known.get(place, _Seen())
+        seen = self._known[place] = before if before.snapshots == view.snapshots else _seen(view.snapshots, before)
+        return replace(view, snapshots=seen.snapshots), seen.groups
+
+
+def _seen(snapshots: Group, before: _Seen) -> _Seen:
+    by_name: dict[str, list[NativeSnapshot]] = {}
+    for snapshot in snapshots:
+        by_name.setdefault(snapshot.tags.get(TAG_APPLICATION, ""), []).append(snapshot)
+    groups: dict[str, Group] = {}
+    known: dict[int, NativeSnapshot] = {}
+    for name, found in by_name.items():
+        group, last = tuple(found), before.groups.get(name)
+        groups[name] = group if last is None or last != group else last
+        known.update((id(new), old) for new, old in zip(group, groups[name], strict=True))
+    return _Seen(tuple(known[id(snapshot)] for snapshot in snapshots), groups)
 
 
 def of_the_place(view: NativeView) -> tuple[object, ...]:

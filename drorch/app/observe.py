@@ -157,7 +157,11 @@ class Observer:
             listed = pool.map(lambda place: self._sources(place, homes[place]), sorted(homes))
             asked = self._sharing.places(resources)
             sharing = pool.map(self._sharing.ask, asked)
-            views, sources, shared = list(seen), list(listed), dict(zip(asked, sharing, strict=True))
+            (views, groups), sources, shared = (
+                _apart(self._groups.of(view) for view in seen),
+                list(listed),
+                dict(zip(asked, sharing, strict=True)),
+            )
             for future in (*vaults, *clocks):
                 future.result()
         unread = dict(self._why)
@@ -177,7 +181,7 @@ class Observer:
             self._skewed(unread),
             shared,
             keys=keys,
-            groups=self._groups.of(views),
+            groups=tuple(groups),
             changes=self._cache.changes(),
         )
         claimed = claims(policies, lambda resource: self.sources_of(resource, world).sources, views, now)
@@ -449,6 +453,13 @@ def _locking(resources: Iterable[ResourcePolicy]) -> set[Place]:
         for rule in resource.targets
         if rule.lock is not None
     }
+
+
+def _apart(
+    seen: Iterable[tuple[NativeView, Mapping[str, Group]]],
+) -> tuple[list[NativeView], list[Mapping[str, Group]]]:
+    pairs = list(seen)
+    return [view for view, _ in pairs], [groups for _, groups in pairs]
 
 
 def _both(world: World) -> Iterable[tuple[NativeView, Mapping[str, Group]]]:
