@@ -94,14 +94,14 @@ class PlanMemory:
         """What was decided from the same grounds and holds now; anything else that was decided is forgotten."""
         known = self._plans.get(grounds.policy.application)
         if known is not None and not known.holds(grounds, now):
-            self._forget(grounds.policy.application)
+            self.forget(grounds.policy.application)
             return None
         return known
 
     def keep(self, made: Remembered) -> None:
         """Remember it while there is room."""
         name = made.grounds.policy.application
-        self._forget(name)
+        self.forget(name)
         if self._held + made.weight <= self.points:
             self._plans[name] = made
             self._held += made.weight
@@ -109,9 +109,10 @@ class PlanMemory:
     def only(self, applications: Container[str]) -> None:
         """Forget every other application."""
         for name in [name for name in self._plans if name not in applications]:
-            self._forget(name)
+            self.forget(name)
 
-    def _forget(self, application: str) -> None:
+    def forget(self, application: str) -> None:
+        """Remember nothing of it."""
         known = self._plans.pop(application, None)
         if known is not None:
             self._held -= known.weight

@@ -112,6 +112,10 @@ class Planner:
         """
         return self._fresh(self._grounds(policy, look, valid=valid, held=held), look)
 
+    def forget(self, application: str) -> None:
+        """Decide anew of it at the next look: something has changed that is not seen in the world."""
+        self._memory.forget(application)
+
     def only(self, applications: Container[str]) -> None:
         """Remember nothing of other applications than these."""
         self._memory.only(applications)

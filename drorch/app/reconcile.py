@@ -343,6 +343,7 @@ class Reconciler:
         self.attempts[(action.application, action.resource, finished.outcome)] = now
         if isinstance(action, Verify) and finished.result:
             self._guards.turn_read(action, now)
+            self._planner.forget(action.application)
         if error is None:
             self._failures.pop(action.key, None)
             log.info("action done", action=action.name, **where_of(action), result=finished.text)
