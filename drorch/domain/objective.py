@@ -133,44 +133,26 @@ def as_of(told: ApplicationStatus, now: datetime) -> ApplicationStatus:
     """A status that was told of a present (`drorch.domain.present`), with its ages as they are at an instant."""
     made: dict[int, Standing] = {}
 
-    def standing(was: Standing) -> Standing:
-        known = made.get(id(was))
-        if known is None:
-            known = made[id(was)] = _aged(was, now, tuple(standing(part) for part in was.parts))
-        return known
+    def aged(levels: Mapping[FailureLevel, Standing]) -> Mapping[FailureLevel, Standing]:
+        return {level: made.get(id(was)) or _aged(was, now, made) for level, was in levels.items()}
 
-    return ApplicationStatus(
-        told.application,
-        told.policy_valid,
-        {level: standing(was) for level, was in told.levels.items()},
-        tuple(
-            DatasetStatus(d.dataset, d.resources, d.exempt, {level: standing(was) for level, was in d.levels.items()})
-            for d in told.datasets
-        ),
-        tuple(
-            ResourceStatus(
-                r.resource,
-                r.kind,
-                r.dataset,
-                r.newest_cut_at,
-                {level: standing(was) for level, was in r.levels.items()},
-            )
-            for r in told.resources
-        ),
-    )
+    resources = [ResourceStatus(r.resource, r.kind, r.dataset, r.newest_cut_at, aged(r.levels)) for r in told.resources]
+    datasets = [DatasetStatus(d.dataset, d.resources, d.exempt, aged(d.levels)) for d in told.datasets]
+    levels = aged(told.levels)
+    return ApplicationStatus(told.application, told.policy_valid, levels, tuple(datasets), tuple(resources))
 
 
-def _aged(was: Standing, now: datetime, parts: tuple[Standing, ...]) -> Standing:
-    return Standing(
-        span_at(was.rpo_attained, now),
-        span_at(was.rpo_verified, now),
-        was.rto_attained,
-        was.objective,
-        was.known,
-        was.exempt,
-        was.why,
-        parts,
-    )
+def _aged(was: Standing, now: datetime, made: dict[int, Standing]) -> Standing:
+    """The standing of that instant; what has no age that grows stays the same. `made` has those of its parts."""
+    attained, verified, parts = was.rpo_attained, was.rpo_verified, was.parts
+    if parts:
+        parts = tuple([made.get(id(part)) or _aged(part, now, made) for part in parts])
+    if attained is not None or verified is not None or parts:
+        attained, verified = span_at(attained, now), span_at(verified, now)
+        told = was.rto_attained, was.objective, was.known, was.exempt, was.why
+        was, before = Standing(attained, verified, *told, parts), was
+        made[id(before)] = was
+    return was
 
 
 # --- resources -----------------------------------------------------------------------------------------------------
