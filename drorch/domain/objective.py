@@ -243,7 +243,8 @@ def _counts(copy: Copy) -> bool:
 def _left(level: FailureLevel, resource: ResourcePolicy, copy: Copy, places: Places, now: datetime) -> bool:
     """Whether this copy is left when the level is lost."""
     domain = places.domains.get(copy.vault)
-    return domain is not None and survives(level, resource.home, domain, locked=_locked(copy, now))
+    locked = copy.locked_until is not None and _locked(copy, now)
+    return domain is not None and survives(level, resource.home, domain, locked=locked)
 
 
 def _locked(copy: Copy, now: datetime) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cache
 from typing import NoReturn, TypeVar, cast
 
 _T = TypeVar("_T")
@@ -201,12 +202,21 @@ def span_at(span: timedelta | None, now: datetime) -> timedelta | None:
 
 def holds_present(values: Iterable[object]) -> bool:
     """Whether anything among the values, or within dataclasses and tuples among them, moves with the present."""
-    return any(
-        isinstance(value, _Closed)
-        or (isinstance(value, tuple) and holds_present(value))
-        or (is_dataclass(value) and holds_present(getattr(value, field.name) for field in fields(value)))
-        for value in values
-    )
+    for value in values:
+        kind: type = type(value)
+        if kind is str:
+            continue
+        if isinstance(value, _Closed) or (isinstance(value, tuple) and holds_present(value)):
+            return True
+        names = _fields_of(kind)
+        if names and holds_present([getattr(value, name) for name in names]):
+            return True
+    return False
+
+
+@cache
+def _fields_of(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
 def _plain(span: object) -> timedelta:
