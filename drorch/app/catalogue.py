@@ -23,7 +23,7 @@ from drorch.domain.retention import FUTURE
 from drorch.ports import ObjectStore, ObjectVersion, check_path
 
 _LARGEST_SIGNATURE = 16 * 1024
-_MEMO = 20_000
+_MEMO = 4_000
 """Parsed records held in memory; beyond that the oldest are parsed again when they are needed."""
 
 _APPROVALS = 20

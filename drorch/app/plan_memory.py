@@ -90,6 +90,9 @@ class PlanMemory:
     _held: int = 0
     _plans: dict[str, Remembered] = field(default_factory=dict)
 
+    def __len__(self) -> int:
+        return len(self._plans)
+
     def find(self, grounds: Grounds, now: datetime) -> Remembered | None:
         """What was decided from the same grounds and holds now; anything else that was decided is forgotten."""
         known = self._plans.get(grounds.policy.application)

@@ -112,6 +112,11 @@ class Planner:
         """
         return self._fresh(self._grounds(policy, look, valid=valid, held=held), look)
 
+    @property
+    def remembered(self) -> int:
+        """How many applications' plans are remembered."""
+        return len(self._memory)
+
     def forget(self, application: str) -> None:
         """Decide anew of it at the next look: something has changed that is not seen in the world."""
         self._memory.forget(application)

