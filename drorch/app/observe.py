@@ -18,6 +18,7 @@ from drorch.app.kms_watch import KmsWatch
 from drorch.app.native_groups import Group, NativeGroups, locks_of, of_the_place
 from drorch.app.native_locks import LockListings
 from drorch.app.native_text import dumped, loaded
+from drorch.app.observed_places import Place, home_of, locking_places, one_kind_each, places_of
 from drorch.app.sharing import Sharing, SharingLook
 from drorch.app.vaults import VaultMarks
 from drorch.domain import layout
@@ -43,9 +44,6 @@ LISTING_EVERY = timedelta(minutes=15)
 
 SKEW = timedelta(minutes=5)
 UPLOADS_EVERY = timedelta(days=1)
-
-Place = tuple[str, str, str]
-"""(kind, account, region); of copies (service of their quota, account, region)."""
 
 PendingCopies = tuple[PendingCopy, ...] | str
 """The copies under way in a place, or why they could not be listed."""
@@ -146,24 +144,22 @@ class Observer:
         """
         policies = list(policies)
         resources = [resource for policy in policies for resource in policy.resources if resource.native]
-        homes, places = _places(resources)
+        homes, places = places_of(resources)
         # All at once: what does not answer must not make the rest of the pass wait in line behind it.
         with ThreadPoolExecutor(max_workers=16, thread_name_prefix="observe") as pool:
             due = {name: fresh and (not only or name in only) for name in self.vaults}
             vaults = [pool.submit(self._vault, name, now, due[name]) for name in self.vaults]
-            clocks = [pool.submit(self._provider_clock, *where, now, fresh) for where in sorted(_one_kind_each(places))]
-            locking = _locking(resources)
+            clocks = [pool.submit(self._provider_clock, *where, now, fresh) for where in sorted(one_kind_each(places))]
+            locking = locking_places(resources)
             seen = pool.map(lambda place: self._native(place, now, locking=place in locking), sorted(places))
             listed = pool.map(lambda place: self._sources(place, homes[place]), sorted(homes))
             asked = self._sharing.places(resources)
             sharing = pool.map(self._sharing.ask, asked)
-            (views, groups), sources, shared = (
-                _apart(self._groups.of(view) for view in seen),
-                list(listed),
-                dict(zip(asked, sharing, strict=True)),
-            )
+            listings = [self._groups.of(view) for view in seen]
+            sources, shared = list(listed), dict(zip(asked, sharing, strict=True))
             for future in (*vaults, *clocks):
                 future.result()
+        views = [view for view, _ in listings]
         unread = dict(self._why)
         for view in views:
             if not view.complete:
@@ -181,7 +177,7 @@ class Observer:
             self._skewed(unread),
             shared,
             keys=keys,
-            groups=tuple(groups),
+            groups=tuple(groups for _, groups in listings),
             changes=self._cache.changes(),
         )
         claimed = claims(policies, lambda resource: self.sources_of(resource, world).sources, views, now)
@@ -263,7 +259,7 @@ class Observer:
 
     def sources_of(self, resource: ResourcePolicy, world: World) -> SourcesSeen:
         """What a native resource selects now; worked out once for each listing that shows something else."""
-        seen = world.sources.get(_home(resource), "its account and region were not observed")
+        seen = world.sources.get(home_of(resource), "its account and region were not observed")
         if isinstance(seen, str):
             return SourcesSeen(why=seen)
         known = self._selected.get(id(resource))
@@ -430,45 +426,5 @@ def _unmarked(vault: str, why: str) -> Refused:
     )
 
 
-def _home(resource: ResourcePolicy) -> Place:
-    return resource.kind, resource.home.account, resource.home.region
-
-
-def _places(resources: Iterable[ResourcePolicy]) -> tuple[dict[Place, list[object]], set[Place]]:
-    """Where sources live (with every option that selects there), and where snapshots may lie."""
-    homes: dict[Place, list[object]] = {}
-    places: set[Place] = set()
-    for resource in resources:
-        homes.setdefault(_home(resource), []).append(resource.options)
-        for rule in resource.targets:
-            places.add((resource.kind, *place_of(rule.vault)))
-    return homes, places
-
-
-def _locking(resources: Iterable[ResourcePolicy]) -> set[Place]:
-    """Where copies are to be locked: their locks are listed there."""
-    return {
-        (resource.kind, *place_of(rule.vault))
-        for resource in resources
-        for rule in resource.targets
-        if rule.lock is not None
-    }
-
-
-def _apart(
-    seen: Iterable[tuple[NativeView, Mapping[str, Group]]],
-) -> tuple[list[NativeView], list[Mapping[str, Group]]]:
-    pairs = list(seen)
-    return [view for view, _ in pairs], [groups for _, groups in pairs]
-
-
 def _both(world: World) -> Iterable[tuple[NativeView, Mapping[str, Group]]]:
     return zip(world.natives, world.groups, strict=True)
-
-
-def _one_kind_each(places: Iterable[Place]) -> set[Place]:
-    """One place for each account and region: their clock is the same for every service."""
-    first: dict[tuple[str, str], Place] = {}
-    for place in sorted(places):
-        first.setdefault(place[1:], place)
-    return set(first.values())

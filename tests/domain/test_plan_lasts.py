@@ -41,8 +41,8 @@ def decided(of: Policy, observed: Observed, now: datetime) -> tuple[tuple[Action
 def lasting(of: Policy, observed: Observed, now: datetime) -> tuple[tuple[Action, ...], ApplicationStatus, Horizon]:
     """The same of a present. Raises what is raised when it cannot be told how long that lasts."""
     horizon = Horizon(now)
-    asked = {name: Asked(getattr(observed, name)) for name in ("intents", "failures")}
-    actions, standing = decided(of, replace(observed, **asked), horizon.present())
+    asked = replace(observed, intents=Asked(observed.intents), failures=Asked(observed.failures))
+    actions, standing = decided(of, asked, horizon.present())
     if holds_present(actions):
         raise TypeError("the present is part of it")
     return actions, standing, horizon
@@ -106,7 +106,7 @@ _few = st.lists(_moments, max_size=3)
 def _retired(draw: st.DrawFn) -> Retired:
     since = draw(_moments)
     until = draw(st.none() | st.just(since + hours(24)))
-    return Retired.model_construct(since=since, until=until, keep=None)
+    return Retired.model_construct(since=since, until=until, keep=None, reason="sold")
 
 
 def _worn(draw: st.DrawFn, world: Drawn) -> list[Any]:
