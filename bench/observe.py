@@ -1,9 +1,9 @@
 """Seeing native snapshots: EC2's, listed by drorch and by boto3 alone, and a whole look at 10,000 of them.
 
 A server of its own hands out pages of DescribeSnapshots as EC2 writes them. First a thousand in one region: CPU of who
-asks. Then 10,000 of a hundred applications in three regions: what it costs a host to observe, fold and plan them, at the
-first look of a process, and at later ones, a minute apart, between which nothing has changed: then what was decided is
-remembered, and what is measured is finding out that it still holds.
+asks. Then 10,000 of a hundred applications in three regions: what it costs a host to observe, fold and plan them, at
+the first look of a process, and at later ones, a minute apart, between which nothing has changed: what was decided is
+remembered then, and what is measured is finding out that it still holds.
 """
 
 from __future__ import annotations
