@@ -369,8 +369,8 @@ class Installation:
                 SITE, self.kinds, lambda: self.key, self.stores.__getitem__, LockListings(self.cache).met
             ),
             host=self.guards.host,
-            remember_lock=lambda vault, point, lock: self.cache.set_lock(
-                vault, point, lock.mode.value, to_text(lock.until)
+            remember_lock=lambda vault, application, point, lock: self.cache.set_lock(
+                vault, application, point, lock.mode.value, to_text(lock.until)
             ),
         )
         self.reconciler = Reconciler(

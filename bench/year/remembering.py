@@ -115,15 +115,15 @@ class RememberingObserver(Observer):
         self._versions = cache.versions
         self._folded: dict[str, tuple[object, Catalogue]] = {}
 
-    def catalogue(self, policy: Policy, world: World) -> Catalogue:
+    def catalogue(self, policy: Policy, world: World, now: datetime | None = None) -> Catalogue:
         """As the product's own."""
         name = policy.application
         natives = tuple((v.vault.name, v.complete, tuple(map(id, v.snapshots))) for v in world.natives_of(name))
         unread = tuple(sorted(set(world.unread) & self.vaults.keys()))
         key = (tuple(self._versions.get((vault, name), 0) for vault in self.vaults), natives, unread)
         known = self._folded.get(name)
-        if known is None or known[0] != key or any(p.pin_until for p in known[1].points):
-            self._folded[name] = known = (key, super().catalogue(policy, world))
+        if known is None or known[0] != key or known[1].ahead or any(p.pin_until for p in known[1].points):
+            self._folded[name] = known = (key, super().catalogue(policy, world, now))
         return known[1]
 
 

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from drorch.domain import layout
 from drorch.domain.errors import Unavailable
 
-VERSION = 6
+VERSION = 7
 _SCHEMA = """
 create table if not exists meta (key text primary key, value text not null);
 create table if not exists record (
@@ -35,7 +36,11 @@ create table if not exists lock (
 create table if not exists turn (
   vault text not null, application text not null, resource text not null, turn integer not null, at text not null,
   primary key (vault, application, resource, turn)) without rowid;
+create table if not exists change (
+  vault text not null, application text not null, number integer not null,
+  primary key (vault, application)) without rowid;
 """
+_TABLES = ("meta", "record", "object", "listing", "text", "picture", "tampered", "lock", "turn", "change")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Cache:
     def __init__(self, path: Path | None, trusted: str) -> None:
         self._lock = threading.Lock()
         self._connection = _open(path, trusted)
+        self._changes: tuple[tuple[int, int], dict[tuple[str, str], int]] | None = None
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -93,27 +99,34 @@ class Cache:
         ticket = self.ticket() if ticket is None else ticket
         with self._transaction() as db:
             newer = _newer(db, vault, ticket)
+            touched: set[str] = set()
             for prefix in prefixes:
                 known = db.execute(f"select path from record {_BELOW}", _below(vault, prefix)).fetchall()  # noqa: S608
-                gone = [(vault, path) for (path,) in known if path not in kept and not path.startswith(newer)]
-                db.executemany("delete from record where vault = ? and path = ?", gone)
-                sizes = db.execute(f"select path from object {_BELOW}", _below(vault, prefix)).fetchall()  # noqa: S608
-                left = [(vault, path) for (path,) in sizes if path not in objects and not path.startswith(newer)]
-                db.executemany("delete from object where vault = ? and path = ?", left)
-                db.execute(f"delete from tampered {_BELOW}", _below(vault, prefix))  # noqa: S608
+                gone = [path for (path,) in known if path not in kept and not path.startswith(newer)]
+                db.executemany("delete from record where vault = ? and path = ?", [(vault, path) for path in gone])
+                touched.update(gone)
+            touched |= _replace_objects(db, vault, prefixes, objects, newer)
+            touched |= _replace_tampered(db, vault, prefixes, tampered or {})
+            read = [r for r in records if not r.path.startswith(newer)]
             db.executemany(
                 "insert or replace into record values (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (vault, r.path, r.fingerprint, r.written, r.trust, r.why, r.data)
-                    for r in records
-                    if not r.path.startswith(newer)
-                ],
+                [(vault, r.path, r.fingerprint, r.written, r.trust, r.why, r.data) for r in read],
             )
-            rows = [(vault, path, size) for path, size in objects.items() if not path.startswith(newer)]
-            db.executemany("insert or replace into object values (?, ?, ?)", rows)
-            odd = [(vault, path, what) for path, what in (tampered or {}).items()]
-            db.executemany("insert or replace into tampered values (?, ?, ?)", odd)
+            touched.update(r.path for r in read)
+            _note_changes(db, vault, {_application_of(path) for path in touched})
             _remember(db, vault, prefixes, ticket)
+
+    def changes(self) -> Mapping[tuple[str, str], int]:
+        """(vault, application) -> a number that is another one whenever anything stored here of the two has changed,
+        whichever process changed it; absent where nothing ever was.
+        """
+        with self._transaction() as db:
+            # The one counts what other connections committed, the other what this one has changed.
+            version = db.execute("pragma data_version").fetchone()[0], db.total_changes
+            if self._changes is None or self._changes[0] != version:
+                rows = db.execute("select vault, application, number from change").fetchall()
+                self._changes = version, {(vault, application): number for vault, application, number in rows}
+            return self._changes[1]
 
     def ticket(self) -> int:
         """A number that says when a listing began, rising over all processes that share the file."""
@@ -167,10 +180,13 @@ class Cache:
             rows = db.execute(f"select path, what from tampered {_BELOW}", _below(vault, prefix))  # noqa: S608
             return dict(rows.fetchall())
 
-    def set_lock(self, vault: str, point: str, mode: str, until: str) -> None:
-        """What was read back of the locks of a copy: the weakest mode, the earliest end (text)."""
+    def set_lock(self, vault: str, application: str, point: str, mode: str, until: str) -> None:
+        """What was read back of the locks of a copy (filed under `application`): the weakest mode, the earliest end
+        (text).
+        """
         with self._transaction() as db:
             db.execute("insert or replace into lock values (?, ?, ?, ?)", (vault, point, mode, until))
+            _note_changes(db, vault, {application})
 
     def locks(self, vault: str, points: Collection[str]) -> dict[str, tuple[str, str]]:
         """point -> (mode, until) as last read back, of those of `points` of which anything was."""
@@ -185,6 +201,7 @@ class Cache:
         """That the turn of a resource's leaves in a vault was read, and when (text)."""
         with self._transaction() as db:
             db.execute("insert or replace into turn values (?, ?, ?, ?, ?)", (vault, application, resource, turn, at))
+            _note_changes(db, vault, {application})
 
     def turns(self, vault: str, application: str) -> dict[str, dict[int, str]]:
         """resource -> turn -> when it was read last (text), as far as this cache remembers."""
@@ -234,6 +251,46 @@ def _below(vault: str, prefix: str) -> tuple[str, str, str]:
     return vault, prefix, prefix.removesuffix("/") + "0"
 
 
+def _replace_objects(
+    db: sqlite3.Connection, vault: str, prefixes: Iterable[str], objects: Mapping[str, int], newer: tuple[str, ...]
+) -> set[str]:
+    """The paths whose objects came, went, or are of another size."""
+    known: dict[str, int] = {}
+    for prefix in prefixes:
+        known |= db.execute(f"select path, size from object {_BELOW}", _below(vault, prefix)).fetchall()  # noqa: S608
+    gone = [path for path in known if path not in objects and not path.startswith(newer)]
+    db.executemany("delete from object where vault = ? and path = ?", [(vault, path) for path in gone])
+    new = [path for path, size in objects.items() if known.get(path) != size and not path.startswith(newer)]
+    rows = [(vault, path, objects[path]) for path in new]
+    db.executemany("insert or replace into object values (?, ?, ?)", rows)
+    return {*gone, *new}
+
+
+def _replace_tampered(
+    db: sqlite3.Connection, vault: str, prefixes: Iterable[str], tampered: Mapping[str, str]
+) -> set[str]:
+    """The paths of which something else is told now."""
+    known: dict[str, str] = {}
+    for prefix in prefixes:
+        known |= db.execute(f"select path, what from tampered {_BELOW}", _below(vault, prefix)).fetchall()  # noqa: S608
+        db.execute(f"delete from tampered {_BELOW}", _below(vault, prefix))  # noqa: S608
+    rows = [(vault, path, what) for path, what in tampered.items()]
+    db.executemany("insert or replace into tampered values (?, ?, ?)", rows)
+    return {path for path in known.keys() | tampered if known.get(path) != tampered.get(path)}
+
+
+def _application_of(path: str) -> str:
+    """The application below whose name a path lies; "" where it lies elsewhere."""
+    parts = path.removeprefix(layout.ROOT).split("/")
+    return parts[1] if len(parts) > 2 else ""
+
+
+def _note_changes(db: sqlite3.Connection, vault: str, applications: Iterable[str]) -> None:
+    """By chance, so that no number comes back when another process has started the cache afresh."""
+    rows = [(vault, application) for application in applications]
+    db.executemany("insert or replace into change values (?, ?, random())", rows)
+
+
 def _newer(db: sqlite3.Connection, vault: str, ticket: int) -> tuple[str, ...]:
     """The prefixes of which a listing that began later is stored already."""
     rows = db.execute("select prefix from picture where vault = ? and ticket > ?", (vault, ticket))
@@ -279,17 +336,16 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, trusted: str) -> sqlite3.Connection:
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = off")  # a torn cache is rebuilt; nothing in it is worth an fsync
-    tables = ("meta", "record", "object", "listing", "text", "picture", "tampered", "lock", "turn")
     with connection:
         # The version is asked first: tables of another version need not even have the columns of this one.
         if connection.execute("pragma user_version").fetchone()[0] != VERSION:
-            for table in tables:
+            for table in _TABLES:
                 connection.execute(f"drop table if exists {table}")
         connection.executescript(_SCHEMA)
         connection.execute(f"pragma user_version = {VERSION}")
         known = connection.execute("select value from meta where key = 'trusted'").fetchone()
         if known is None or known[0] != trusted:
-            for table in tables:
+            for table in _TABLES:
                 connection.execute(f"delete from {table}")  # noqa: S608  one of the names above
             connection.execute("insert into meta values ('trusted', ?)", (trusted,))
     return connection

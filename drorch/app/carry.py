@@ -8,7 +8,7 @@ from datetime import datetime
 
 from drorch.app.expiry import ExpiryHands
 from drorch.app.failpoint import reach
-from drorch.app.locking import lock_copy
+from drorch.app.locking import RememberLock, lock_copy
 from drorch.app.native import NativeHands
 from drorch.app.native_locks import lock_native
 from drorch.app.observe import World
@@ -35,7 +35,7 @@ from drorch.domain.catalogue import Catalogue
 from drorch.domain.errors import DrorchError, Refused
 from drorch.domain.head import head_content
 from drorch.domain.instant import to_text
-from drorch.domain.model import Member, ObjectLock, RecoveryPoint
+from drorch.domain.model import Member, RecoveryPoint
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.domain.record import RecordType, compose
@@ -69,7 +69,7 @@ class LightHands:
         store_of: Callable[[str], ObjectStore],
         expiry: ExpiryHands,
         host: str = "",
-        remember_lock: Callable[[str, str, ObjectLock], None] = lambda _vault, _point, _lock: None,
+        remember_lock: RememberLock = lambda *_: None,
         provenance: Callable[[str], Mapping[str, str]] = lambda _application: {},
     ) -> None:
         """`provenance` says the digest and the git commit of an application's policy."""

@@ -23,7 +23,7 @@ from drorch.domain.retention import FUTURE
 from drorch.ports import ObjectStore, ObjectVersion, check_path
 
 _LARGEST_SIGNATURE = 16 * 1024
-_MEMO = 20_000
+_MEMO = 4_000
 """Parsed records held in memory; beyond that the oldest are parsed again when they are needed."""
 
 _APPROVALS = 20
@@ -147,6 +147,10 @@ class VaultReader:
             found[upload.path] = min(upload.begun, found.get(upload.path, upload.begun))
         self._uploads[store.vault] = found
 
+    def uploads(self, vault: str) -> Mapping[str, datetime]:
+        """The data paths of uploads that were not ended when they were last looked for, and when they were begun."""
+        return self._uploads.get(vault, {})
+
     def _fetch(
         self, store: ObjectStore, path: str, listed: Mapping[str, Sequence[ObjectVersion]], fingerprint: str
     ) -> CachedRecord | None:
@@ -218,7 +222,7 @@ class VaultReader:
             why=why,
             tampered=self._tampered(vault.name, application),
             heads=tuple(path for path in self._cache.objects(vault.name, heads) if path.endswith(".json")),
-            uploads=self._uploads.get(vault.name, {}),
+            uploads=self.uploads(vault.name),
             locks=self._locks(vault.name, {record.record.point for record in records if record is not None}),
         )
 

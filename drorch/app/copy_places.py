@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from drorch.app.observe import PendingCopies, Place, World
+from drorch.app.observe import PendingCopies, World
+from drorch.app.observed_places import Place
 from drorch.domain.action import Action, Copy, Settling, Waiting
 from drorch.domain.catalogue_native import TAG_APPLICATION, TAG_POINT, TAG_RESOURCE, TAG_SOURCE
 from drorch.domain.copy_queue import QUOTAS, CopiesSeen, Lane, Source, lane_of, source_of

@@ -69,6 +69,8 @@ class DatabaseLists:
             policies,
             valid=tuple(
                 replace(loaded, policy=self._carefully(loaded.policy, questions, catalogue, now))
+                if any(resource.template for resource in loaded.policy.resources)
+                else loaded
                 for loaded in policies.valid
             ),
         )

@@ -13,10 +13,11 @@ from drorch.domain.instant import to_text
 from drorch.domain.model import ObjectLock, RecoveryPoint
 from drorch.ports import ObjectStore
 
+RememberLock = Callable[[str, str, str, ObjectLock], None]
+"""(vault, application that it is filed under, point, what was read back)."""
 
-def lock_copy(
-    action: Lock, point: RecoveryPoint, store: ObjectStore, remember: Callable[[str, str, ObjectLock], None]
-) -> str:
+
+def lock_copy(action: Lock, point: RecoveryPoint, store: ObjectStore, remember: RememberLock) -> str:
     """Lock every object of a dump's copy (with `extend`), read each lock back, and remember the weakest.
 
     Refused when the store gave less than was asked for: the vault claims a lock that it does not have.
@@ -44,5 +45,5 @@ def lock_copy(
         locks.append(lock)
     reach("lock.called")
     found = weakest(locks)
-    remember(action.vault, point.id, found)
+    remember(action.vault, point.filed_under[0], point.id, found)
     return f"locked in {action.vault} until {to_text(found.until)} ({found.mode}), read back"

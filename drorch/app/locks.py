@@ -38,6 +38,7 @@ class Locks:
 
     def __init__(self, state: Path) -> None:
         self._folder = state / "locks"
+        self._within = f"{self._folder}{os.sep}"
 
     def take(self, name: str, what: str) -> Lock:
         """Take the lock `name` or raise Busy at once, naming who holds it; `what` is written down for the others."""
@@ -99,7 +100,7 @@ class Locks:
     def _whose(self, name: str, wanted: int) -> str:
         """Who keeps this process from having the lock so for an instant."""
         try:
-            descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(f"{self._within}{name}.lock", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return ""
         try:

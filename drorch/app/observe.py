@@ -5,25 +5,26 @@ A listing that fails keeps the last complete picture and says that it is not of 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any
 
 from drorch.app.cache import Cache
 from drorch.app.catalogue import Scope, VaultReader
 from drorch.app.kms_watch import KmsWatch
+from drorch.app.native_groups import Group, NativeGroups, locks_of, of_the_place
 from drorch.app.native_locks import LockListings
+from drorch.app.native_text import dumped, loaded
+from drorch.app.observed_places import Place, home_of, locking_places, one_kind_each, places_of
 from drorch.app.sharing import Sharing, SharingLook
 from drorch.app.vaults import VaultMarks
 from drorch.domain import layout
 from drorch.domain.catalogue import Catalogue, FoldMemory, fold
 from drorch.domain.catalogue_former import carried_on, former_names
-from drorch.domain.catalogue_native import TAG_APPLICATION, NativeView, ValidId
+from drorch.domain.catalogue_native import NativeView, ValidId
 from drorch.domain.claims import Claimant, claims
 from drorch.domain.copy_queue import QUOTAS
 from drorch.domain.duration import duration_text
@@ -31,7 +32,7 @@ from drorch.domain.errors import DrorchError, Refused
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.kms import KmsSeen, Ref, shut_copies
 from drorch.domain.model import FailureDomain, Vault, native_vault_name, place_of
-from drorch.domain.native import NativeSnapshot, Part, PendingCopy, SnapshotRoom, Source
+from drorch.domain.native import NativeSnapshot, PendingCopy, SnapshotRoom, Source
 from drorch.domain.plan import SourcesSeen
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.domain.record import Record
@@ -43,9 +44,6 @@ LISTING_EVERY = timedelta(minutes=15)
 
 SKEW = timedelta(minutes=5)
 UPLOADS_EVERY = timedelta(days=1)
-
-Place = tuple[str, str, str]
-"""(kind, account, region); of copies (service of their quota, account, region)."""
 
 PendingCopies = tuple[PendingCopy, ...] | str
 """The copies under way in a place, or why they could not be listed."""
@@ -71,8 +69,10 @@ class World:
     """What is known of the keys that copies are to be encrypted with, and of those that copies bear."""
     _lock: Lock = field(default_factory=Lock, compare=False, repr=False)
     _by_id: dict[tuple[str, str], NativeSnapshot] = field(default_factory=dict, compare=False, repr=False)
-    _by_application: dict[str, dict[int, list[NativeSnapshot]]] = field(default_factory=dict, compare=False, repr=False)
-    _selected: dict[int, tuple[ResourcePolicy, SourcesSeen]] = field(default_factory=dict, compare=False, repr=False)
+    groups: tuple[Mapping[str, Group], ...] = field(default=(), compare=False, repr=False)
+    """The snapshots of each view by application, the same objects while nothing of them changed."""
+    changes: Mapping[tuple[str, str], int] = field(default_factory=dict, compare=False, repr=False)
+    """(vault, application) -> a number that is another one when what the cache knows of the two has changed."""
 
     def snapshot(self, vault: str, native_id: str) -> NativeSnapshot | None:
         """One snapshot by its vault and id, as seen in this pass."""
@@ -84,14 +84,7 @@ class World:
 
     def natives_of(self, application: str) -> tuple[NativeView, ...]:
         """The views with one application's snapshots only: its fold must not read those of ten thousand others."""
-        with self._lock:
-            if not self._by_application:
-                for number, view in enumerate(self.natives):
-                    for snapshot in view.snapshots:
-                        of = self._by_application.setdefault(snapshot.tags.get(TAG_APPLICATION, ""), {})
-                        of.setdefault(number, []).append(snapshot)
-        own = self._by_application.get(application, {})
-        return tuple(replace(view, snapshots=tuple(own.get(n, ()))) for n, view in enumerate(self.natives))
+        return tuple(replace(view, snapshots=groups.get(application, ())) for view, groups in _both(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +129,9 @@ class Observer:
         self._marks = marks
         self._new: set[str] = set()
         self._memory = FoldMemory()
+        self._groups = NativeGroups()
+        self._listed_sources: dict[Place, tuple[Source, ...] | str] = {}
+        self._selected: dict[int, tuple[ResourcePolicy, tuple[Source, ...], SourcesSeen]] = {}
         self._locks = LockListings(cache)
         self._sharing = SharingLook(site, kinds, cache)
 
@@ -148,29 +144,42 @@ class Observer:
         """
         policies = list(policies)
         resources = [resource for policy in policies for resource in policy.resources if resource.native]
-        homes, places = _places(resources)
+        homes, places = places_of(resources)
         # All at once: what does not answer must not make the rest of the pass wait in line behind it.
         with ThreadPoolExecutor(max_workers=16, thread_name_prefix="observe") as pool:
             due = {name: fresh and (not only or name in only) for name in self.vaults}
             vaults = [pool.submit(self._vault, name, now, due[name]) for name in self.vaults]
-            clocks = [pool.submit(self._provider_clock, *where, now, fresh) for where in sorted(_one_kind_each(places))]
-            locking = _locking(resources)
+            clocks = [pool.submit(self._provider_clock, *where, now, fresh) for where in sorted(one_kind_each(places))]
+            locking = locking_places(resources)
             seen = pool.map(lambda place: self._native(place, now, locking=place in locking), sorted(places))
             listed = pool.map(lambda place: self._sources(place, homes[place]), sorted(homes))
             asked = self._sharing.places(resources)
             sharing = pool.map(self._sharing.ask, asked)
-            views, sources, shared = list(seen), list(listed), dict(zip(asked, sharing, strict=True))
+            listings = [self._groups.of(view) for view in seen]
+            sources, shared = list(listed), dict(zip(asked, sharing, strict=True))
             for future in (*vaults, *clocks):
                 future.result()
+        views = [view for view, _ in listings]
         unread = dict(self._why)
         for view in views:
             if not view.complete:
                 unread[view.vault.name] = view.why
-        seen_sources = dict(zip(sorted(homes), sources, strict=True))
+        seen_sources = self._as_before(dict(zip(sorted(homes), sources, strict=True)), resources)
         approvals = self._reader.approvals(self.vaults)
         keys = self._keys.known(resources, views, now, fresh=fresh and not only) if self._keys is not None else {}
         self._sharing.remember(resources, shared, now)
-        world = World(now, tuple(views), seen_sources, unread, approvals, self._skewed(unread), shared, keys=keys)
+        world = World(
+            now,
+            tuple(views),
+            seen_sources,
+            unread,
+            approvals,
+            self._skewed(unread),
+            shared,
+            keys=keys,
+            groups=tuple(groups for _, groups in listings),
+            changes=self._cache.changes(),
+        )
         claimed = claims(policies, lambda resource: self.sources_of(resource, world).sources, views, now)
         return replace(world, claims=claimed)
 
@@ -187,18 +196,38 @@ class Observer:
         for name in (policy.application, *former_names(policy)):
             self.refresh(vault, name, "", now)
 
-    def catalogue(self, policy: Policy, world: World) -> Catalogue:
-        """One application's catalogue from what this pass saw, with the histories that it carries on."""
-        own, *former = (self._fold(name, world) for name in (policy.application, *former_names(policy)))
+    def evidence(self, policy: Policy, world: World) -> tuple[object, ...]:
+        """What the catalogue of an application is made from, beside what the world says of every application alike
+        (`common_evidence`): equal evidence of both kinds, and no instant that it turns on between, give equal
+        catalogues.
+        """
+        names = (policy.application, *former_names(policy))
+        changes = tuple(world.changes.get((vault, name)) for name in names for vault in self.vaults)
+        seen = tuple((view, groups.get(name, ())) for name in names for view, groups in _both(world))
+        locks = tuple(locks_of(view, group) for view, group in seen if view.locks is not None)
+        return changes, tuple(group for _, group in seen), locks
+
+    def common_evidence(self, world: World) -> tuple[object, ...]:
+        """What the world says of every application alike, for their catalogues."""
+        uploads = tuple(self._reader.uploads(vault) for vault in self.vaults)
+        return tuple(of_the_place(view) for view in world.natives), uploads, world.unread, world.keys
+
+    def catalogue(self, policy: Policy, world: World, now: datetime | None = None) -> Catalogue:
+        """One application's catalogue from what this pass saw, with the histories that it carries on.
+
+        `now` stands in for the instant of the pass.
+        """
+        at = world.at if now is None else now
+        own, *former = (self._fold(name, world, at) for name in (policy.application, *former_names(policy)))
         shut = {ref: seen.shut for ref, seen in world.keys.items() if seen.shut}
         return shut_copies(carried_on(policy, own, former), shut)
 
-    def _fold(self, application: str, world: World) -> Catalogue:
+    def _fold(self, application: str, world: World, now: datetime) -> Catalogue:
         views = [
             self._reader.view(vault, application, complete=name not in world.unread, why=world.unread.get(name, ""))
             for name, vault in self.vaults.items()
         ]
-        return fold(application, views, world.natives_of(application), self._valid_id, world.at, self._memory)
+        return fold(application, views, world.natives_of(application), self._valid_id, now, self._memory)
 
     def _valid_id(self, point: str, application: str, resource: str, slot: str) -> bool:
         """Each id is computed once; what is not ours is asked again, so that strangers' tags do not fill the memory."""
@@ -212,20 +241,32 @@ class Observer:
         objects = {name for name in self.vaults if self._reader.listed_at(name) is None}
         return frozenset(objects | {view.vault.name for view in world.natives if view.at is None})
 
+    def _as_before(
+        self, listed: dict[Place, tuple[Source, ...] | str], resources: Sequence[ResourcePolicy]
+    ) -> dict[Place, tuple[Source, ...] | str]:
+        """The same listings; one that shows what the last one there did is that one. Forgets selections of others."""
+        for place, seen in listed.items():
+            before = self._listed_sources.get(place)
+            listed[place] = before if before is not None and before == seen else seen
+        self._listed_sources |= listed
+        known = ((id(resource), self._selected.get(id(resource))) for resource in resources)
+        self._selected = {key: entry for key, entry in known if entry is not None}
+        return listed
+
     def checked_at(self, vault: str) -> datetime | None:
         """When an object vault was last listed completely."""
         return self._reader.listed_at(vault)
 
     def sources_of(self, resource: ResourcePolicy, world: World) -> SourcesSeen:
-        """What a native resource selects now; worked out once per pass."""
-        seen = world.sources.get(_home(resource), "its account and region were not observed")
+        """What a native resource selects now; worked out once for each listing that shows something else."""
+        seen = world.sources.get(home_of(resource), "its account and region were not observed")
         if isinstance(seen, str):
             return SourcesSeen(why=seen)
-        known = world._selected.get(id(resource))
-        if known is None or known[0] is not resource:
-            known = resource, SourcesSeen(self._kinds[resource.kind].select(resource.options, seen))
-            world._selected[id(resource)] = known
-        return known[1]
+        known = self._selected.get(id(resource))
+        if known is None or known[0] is not resource or known[1] is not seen:
+            known = resource, seen, SourcesSeen(self._kinds[resource.kind].select(resource.options, seen))
+            self._selected[id(resource)] = known
+        return known[2]
 
     def pending_copies(self, places: Iterable[Place]) -> Mapping[Place, PendingCopies]:
         """Everybody's copies under way, by (service of a quota, account, region): one listing each, all at once."""
@@ -347,8 +388,8 @@ class Observer:
             known = self._cache.listing(name)
             if known is None:
                 return NativeView(vault, kind, complete=False, why=str(error))
-            return NativeView(vault, kind, False, _loaded(known[1]), from_text(known[0]), str(error))
-        self._cache.set_listing(name, to_text(now), _dumped(snapshots))
+            return NativeView(vault, kind, False, loaded(known[1]), from_text(known[0]), str(error))
+        self._cache.set_listing(name, to_text(now), dumped(snapshots))
         return NativeView(vault, kind, complete=True, snapshots=snapshots, at=now)
 
     def _pending(self, service: str, account: str, region: str) -> PendingCopies:
@@ -385,56 +426,5 @@ def _unmarked(vault: str, why: str) -> Refused:
     )
 
 
-def _home(resource: ResourcePolicy) -> Place:
-    return resource.kind, resource.home.account, resource.home.region
-
-
-def _places(resources: Iterable[ResourcePolicy]) -> tuple[dict[Place, list[object]], set[Place]]:
-    """Where sources live (with every option that selects there), and where snapshots may lie."""
-    homes: dict[Place, list[object]] = {}
-    places: set[Place] = set()
-    for resource in resources:
-        homes.setdefault(_home(resource), []).append(resource.options)
-        for rule in resource.targets:
-            places.add((resource.kind, *place_of(rule.vault)))
-    return homes, places
-
-
-def _locking(resources: Iterable[ResourcePolicy]) -> set[Place]:
-    """Where copies are to be locked: their locks are listed there."""
-    return {
-        (resource.kind, *place_of(rule.vault))
-        for resource in resources
-        for rule in resource.targets
-        if rule.lock is not None
-    }
-
-
-def _one_kind_each(places: Iterable[Place]) -> set[Place]:
-    """One place for each account and region: their clock is the same for every service."""
-    first: dict[tuple[str, str], Place] = {}
-    for place in sorted(places):
-        first.setdefault(place[1:], place)
-    return set(first.values())
-
-
-_FIELDS = tuple(item.name for item in fields(NativeSnapshot))
-
-
-def _dumped(snapshots: Sequence[NativeSnapshot]) -> str:
-    rows = [{name: getattr(snapshot, name) for name in _FIELDS} for snapshot in snapshots]
-    return json.dumps(rows, default=_plain, separators=(",", ":"))
-
-
-def _plain(value: object) -> object:
-    return to_text(value) if isinstance(value, datetime) else dict(value)  # type: ignore[call-overload]
-
-
-def _loaded(body: str) -> tuple[NativeSnapshot, ...]:
-    def snapshot(entry: dict[str, Any]) -> NativeSnapshot:
-        for key in ("started", "origin"):
-            entry[key] = None if entry[key] is None else from_text(entry[key])
-        entry["parts"] = tuple(Part(*part) for part in entry.get("parts", ()))
-        return NativeSnapshot(**entry)
-
-    return tuple(snapshot(entry) for entry in json.loads(body))
+def _both(world: World) -> Iterable[tuple[NativeView, Mapping[str, Group]]]:
+    return zip(world.natives, world.groups, strict=True)

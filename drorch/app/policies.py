@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -77,6 +78,7 @@ class _Read:
     name_place: tuple[int, int] = (1, 1)
     formerly: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """The names that the application had before, each with its place."""
+    digest: str = ""
 
 
 class PolicyFolder:
@@ -99,7 +101,7 @@ class PolicyFolder:
         mute = [r.file for r in read if not r.application and r.file in last_valid]
         told = {name: self._parse(name, last_valid[name], seen).application for name in mute}
         read = _without_contested(self.folder, read, told)
-        valid = [LoadedPolicy(r.policy, r.file, r.text, _digest(r.text), commit) for r in read if r.policy is not None]
+        valid = [LoadedPolicy(r.policy, r.file, r.text, r.digest, commit) for r in read if r.policy is not None]
         invalid = sorted((r for r in read if r.policy is None), key=lambda r: r.file)
         renamed = self._renamed(read, last_valid, seen)
         last_valid = {**last_valid, **renamed}
@@ -175,10 +177,11 @@ def check_files(paths: Sequence[Path], vocabulary: Vocabulary) -> tuple[tuple[Po
 def _settled(folder: Path) -> tuple[dict[str, str], dict[str, list[Finding]], str]:
     """All texts, all files that cannot be read, and the commit, of one instant in which nothing changed."""
     for _ in range(ATTEMPTS):
-        before = _stamp(folder)
+        files = _files(folder)
+        before = _stamp(folder, files)
         texts: dict[str, str] = {}
         findings: dict[str, list[Finding]] = {}
-        for path in _files(folder):
+        for path in files:
             text, found = read_text(path, str(path))
             if text is None:
                 findings[path.name] = found
@@ -198,22 +201,22 @@ def _settled(folder: Path) -> tuple[dict[str, str], dict[str, list[Finding]], st
 def _files(folder: Path) -> list[Path]:
     """The policy files of the folder, hidden ones left out (``.pre-commit-config.yaml`` is none)."""
     try:
-        entries = list(folder.iterdir())
+        names = [entry.name for entry in os.scandir(folder)]
     except OSError as error:
         reason = (error.strerror or "").lower()
         hint = "policies: in drorch.yaml names the folder"
         raise InvalidInput(f"the policies folder {folder} cannot be read: {reason}", hint=hint) from error
-    return sorted(path for path in entries if path.suffix in (".yaml", ".yml") and not path.name.startswith("."))
+    return [folder / name for name in sorted(names) if name.endswith((".yaml", ".yml")) and name[0] != "."]
 
 
-def _stamp(folder: Path) -> tuple[object, ...]:
+def _stamp(folder: Path, files: Sequence[Path] | None = None) -> tuple[object, ...]:
     """Something that differs once a file or the checked-out commit has changed."""
-    return commit_of(folder), *(_file_stamp(path) for path in _files(folder))
+    return commit_of(folder), *(_file_stamp(path) for path in (_files(folder) if files is None else files))
 
 
 def _file_stamp(path: Path) -> tuple[object, ...]:
     try:
-        seen = path.stat()
+        seen = os.stat(path)  # noqa: PTH116  twice for each file in every pass, and much faster
     except OSError:
         return (path.name,)
     return path.name, seen.st_ino, seen.st_size, seen.st_mtime_ns
@@ -226,7 +229,8 @@ def _parse(folder: Path, name: str, text: str, vocabulary: Vocabulary) -> _Read:
     policy, problems = parse_policy(source.data, vocabulary)
     place = source.place(("application",))
     found = tuple(sorted({source.finding(problem) for problem in problems}))
-    return _Read(name, text, _application(source), policy, found, place, _formerly(source))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return _Read(name, text, _application(source), policy, found, place, _formerly(source), digest)
 
 
 def _application(source: YamlSource) -> str:
@@ -239,10 +243,6 @@ def _formerly(source: YamlSource) -> dict[str, tuple[int, int]]:
     names = source.data.get("formerly")
     entries = names if isinstance(names, list) else ()
     return {name: source.place(("formerly", i)) for i, name in enumerate(entries) if isinstance(name, str)}
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 # --- several files together ----------------------------------------------------------------------------------------
@@ -272,19 +272,25 @@ def _without_contested(folder: Path, read: list[_Read], told: Mapping[str, str])
     they are still about them.
     """
     present = [(r.file, r.application or told.get(r.file, "")) for r in read]
+    named: dict[str, list[str]] = {}
+    claimed: dict[str, list[str]] = {}
+    for r, (file, application) in zip(read, present, strict=True):
+        named.setdefault(application, []).append(file)
+        for name in r.formerly:
+            claimed.setdefault(name, []).append(file)
     result = []
     for r, (_, application) in zip(read, present, strict=True):
         found = []
         for name, place in r.formerly.items():
-            still = [file for file, other in present if other == name and file != r.file]
+            still = [file for file in named.get(name, ()) if file != r.file]
             if still:
                 message = f"formerly names application {name}, which is still in {', '.join(still)}"
                 found.append(Finding(str(folder / r.file), *place, message, "remove that file, or the name from here"))
-            rivals = [other.file for other in read if name in other.formerly and other.file != r.file]
+            rivals = [file for file in claimed[name] if file != r.file]
             if rivals:
                 message = f"the history of application {name} is claimed by {', '.join(rivals)} too"
                 found.append(Finding(str(folder / r.file), *place, message, "one history, one application"))
-        heirs = [other.file for other in read if application in other.formerly and other.file != r.file]
+        heirs = [file for file in claimed.get(application, ()) if file != r.file]
         if application and heirs:
             message = f"application {application} is formerly of {', '.join(heirs)}"
             hint = "remove this file, or the name from there"
@@ -302,7 +308,7 @@ def _stale(invalid: list[_Read], before: Mapping[str, _Read], taken: set[str]) -
         if old is None or old.policy is None or old.application in taken:
             continue
         taken.add(old.application)
-        yield LoadedPolicy(old.policy, r.file, old.text, _digest(old.text), "", stale=True)
+        yield LoadedPolicy(old.policy, r.file, old.text, old.digest, "", stale=True)
 
 
 def _about(r: _Read, before: Mapping[str, _Read]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -21,8 +21,8 @@ from drorch.app.failpoint import reach
 from drorch.app.guide_writing import GuideKeeper
 from drorch.app.intents import FORGOTTEN, Intents, settle
 from drorch.app.key_check import KeyWatch
-from drorch.app.locks import Lock, Locks, resource_lock, restoring_lock
-from drorch.app.observe import Observer, World
+from drorch.app.locks import Lock, Locks, resource_lock
+from drorch.app.observe import Observer
 from drorch.app.passing import (
     ApplicationPlan,
     Finished,
@@ -36,19 +36,15 @@ from drorch.app.passing import (
     where_of,
     written_to,
 )
+from drorch.app.planning import Planner
 from drorch.app.policies import PolicySet
 from drorch.app.snapshot_rooms import SnapshotRooms
 from drorch.app.unprotected import UnprotectedWatch
 from drorch.domain.action import Action, Cut, Expire, Sweep, Verify
 from drorch.domain.admit import Admitted, Limits, Running, admit, is_heavy
-from drorch.domain.brake import approved_pairs
 from drorch.domain.catalogue_former import carries_on
-from drorch.domain.copy_urgency import with_due
 from drorch.domain.errors import Busy, DrorchError
-from drorch.domain.feasibility import domains_of
-from drorch.domain.objective import Places, status
-from drorch.domain.plan import Failure, Observed, PointId, plan
-from drorch.domain.policy import Policy
+from drorch.domain.plan import Failure, PointId
 from drorch.domain.priority import acting, priority_of
 
 log = structlog.get_logger()
@@ -84,7 +80,6 @@ class Reconciler:
     ) -> None:
         """`throttled` says why an action (of this kind of resource) has to wait at its provider now, or ""."""
         self._load = load
-        self._drills = drills
         self._keys = keys
         self._databases = databases
         self._guides = guides
@@ -94,7 +89,14 @@ class Reconciler:
         self._drill_sweep = drill_sweep
         self._guards = guards or Guards()
         self.observer = observer
-        self._point_id = point_id
+        self._planner = Planner(
+            observer=observer,
+            point_id=point_id,
+            locks=locks,
+            guards=self._guards,
+            drills=drills,
+            state_since=lambda: intents.since,
+        )
         self._light = light
         self._heavy = heavy
         self._locks = locks
@@ -121,68 +123,18 @@ class Reconciler:
         if self._databases is not None:
             catalogue = partial(self.observer.catalogue, world=world)
             policies = self._policies = self._databases.expand(policies, catalogue, now)
-        intents = self._intents.standing()
+        look = self._planner.look(world, now, self._intents.standing(), self._failures)
         plans: dict[str, ApplicationPlan] = {}
         faults: dict[str, str] = {}
         for loaded in policies.valid:
             name = loaded.policy.application
             try:
-                plans[name] = self._plan(loaded.policy, world, now, intents, valid=not loaded.stale)
+                plans[name] = self._planner.planned(loaded.policy, look, valid=not loaded.stale)
             except Exception as error:
                 faults[name] = f"a fault in drorch itself: {type(error).__name__}: {error}"
                 log.error("application not planned", application=name, exc_info=error)
+        self._planner.only(plans)
         return Pass(now, policies, world, self._rooms.fitted(plans, now), faults=faults)
-
-    def _plan(
-        self,
-        policy: Policy,
-        world: World,
-        now: datetime,
-        intents: Mapping[str, datetime],
-        *,
-        valid: bool,
-        held: Container[str] = (),
-    ) -> ApplicationPlan:
-        """`held` are the resources whose locks are this process's own, for the actions that are being planned."""
-        catalogue = self.observer.catalogue(policy, world)
-        guards = self._guards
-        observed = Observed(
-            catalogue=catalogue,
-            object_vaults=tuple(self.observer.vaults),
-            unread=world.unread,
-            sources={r.name: self.observer.sources_of(r, world) for r in policy.resources if r.native},
-            claimed={r.name: why for r in policy.resources if (why := world.claims.get((policy.application, r.name)))},
-            running={name: holder for name, holder in self._held_locks(policy).items() if name not in held},
-            intents=intents,
-            failures=self._failures,
-            state_since=self._intents.since,
-            servers={r.name: str(getattr(r.options, "server", "")) for r in policy.resources},
-            stale=not valid,
-            restoring=self._locks.sharer(restoring_lock(policy.application)),
-            drills=self._drills,
-            never_read=self.observer.never_read(world) & self.observer.vaults.keys(),
-            skewed=world.skewed,
-            host=guards.host,
-            grace=guards.grace,
-            brake=guards.brake,
-            approved=approved_pairs(world.approvals, now),
-            locks=guards.locks,
-            locks_unread={view.vault.name: view.locks_why for view in world.natives if view.locks_why},
-            turns=None if guards.turns is None else guards.turns(policy.application),
-            keys=world.keys,
-            shared=world.shared,
-        )
-        actions = plan(policy, observed, now, self._point_id)
-        domains = domains_of(policy, self.observer.vaults)
-        places = Places(domains, self.observer.never_read(world), frozenset(guards.locks))
-        empty = frozenset(name for name, seen in observed.sources.items() if not seen.why and not seen.sources)
-        standing = status(policy, catalogue, places, now, policy_valid=valid, empty=empty)
-        actions = with_due(actions, policy, catalogue, standing, domains, now)
-        return ApplicationPlan(policy, catalogue, observed, actions, standing)
-
-    def _held_locks(self, policy: Policy) -> dict[str, str]:
-        holders = {r.name: self._locks.holder(resource_lock(policy.application, r.name)) for r in policy.resources}
-        return {name: holder for name, holder in holders.items() if holder}
 
     def admitted(self, seen: Pass) -> Admitted:
         """What of a look may start now and what waits; where copies are due, everybody's under way are listed first."""
@@ -295,14 +247,14 @@ class Reconciler:
             for vault in self.observer.vaults.keys() - whole:
                 self.observer.refresh_application(vault, policy, now)
         world = self.observer.observe(policies, now, fresh=bool(whole), only=whole)
-        intents = self._intents.standing()
+        look = self._planner.look(world, now, self._intents.standing(), self._failures)
         plans = {}
         for policy in policies:
             held = {
                 resource for resource in [r.name for r in policy.resources] if (policy.application, resource) in locks
             }
             valid = seen.plans[policy.application].status.policy_valid
-            plans[policy.application] = self._plan(policy, world, now, intents, valid=valid, held=held)
+            plans[policy.application] = self._planner.fresh(policy, look, valid=valid, held=held)
         return Pass(now, seen.policies, world, plans)
 
     def _carry_out_under(self, lock: Lock, actions: tuple[Action, ...], scene: Scene) -> list[Finished]:
@@ -341,8 +293,9 @@ class Reconciler:
         if isinstance(action, Verify):
             return True  # it reads, and whatever lies there is worth reading
         before = seen.plans[action.application]
-        valid, intents = before.status.policy_valid, before.observed.intents
-        again = self._plan(before.policy, seen.world, seen.at, intents, valid=valid, held=(action.resource,))
+        valid = before.status.policy_valid
+        look = self._planner.look(seen.world, seen.at, before.observed.intents, self._failures)
+        again = self._planner.fresh(before.policy, look, valid=valid, held=(action.resource,))
         return any(a.key == action.key and a.point == action.point for a in again.actions)
 
     def _carry_out(self, actions: tuple[Action, ...], scene: Scene) -> list[Finished]:
@@ -394,6 +347,7 @@ class Reconciler:
         self.attempts[(action.application, action.resource, finished.outcome)] = now
         if isinstance(action, Verify) and finished.result:
             self._guards.turn_read(action, now)
+            self._planner.forget(action.application)
         if error is None:
             self._failures.pop(action.key, None)
             log.info("action done", action=action.name, **where_of(action), result=finished.text)

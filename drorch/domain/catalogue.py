@@ -85,7 +85,7 @@ class FoldMemory:
     is the same as one without. Holds about so many `points`; applications not asked for longest are forgotten first.
     """
 
-    def __init__(self, points: int = 20_000) -> None:
+    def __init__(self, points: int = 4_000) -> None:
         self._most = points
         self._held = 0
         self._folds: OrderedDict[str, Mapping[_Key, tuple[Evidence, PointFold]]] = OrderedDict()

@@ -109,6 +109,9 @@ class Member:
     image: str = ""
 
 
+_WHOLE = (CopyState.USABLE, CopyState.EXPIRING)
+
+
 @dataclass(frozen=True, slots=True)
 class Copy:
     """The point's data in one vault. `path` is the folder of a dump's data; native copies have members instead.
@@ -153,12 +156,12 @@ class Copy:
     @property
     def usable(self) -> bool:
         """Whether a restore could start from it now; an expiring copy still can."""
-        return self.whole and not self.shut
+        return self.state in _WHOLE and not self.shut
 
     @property
     def whole(self) -> bool:
         """Whether all of it is there, whether it opens now or not: what is whole is neither made nor ended anew."""
-        return self.state in (CopyState.USABLE, CopyState.EXPIRING)
+        return self.state in _WHOLE
 
     @property
     def undeletable_until(self) -> datetime | None:
@@ -217,12 +220,18 @@ class RecoveryPoint:
 
     def copy_in(self, vault: str) -> Copy | None:
         """The copy in `vault`, if there is one in any state."""
-        return next((copy for copy in self.copies if copy.vault == vault), None)
+        for copy in self.copies:
+            if copy.vault == vault:
+                return copy
+        return None
 
     @property
     def usable(self) -> bool:
         """Whether any copy of it is usable."""
-        return any(copy.usable for copy in self.copies)
+        for copy in self.copies:  # noqa: SIM110  a loop, here and below: nothing is asked as often
+            if copy.state in _WHOLE and not copy.shut:
+                return True
+        return False
 
 
 def _listed(value: object) -> list[object]:

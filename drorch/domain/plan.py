@@ -5,11 +5,11 @@ It is level-triggered: the same world gives the same plan, whatever happened bef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from drorch.domain.action import EXECUTABLE, Action, Cut, Drill, Hold, Settling
+from drorch.domain.action import EXECUTABLE, Action, Cut, Drill, Hold, Keep, Settling
 from drorch.domain.brake import brake
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.duration import duration_text
@@ -93,6 +93,8 @@ class Observed:
     claimed: Mapping[str, str] = field(default_factory=dict)
     running: Mapping[str, str] = field(default_factory=dict)
     intents: Mapping[str, datetime] = field(default_factory=dict)
+    copied: Container[str] | None = None
+    """The points of which an intent says that a copy was begun; None: to be found among `intents`."""
     failures: Mapping[str, Failure] = field(default_factory=dict)
     state_since: datetime | None = None
     servers: Mapping[str, str] = field(default_factory=dict)
@@ -189,6 +191,8 @@ def _another_source(policy: Policy, resource: ResourcePolicy, observed: Observed
 
 
 def _backed_off(action: Action, observed: Observed, now: datetime) -> Action:
+    if isinstance(action, Keep | Hold):
+        return action  # nothing is tried
     failure = observed.failures.get(action.key)
     if failure is None or now >= failure.retry_at:
         return action
@@ -223,9 +227,9 @@ def _cuts(
     if not home and not into:
         return
     unread = sorted(observed.unread.keys() & set(observed.object_vaults)) if not home else []
-    begun = observed.intents.keys() if unread else set()  # a dump may lie where nobody can look now
-    copied = _copied(observed) if home else set()
-    taken = observed.catalogue.taken | begun | copied
+    begun = observed.intents if unread else ()  # a dump may lie where nobody can look now
+    copied = _copied(observed) if home else ()
+    taken = observed.catalogue.taken, begun, copied
     attempt, point = _next_attempt(policy.application, resource.name, slot, taken, point_id)
     if resumed is not None:
         ids = {point_id(policy.application, resource.name, slot, n): n for n in range(1, attempt + 1)}
@@ -249,7 +253,7 @@ def _cuts(
         if not seen.sources:
             return
     reason = f"slot {slot} is due" if attempt == 1 else f"slot {slot}: attempt {attempt}, the earlier ones failed"
-    if _next_attempt(policy.application, resource.name, slot, observed.catalogue.taken, point_id)[0] < attempt:
+    if _next_attempt(policy.application, resource.name, slot, [observed.catalogue.taken], point_id)[0] < attempt:
         where = f"may lie in {', '.join(unread)}, not read now" if unread else "is not seen, and a copy of it may show"
         reason = f"slot {slot}: attempt {attempt}, an earlier one {where}"
     if resumed is not None:
@@ -262,10 +266,12 @@ def _cuts(
     yield _within_window(cut, resource, observed, now)
 
 
-def _copied(observed: Observed) -> set[str]:
+def _copied(observed: Observed) -> Container[str]:
     """The points of which a copy was begun that nobody has seen whole: cut again under its id, an older copy would be
     taken for one of what is cut now.
     """
+    if observed.copied is not None:
+        return observed.copied
     return {copied_point(key) for key in observed.intents} - {""}
 
 
@@ -289,11 +295,14 @@ def _wants(rule: VaultRule, points: Sequence[RecoveryPoint], now: datetime) -> b
     return not any(since <= cut_at <= now + FUTURE for cut_at in taken)
 
 
-def _next_attempt(application: str, resource: str, slot: str, taken: Set[str], point_id: PointId) -> tuple[int, str]:
+def _next_attempt(
+    application: str, resource: str, slot: str, taken: Sequence[Container[str]], point_id: PointId
+) -> tuple[int, str]:
     """The smallest n >= 1 whose id nothing bears (formats: Ids)."""
-    attempt = 1
-    while (point := point_id(application, resource, slot, attempt)) in taken:
+    attempt, point = 1, point_id(application, resource, slot, 1)
+    while any(point in ids for ids in taken):
         attempt += 1
+        point = point_id(application, resource, slot, attempt)
     return attempt, point
 
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from drorch.domain.cron import longest_gap, newest_fire, next_fire, parse_cron
 from drorch.domain.duration import duration_text
+from drorch.domain.present import present_of
 
 _ANCHOR = datetime(1970, 1, 5, tzinfo=UTC)
 """A Monday, so that a grid of weeks begins where weeks do."""
@@ -98,10 +99,14 @@ class Cron:
 
     def slot_at(self, now: datetime) -> datetime:
         """The newest firing instant that is not after `now`."""
+        if (present := present_of(now)) is not None:
+            return present.looked_up(self.slot_at, self.next_after)
         return newest_fire(self.expression, zone_named(self.timezone), now)
 
     def next_after(self, now: datetime) -> datetime:
         """The first firing instant after `now`."""
+        if (present := present_of(now)) is not None:
+            return present.looked_up(self.next_after, self.next_after)
         return next_fire(self.expression, zone_named(self.timezone), now)
 
     def longest_gap(self) -> timedelta:

@@ -41,9 +41,13 @@ class RoomSeen:
     refused: Mapping[Pool, str] = field(default_factory=dict)
 
 
+_TAKING = (Cut, Copy)
+"""What takes room; of ten thousand decisions in a pass a few."""
+
+
 def pools_wanted(actions: Iterable[Action], resources: Resources) -> frozenset[Pool]:
     """Where room is needed: for each cut in its own region and in those that its copies go to."""
-    return frozenset(pool for action in actions for pool in _pools(action, resources))
+    return frozenset(pool for action in actions if isinstance(action, _TAKING) for pool in _pools(action, resources))
 
 
 def _pools(action: Action, resources: Resources) -> Iterator[Pool]:
@@ -63,7 +67,8 @@ def fitted(
 
     A cut whose copy would not fit is made, and says so. Applications without a change are not in the answer.
     """
-    wanted = [action for actions in plans.values() for action in actions if list(_pools(action, resources))]
+    taking = [action for actions in plans.values() for action in actions if isinstance(action, _TAKING)]
+    wanted = [action for action in taking if list(_pools(action, resources))]
     rooms = _Rooms(seen)
     changed: dict[str, dict[Action, Action]] = {}
     cuts = sorted((action for action in wanted if isinstance(action, Cut)), key=lambda cut: (cut.slot, cut.key))

@@ -88,8 +88,8 @@ NOTHING_KNOWN = Listing(why="the server was not asked yet", listed=False)
 def templates(policy: Policy) -> Iterator[ResourcePolicy]:
     """The entries of a policy that stand for databases which the server names."""
     for resource in policy.resources:
-        options = server_options(resource.options)
-        if resource.template and options is not None and not options.named:
+        options = server_options(resource.options) if resource.template else None
+        if options is not None and not options.named:
             yield resource
 
 

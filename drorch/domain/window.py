@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from drorch.domain.cron import after_gap, instants_of
+from drorch.domain.present import present_of
 from drorch.domain.schedule import Schedule, zone_named
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -43,13 +44,23 @@ class Window:
 
     def open_at(self, now: datetime) -> bool:
         """Whether it is open."""
+        if (present := present_of(now)) is not None:
+            return present.looked_up(self.open_at, self._turns_after)
         today = now.astimezone(zone_named(self.timezone)).date()
         return any(start <= now < end for start, end in self._spans(today - _DAY, today + _DAY))
 
     def opens_after(self, now: datetime) -> datetime:
         """When it opens next, after `now`."""
+        if (present := present_of(now)) is not None:
+            return present.looked_up(self.opens_after, self._turns_after)
         today = now.astimezone(zone_named(self.timezone)).date()
         return next(start for start, _ in self._spans(today - _DAY, today + 15 * _DAY) if start > now)
+
+    def _turns_after(self, now: datetime) -> datetime:
+        """When it opens or closes next, after `now`."""
+        today = now.astimezone(zone_named(self.timezone)).date()
+        spans = self._spans(today - _DAY, today + 15 * _DAY)
+        return min(turn for span in spans for turn in span if turn > now)
 
     def longest_closed(self) -> timedelta:
         """The longest time from its closing to its next opening, days of clock change included."""

@@ -341,8 +341,8 @@ class Host:
         own = hashlib.sha256(f"{machine}\0{self.config.state.resolve()}".encode()).hexdigest()[:8]
         return f"{socket.gethostname()}-{own}"
 
-    def _remember_lock(self, vault: str, point: str, lock: ObjectLock) -> None:
-        self.cache.set_lock(vault, point, lock.mode.value, to_text(lock.until))
+    def _remember_lock(self, vault: str, application: str, point: str, lock: ObjectLock) -> None:
+        self.cache.set_lock(vault, application, point, lock.mode.value, to_text(lock.until))
 
     def _turns(self, application: str) -> dict[tuple[str, str], dict[int, datetime]]:
         """(resource, vault) -> turn -> when it was read, as far as this cache remembers."""

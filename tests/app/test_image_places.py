@@ -9,7 +9,8 @@ import pytest
 from native_clouds import ACCOUNT, AWAY, HOME, POINT, SITE, AmiWorld, Cloud, cloud, copy_order, cut, listed
 
 from drorch.app.copy_places import CopyPlaces
-from drorch.app.observe import PendingCopies, Place, World
+from drorch.app.observe import PendingCopies, World
+from drorch.app.observed_places import Place
 from drorch.domain.action import Copy
 from drorch.domain.catalogue_native import NativeView
 from drorch.domain.copy_queue import CopiesSeen, Lane

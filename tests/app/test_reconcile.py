@@ -493,10 +493,10 @@ def test_a_fault_about_one_application_leaves_the_others_alone(tmp_path: Path, m
     broken = world.policies[0].application
     real = world.reconciler.observer.catalogue
 
-    def catalogue(policy: Policy, seen: Any) -> Any:
+    def catalogue(policy: Policy, *seen: Any) -> Any:
         if policy.application == broken:
             raise IndexError("something nobody thought of")
-        return real(policy, seen)
+        return real(policy, *seen)
 
     monkeypatch.setattr(world.reconciler.observer, "catalogue", catalogue)
     seen = world.reconciler.look()

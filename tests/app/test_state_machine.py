@@ -28,6 +28,7 @@ from faults import Fault, FaultySnapshots, FaultyStore
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from recollection import recollected
 from witness import Truth, Witness, at_rest
 from worlds import (
     AWAY,
@@ -46,7 +47,7 @@ from worlds import (
     policies,
 )
 
-from drorch.app import expiry, reconcile
+from drorch.app import expiry, planning
 from drorch.app.expiry import ExpiryHands
 from drorch.app.locks import Lock, Locks, resource_lock
 from drorch.app.passing import Guards, Pass
@@ -498,6 +499,27 @@ class NativeLife(Life):
     restored = ("shop", "web")
 
 
+class RememberingLife(Life):
+    """The same, with every plan that passes remember compared with one that is made anew."""
+
+    def __init__(self) -> None:
+        self._recollecting = recollected()
+        self.recollection = self._recollecting.__enter__()
+        super().__init__()
+
+    @invariant()
+    def nothing_is_remembered_wrongly(self) -> None:
+        assert not self.recollection.wrong, self.recollection.wrong
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+            self.nothing_is_remembered_wrongly()
+        finally:
+            COUNTS.update({f"plans {what}": count for what, count in self.recollection.counts.items()})
+            self._recollecting.__exit__(None, None, None)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _quiet_log() -> Iterator[None]:
     before = structlog.get_config()
@@ -519,7 +541,7 @@ def _report() -> Iterator[None]:
         sys.stdout.write(f"\n{json.dumps(dict(sorted(COUNTS.items())), indent=1)}\n")
 
 
-TestLife, TestNativeLife = Life.TestCase, NativeLife.TestCase
+TestLife, TestNativeLife, TestRememberingLife = Life.TestCase, NativeLife.TestCase, RememberingLife.TestCase
 TestLife.settings = TestNativeLife.settings = settings(
     max_examples=LONG or 5,
     stateful_step_count=30,
@@ -529,6 +551,7 @@ TestLife.settings = TestNativeLife.settings = settings(
     suppress_health_check=list(HealthCheck),
     print_blob=False,
 )
+TestRememberingLife.settings = settings(TestLife.settings, max_examples=LONG or 2, stateful_step_count=20)
 
 
 # --- that it reaches what it is about, and sees it --------------------------------------------------------------------
@@ -573,7 +596,7 @@ def test_images_and_clusters_are_let_go_within_reach(life: Life) -> None:
 
 def _observed(monkeypatch: pytest.MonkeyPatch, **said: object) -> None:
     """Let the planner see something else than what is."""
-    monkeypatch.setattr(reconcile, "Observed", lambda **seen: plan.Observed(**(seen | said)))
+    monkeypatch.setattr(planning, "Observed", lambda **seen: plan.Observed(**(seen | said)))
 
 
 def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -714,7 +737,7 @@ def test_a_status_that_flatters_is_seen(life: Life, monkeypatch: pytest.MonkeyPa
         levels = {k: replace(v, rpo_attained=timedelta()) for k, v in true.resources[0].levels.items()}
         return replace(true, resources=(replace(true.resources[0], levels=levels),))
 
-    monkeypatch.setattr(reconcile, "status", flattering)
+    monkeypatch.setattr(planning, "status", flattering)
     life.looks = 2
     with pytest.raises(AssertionError):
         life.attained_is_never_better_than_the_truth()
