@@ -88,7 +88,9 @@ def print_drill(outcome: Mapping[str, Any]) -> None:
     )
     say(f"  point {outcome['point']}, data as of {outcome['cut_at']}, {size(outcome['bytes'])}")
     phases = ", ".join(
-        f"{name} {seconds[name]} s" for name in ("download", "decrypt", "load", "probe", "total") if name in seconds
+        f"{name} {seconds[name]} s"
+        for name in ("download", "decrypt", "load", "compare", "probe", "total")
+        if name in seconds
     )
     say(f"  {phases}")
     for probe in outcome["probes"]:

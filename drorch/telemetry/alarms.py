@@ -12,6 +12,7 @@ FAILED_PASS = "pass-failed"  # noqa: S105  no password: a pass of the loop
 INVALID_POLICY = "policy-invalid"
 UNREAD_VAULT = "vault-unread"
 UNPROVED_KEY = "key-unproved"
+GROWING = "rto-growth"
 
 
 class Alarms:
