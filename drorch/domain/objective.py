@@ -224,10 +224,11 @@ def _known_cause(copy: Copy) -> str:
 def _left(level: FailureLevel, resource: ResourcePolicy, copy: Copy, places: Places, now: datetime) -> bool:
     """Whether this copy is left when the level is lost."""
     domain = places.domains.get(copy.vault)
-    return domain is not None and survives(level, resource.home, domain, locked=_locked(copy, now))
+    return domain is not None and survives(level, resource.home, domain, locked=locked(copy, now))
 
 
-def _locked(copy: Copy, now: datetime) -> bool:
+def locked(copy: Copy, now: datetime) -> bool:
+    """Whether its lock was read back, holds still, and is of a mode that nobody can end early."""
     return _locked_still(copy, now) and copy.lock_mode is LockMode.COMPLIANCE
 
 
@@ -273,7 +274,7 @@ def _why_locked(
     why = _why(FailureLevel.TAMPERING, newest, usable, targets, places)
     copies = [(point, copy) for point in points for copy in point.copies if could_start(copy)]
     if newest is not None:
-        ends = [c.locked_until for p, c in copies if p.cut_at == newest and _locked(c, now) and c.locked_until]
+        ends = [c.locked_until for p, c in copies if p.cut_at == newest and locked(c, now) and c.locked_until]
         return f"{why}, locked until {to_text(max(ends))}" if ends else why
     bypassed = {c.vault for _, c in copies if _locked_still(c, now) and c.lock_mode is LockMode.GOVERNANCE}
     if bypassed:
