@@ -18,10 +18,10 @@ from drorch.domain.retention import FUTURE
 
 
 class Fate(StrEnum):
-    """What becomes of a resource. It `runs on` when its home stands and copies of it are lost."""
+    """What becomes of a resource. It runs on when its home stands and copies of it, or places for them, are lost."""
 
     LOST = "lost"
-    RUNS_ON = "runs on"
+    RUNS_ON = "runs_on"
     UNTOUCHED = "untouched"
 
 
@@ -29,12 +29,12 @@ class Verdict(StrEnum):
     """How a promise fares, the worst first."""
 
     MISSED = "missed"
-    UNKNOWN = "not known"
-    UNMEASURED = "not measured"
+    UNKNOWN = "unknown"
+    UNMEASURED = "unmeasured"
     MET = "met"
     EXEMPT = "exempt"
-    NO_PROMISE = "no promise"
-    RUNS_ON = "runs on"
+    NO_PROMISE = "no_promise"
+    RUNS_ON = "runs_on"
     UNTOUCHED = "untouched"
 
 
