@@ -27,7 +27,6 @@ _HEADERS = (
     "\nPROMISED",
     "LEFT",
 )
-_NOTHING = "NOTHING"
 
 
 @click.command(short_help="What would be left if a region, an account, a provider were lost now.")
@@ -96,12 +95,11 @@ def _policies(host: Host, applications: tuple[str, ...]) -> PolicySet:
 
 
 def _print(applications: Iterable[ApplicationLoss]) -> None:
-    """Broken promises first; what is untouched in one line; what there is of each at the end."""
+    """Broken promises first, in each verdict what nothing is left of; what is untouched in one line; counts last."""
     from drorch.domain.simulation import BADNESS, Verdict
 
-    applications = list(applications)
     every = [(application, dataset) for application in applications for dataset in application.datasets]
-    every.sort(key=lambda e: (BADNESS.index(e[1].verdict), e[0].application, e[1].dataset))
+    every.sort(key=lambda e: (BADNESS.index(e[1].verdict), not _gone(e[1]), e[0].application, e[1].dataset))
     shown = [entry for entry in every if entry[1].verdict is not Verdict.UNTOUCHED]
     rows = [row for application, dataset in shown for row in _rows(application, dataset)]
     if rows:
@@ -110,28 +108,33 @@ def _print(applications: Iterable[ApplicationLoss]) -> None:
     if names:
         say_prose(prose(f"untouched, nothing of them lies there: {', '.join(names)}"))
     counts = Counter(dataset.verdict for _, dataset in every)
-    told = [f"{counts[verdict]} {_counted(verdict)}" for verdict in BADNESS if counts[verdict]]
-    color = RED if counts[Verdict.MISSED] else YELLOW if counts[Verdict.UNKNOWN] else GREEN
-    say(
-        f"{len(every)} dataset{'' if len(every) == 1 else 's'}: {', '.join(told) or 'nothing is promised here'}",
-        color=color,
-        bold=True,
-    )
+    told = ", ".join(f"{counts[verdict]} {_counted(verdict)}" for verdict in BADNESS if counts[verdict])
+    gone = sum(_gone(dataset) for _, dataset in every)
+    color = RED if counts[Verdict.MISSED] else YELLOW if gone or counts[Verdict.UNKNOWN] else GREEN
+    ending = f"; nothing is left of {gone}" if gone else ""
+    say(f"{len(every)} dataset{'' if len(every) == 1 else 's'}: {told or 'none'}{ending}", color=color, bold=True)
+
+
+def _gone(dataset: DatasetLoss) -> bool:
+    """Whether it is known that nothing is left of it."""
+    return dataset.data_loss is None and dataset.known
 
 
 def _rows(application: ApplicationLoss, dataset: DatasetLoss) -> Iterator[tuple[str, ...]]:
     """One of the dataset, and one for each of its resources where they are not the same."""
     members = [each for each in application.resources if each.resource in dataset.resources]
     best = max((m for m in members if m.left), key=lambda m: m.left[0].cut_at, default=members[0])
-    alone = dataset.resources == (dataset.dataset,)
-    words = [f"exempt: {dataset.exempt}"] if dataset.exempt and dataset.rpo is dataset.rto is None else []
-    words += [dataset.why if not best.left or dataset.fate != "lost" else _left(best)]
-    words += [f"RTO: {dataset.recovery_basis}"] if dataset.recovery_basis and best.left else []
+    alone, lost = dataset.resources == (dataset.dataset,), dataset.fate == "lost"
+    words = [f"exempt: {dataset.exempt}"] if dataset.verdict == "exempt" else []
+    if alone:
+        words.append(_left(best) if lost and best.left else best.why)
+    if dataset.recovery_basis and best.left:
+        words.append(f"RTO: {dataset.recovery_basis}")
     yield (
         f"{application.application}/{dataset.dataset}",
         _mark(dataset.verdict),
-        when(best.left[0].cut_at) if best.left and dataset.fate == "lost" else "-",
-        _loss(dataset.data_loss, dataset.fate == "lost"),
+        when(best.left[0].cut_at) if lost and best.left else "-",
+        _loss(dataset.data_loss, lost=lost, known=dataset.known),
         age(dataset.rpo),
         age(dataset.recovery),
         age(dataset.rto),
@@ -149,7 +152,7 @@ def _row_of(member: ResourceLoss) -> tuple[str, ...]:
         f"  {member.resource}",
         "" if lost else _spaced(member.fate),
         when(member.left[0].cut_at) if lost and member.left else "-",
-        _loss(member.data_loss, lost),
+        _loss(member.data_loss, lost=lost, known=member.known),
         "-",
         age(member.recovery.took) if lost else "-",
         "-",
@@ -157,10 +160,10 @@ def _row_of(member: ResourceLoss) -> tuple[str, ...]:
     )
 
 
-def _loss(span: timedelta | None, lost: bool) -> str:
+def _loss(span: timedelta | None, *, lost: bool, known: bool) -> str:
     if not lost:
         return "nothing"
-    return click.style(_NOTHING + " LEFT", fg=RED) if span is None else age(span)
+    return age(span) if span is not None or not known else click.style("NOTHING LEFT", fg=RED)
 
 
 def _left(member: ResourceLoss) -> str:
