@@ -30,7 +30,7 @@ from drorch.ports import Engine, ObjectStore, ProbeResult, RestoreTarget
 
 PASSED = "passed"
 FAILED = "failed"
-_PHASES = ("download", "decrypt", "load", "probe", "total")
+_PHASES = ("download", "decrypt", "load", "compare", "probe", "total")
 _LONGEST_ANSWER = 200
 """Characters of a probe's answer that go into the proof: it is evidence, not a copy of the data."""
 
@@ -82,8 +82,8 @@ class Scratch:
 class DrillOutcome:
     """What a drill found. `bytes` are of ciphertext.
 
-    `seconds` are of download, decrypt (with decompression), load, probe and in total, each rounded up: what took time
-    is never 0, and the parts may add up to more than the total.
+    `seconds` are of download, decrypt (with decompression), load, compare, probe and in total, each rounded up: what
+    took time is never 0, and the parts may add up to more than the total.
     `unwritten` names the vaults that did not take the proof; it is brought there later.
     """
 
@@ -245,12 +245,14 @@ def _load_and_ask(
         found.seconds |= {phase: math.ceil(max(0.0, seconds)) for phase, seconds in spent.items()}
     if ready.counted:
         what, where = ready.counts
+        began = reader.ticker()
         with steps.step("compare", order.resource, f"{what} of {ready.counted} {where}"):
             with beating(Meter("compare", order.resource, None, reader.clock.now()), reader):
                 found.differences += differing_counts(ready, target)
             found.compared = ready.counted
             if found.differences:
                 steps.fail()
+        found.seconds["compare"] = math.ceil(reader.ticker() - began)
         if found.differences:
             why = f"{what} of {len(found.differences)} of {ready.counted} {where} differ"
             found.fail(why, f"{why}: {'; '.join(found.differences)}")

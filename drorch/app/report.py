@@ -132,6 +132,8 @@ def _standing(standing: Standing) -> Json:
         "rpo_verified_s": seconds(standing.rpo_verified),
         "rto_objective_s": seconds(promised.rto) if promised else None,
         "rto_attained_s": seconds(standing.rto_attained),
+        "rto_basis": standing.rto_basis or None,
+        "rto_breaks_at": _time(standing.rto_breaks_at),
         "rpo_met": standing.rpo_met,
         "rto_met": standing.rto_met,
         "why": standing.why,

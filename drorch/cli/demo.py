@@ -78,7 +78,7 @@ class _Screen:
         from drorch.cli.status import print_status
 
         say(f"         drorch status, {at:%H:%M:%S} UTC")
-        print_status(statuses)
+        print_status(statuses, at)
 
 
 def _summary(outcome: Outcome) -> None:

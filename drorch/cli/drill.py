@@ -90,7 +90,7 @@ def print_drill(outcome: Mapping[str, Any]) -> None:
     say(f"  point {outcome['point']}, data as of {outcome['cut_at']}, {size(outcome['bytes'])}")
     phases = ", ".join(
         f"{name} {seconds[name]} s"
-        for name in ("download", "decrypt", "load", "create", "probe", "total")
+        for name in ("download", "decrypt", "load", "create", "compare", "probe", "total")
         if name in seconds
     )
     say(f"  {phases}")

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "points": ("points", "Recovery points and their copies, newest first."),
     "backup": ("backup", "Cut a point now, for example before a deployment."),
     "drill": ("drill", "Restore into scratch, ask the probes, sign the proof."),
+    "simulate": ("simulate", "What would be left if a region, an account, a provider were lost now."),
     "restore": ("restore", "Bring a database back from a vault."),
     "pin": ("pin", "Retention never takes this point."),
     "unpin": ("pin", "End a pin."),
@@ -39,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kit": ("kit", "Make the crisis kit: all but the keys, for a safe."),
     "key": ("key", "Make an age identity or a signing key; prove that a key opens what it should."),
 }
-LATER = ("simulate", "evidence")
+LATER = ("evidence",)
 
 
 class LazyGroup(click.Group):

@@ -15,6 +15,8 @@ from typing import Any
 
 import click
 
+from drorch.domain.size import size_text
+
 GREEN, RED, YELLOW = "green", "red", "yellow"
 _ROOM = 36
 """Columns that prose needs beside a table; with less it stands beneath its row."""
@@ -145,15 +147,10 @@ def when(instant: datetime | None) -> str:
 
 
 def size(count: int | None) -> str:
-    """Bytes for people."""
+    """Bytes for people, `-` for none."""
     if count is None:
         return "-"
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
+    return size_text(count)
 
 
 def progress_words(progress: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from drorch.domain.automated import Automated
     from drorch.domain.objective import ApplicationStatus, Standing
 
-_HEADERS = ("LEVEL", "RPO\nPROMISED", "\nATTAINED", "\nVERIFIED", "RTO\nPROMISED", "\nMEASURED", "", "WHY")
+_HEADERS = ("LEVEL", "RPO\nPROMISED", "\nATTAINED", "\nVERIFIED", "RTO\nPROMISED", "\nFORECAST", "", "WHY")
 
 
 @click.command()
@@ -26,7 +27,8 @@ _HEADERS = ("LEVEL", "RPO\nPROMISED", "\nATTAINED", "\nVERIFIED", "RTO\nPROMISED
 def status(config: str | None, applications: tuple[str, ...], check: bool, strict: bool, as_json: bool) -> int:
     """Attained against promised RPO and RTO per failure level.
 
-    VERIFIED counts only points that a drill has restored; MEASURED is how long that took.
+    VERIFIED counts only points that a drill has restored; FORECAST is how long a restore would take now, by the last
+    passed drills and today's sizes.
     """
     from drorch.app.report import status_json
     from drorch.cli.opening import the_host
@@ -42,7 +44,7 @@ def status(config: str | None, applications: tuple[str, ...], check: bool, stric
     if as_json:
         emit_json(status_json(seen.at, {plan.policy.application: plan for plan in plans}, invalid, kept))
     else:
-        print_status(statuses)
+        print_status(statuses, seen.at)
         print_automated(kept)
         for name in sorted(set(invalid) - seen.plans.keys()):
             say(f"{name}  (its policy file is invalid and never was valid here: nothing is known)", bold=True)
@@ -51,8 +53,12 @@ def status(config: str | None, applications: tuple[str, ...], check: bool, stric
     return _verdict(statuses, seen, check=check or strict, strict=strict)
 
 
-def print_status(statuses: Iterable[ApplicationStatus]) -> None:
-    """One table per application: its levels, then those of its datasets where there are several."""
+def print_status(statuses: Iterable[ApplicationStatus], now: datetime) -> None:
+    """One table per application: its levels, then those of its datasets where there are several; then what growth
+    will break.
+    """
+    from drorch.domain.objective import growing
+
     for number, application in enumerate(statuses):
         if number:
             say()
@@ -64,6 +70,8 @@ def print_status(statuses: Iterable[ApplicationStatus]) -> None:
                 told = [_row(f"  {level}", s) for level, s in dataset.levels.items() if _told(s)]
                 rows += [(dataset.dataset,), *told] if told else []
         table(_HEADERS, rows, right=frozenset({1, 2, 3, 4, 5}))
+        for name, level, why in growing(application, now):
+            say_prose(prose(f"{name} at {level}: {why}"), color=YELLOW)
 
 
 def print_automated(kept: Mapping[tuple[str, str], Automated]) -> None:
@@ -112,8 +120,17 @@ def _row(name: str, standing: Standing) -> tuple[str, ...]:
         age(objective.rto) if objective else "-",
         age(standing.rto_attained),
         _mark(standing),
-        f"exempt: {standing.exempt}" if standing.exempt else standing.why,
+        f"exempt: {standing.exempt}" if standing.exempt else _why(standing),
     )
+
+
+def _why(standing: Standing) -> str:
+    """Where what is left lies; where a recovery time is promised or known, too, what that is thought by."""
+    promised = standing.objective is not None and standing.objective.rto is not None
+    if standing.rto_basis and (promised or standing.rto_attained is not None):
+        slowest = standing.rto_basis.removeprefix(f"{standing.why.partition(': ')[0]}: ")
+        return f"{standing.why}; RTO: {slowest}"
+    return standing.why
 
 
 def _mark(standing: Standing) -> str:

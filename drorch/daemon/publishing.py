@@ -17,7 +17,16 @@ from drorch.app.passing import Finished, Pass
 from drorch.domain.automated import STOPPED
 from drorch.domain.errors import DrorchError
 from drorch.domain.model import Vault
-from drorch.telemetry.alarms import DRILL_LEFT, FAILED_PASS, INVALID_POLICY, UNPROVED_KEY, UNREAD_VAULT, Alarms
+from drorch.domain.objective import growing
+from drorch.telemetry.alarms import (
+    DRILL_LEFT,
+    FAILED_PASS,
+    GROWING,
+    INVALID_POLICY,
+    UNPROVED_KEY,
+    UNREAD_VAULT,
+    Alarms,
+)
 from drorch.telemetry.exposition import write_page
 from drorch.telemetry.metrics import ApplicationFacts, Facts, render
 
@@ -148,6 +157,9 @@ def alarms_of(seen: Pass) -> dict[tuple[str, str], str]:
         for where, why in kept.wrong:
             found[(STOPPED, f"{application}/{resource} in {where}")] = why
     found.update({(DRILL_LEFT, left.subject): left.why for left in seen.drills_left})
+    for application, plan in seen.plans.items():
+        for dataset, level, why in growing(plan.status, seen.at):
+            found[(GROWING, f"{application}/{dataset} at {level}")] = why
     if seen.keys is not None:
         for key in seen.keys.standing:
             if why := key.overdue(seen.keys.every, seen.at):

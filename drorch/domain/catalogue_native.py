@@ -25,6 +25,9 @@ TAG_INTERMEDIATE = "drorch:intermediate"
 TAG_IMAGE = "drorch:image"
 """On the snapshots of an image, from the creating call on: the image's name."""
 
+AS_RECORDED = "as last recorded"
+"""Why a copy counts whose vault was never listed."""
+
 
 @dataclass(frozen=True, slots=True)
 class NativeView:
@@ -429,6 +432,6 @@ def _recorded_copy(vault: str, recorded: Sequence[tuple[str, Record]], *, gone: 
         bytes=sum(member.bytes for member in members if not member.image),
         usable_at=latest.time("usable_at"),
         recorded_in=frozenset(where for where, record in recorded if record.at == latest.at),
-        why="its records say it was usable, but its snapshots are gone" if gone else "as last recorded",
+        why="its records say it was usable, but its snapshots are gone" if gone else AS_RECORDED,
         gone=gone,
     )

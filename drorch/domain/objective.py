@@ -10,12 +10,14 @@ end early.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from drorch.domain.catalogue import Catalogue, Drilled
+from drorch.domain.catalogue import Catalogue
 from drorch.domain.copy_failure import Cause, failure_of
+from drorch.domain.duration import duration_text
+from drorch.domain.forecast import SOON, Measured, could_start, growth, measured
 from drorch.domain.instant import to_text
 from drorch.domain.model import Copy, CopyState, FailureDomain, FailureLevel, LockMode, RecoveryPoint, survives
 from drorch.domain.policy import Objective, Policy, ResourcePolicy
@@ -38,6 +40,10 @@ class Standing:
     exempt: str = ""
     why: str = ""
     parts: tuple[Standing, ...] = ()
+    rto_basis: str = ""
+    """Why `rto_attained` is thought, or why it is not known; "" where nothing is left to restore from."""
+    rto_breaks_at: datetime | None = None
+    """When growth would make the forecast exceed its objective, as far as that is foreseen."""
 
     @property
     def rpo_met(self) -> bool | None:
@@ -52,7 +58,7 @@ class Standing:
 
     @property
     def rto_met(self) -> bool | None:
-        """None without an objective or while no drill has measured it."""
+        """None without an objective or while there is no forecast."""
         if self.parts:
             return _all_met([p.rto_met for p in self.parts if p.objective is not None and p.objective.rto is not None])
         if self.objective is None or self.objective.rto is None or self.exempt or self.rto_attained is None:
@@ -150,7 +156,7 @@ def _aged(was: Standing, now: datetime, made: dict[int, Standing]) -> Standing:
     if attained is not None or verified is not None or parts:
         attained, verified = span_at(attained, now), span_at(verified, now)
         told = was.rto_attained, was.objective, was.known, was.exempt, was.why
-        was, before = Standing(attained, verified, *told, parts), was
+        was, before = Standing(attained, verified, *told, parts, was.rto_basis, was.rto_breaks_at), was
         made[id(before)] = was
     return was
 
@@ -162,8 +168,11 @@ def _resource(
     resource: ResourcePolicy, catalogue: Catalogue, places: Places, now: datetime, *, empty: bool
 ) -> ResourceStatus:
     points = [p for p in catalogue.of(resource.name) if p.cut_at is not None and p.cut_at <= now + FUTURE]
-    usable = [p.cut_at for p in points if p.cut_at is not None and any(_counts(copy) for copy in p.copies)]
-    levels = {level: _standing(level, resource, points, catalogue.drills, places, now) for level in FailureLevel}
+    usable = [p.cut_at for p in points if p.cut_at is not None and any(could_start(copy) for copy in p.copies)]
+    took = measured(resource.name, points, catalogue.drills)
+    promised = any(objective.rto is not None for objective in resource.objectives.values())
+    grows = growth(points) if took.last and promised else None
+    levels = {level: _standing(level, resource, points, took, grows, places, now) for level in FailureLevel}
     if empty:
         levels = {level: _of_nothing(standing) for level, standing in levels.items()}
     return ResourceStatus(
@@ -185,7 +194,8 @@ def _standing(
     level: FailureLevel,
     resource: ResourcePolicy,
     points: Sequence[RecoveryPoint],
-    drills: Iterable[Drilled],
+    took: Measured,
+    grows: float | None,
     places: Places,
     now: datetime,
 ) -> Standing:
@@ -193,22 +203,25 @@ def _standing(
     verified: list[datetime] = []
     for point in points:
         for copy in point.copies:
-            if point.cut_at is None or not _counts(copy) or not _left(level, resource, copy, places, now):
+            if point.cut_at is None or not could_start(copy) or not _left(level, resource, copy, places, now):
                 continue
             usable[copy.vault] = max(point.cut_at, usable.get(copy.vault, point.cut_at))
             if copy.verified_at is not None:
                 verified.append(point.cut_at)
     newest = max(usable.values(), default=None)
     age = None if newest is None else max(now - newest, timedelta())
-    surviving = set(usable) if level is FailureLevel.TAMPERING else _places_left(level, resource, places)
     targets = {rule.vault for rule in resource.targets} & _places_left(level, resource, places)
     why = _why(level, newest, usable, targets, places)
     if level is FailureLevel.TAMPERING:
         why = _why_locked(newest, usable, points, targets, places, now)
+    expected, promised = took.forecast(usable, now), resource.objectives.get(level)
+    limit = promised.rto if promised is not None else None
     return Standing(
         rpo_attained=age,
         rpo_verified=max(now - max(verified), timedelta()) if verified else None,
-        rto_attained=_measured_rto(resource.name, surviving, drills),
+        rto_attained=expected.took,
+        rto_basis=expected.basis,
+        rto_breaks_at=None if limit is None else expected.breaks_at(limit, grows),
         known=newest is not None or not targets & places.never_read,
         why="; ".join([why, *_newer_but_useless(level, resource, points, newest, places, now)]),
     )
@@ -235,19 +248,15 @@ def _known_cause(copy: Copy) -> str:
     return f"its copy failed: {cause}" if known else ""
 
 
-def _counts(copy: Copy) -> bool:
-    """Whether a restore could start from it: an expiring copy is there still, a damaged or vanished one is not."""
-    return copy.usable and not copy.damaged and not copy.gone
-
-
 def _left(level: FailureLevel, resource: ResourcePolicy, copy: Copy, places: Places, now: datetime) -> bool:
     """Whether this copy is left when the level is lost."""
     domain = places.domains.get(copy.vault)
-    locked = copy.locked_until is not None and _locked(copy, now)
-    return domain is not None and survives(level, resource.home, domain, locked=locked)
+    still = copy.locked_until is not None and locked(copy, now)
+    return domain is not None and survives(level, resource.home, domain, locked=still)
 
 
-def _locked(copy: Copy, now: datetime) -> bool:
+def locked(copy: Copy, now: datetime) -> bool:
+    """Whether its lock was read back, holds still, and is of a mode that nobody can end early."""
     return _locked_still(copy, now) and copy.lock_mode is LockMode.COMPLIANCE
 
 
@@ -265,18 +274,6 @@ def _places_left(level: FailureLevel, resource: ResourcePolicy, places: Places) 
         for vault, domain in places.domains.items()
         if survives(level, resource.home, domain, locked=vault in locking)
     }
-
-
-def _measured_rto(resource: str, surviving: set[str], drills: Iterable[Drilled]) -> timedelta | None:
-    """The last drill's time from a vault that survives, if it passed; the quickest vault counts."""
-    latest: dict[str, Drilled] = {}
-    for drill in drills:
-        if drill.resource == resource and drill.vault in surviving:
-            known = latest.get(drill.vault)
-            if known is None or drill.at > known.at:
-                latest[drill.vault] = drill
-    passed = [drill for drill in latest.values() if drill.passed and "total" in drill.seconds]
-    return min((timedelta(seconds=drill.seconds["total"]) for drill in passed), default=None)
 
 
 def _why(
@@ -303,9 +300,9 @@ def _why_locked(
 ) -> str:
     """For level tampering: until when the newest locked copy is locked, or what is wrong with the locks there are."""
     why = _why(FailureLevel.TAMPERING, newest, usable, targets, places)
-    copies = [(point, copy) for point in points for copy in point.copies if _counts(copy)]
+    copies = [(point, copy) for point in points for copy in point.copies if could_start(copy)]
     if newest is not None:
-        ends = [c.locked_until for p, c in copies if p.cut_at == newest and _locked(c, now) and c.locked_until]
+        ends = [c.locked_until for p, c in copies if p.cut_at == newest and locked(c, now) and c.locked_until]
         return f"{why}, locked until {to_text(max(ends))}" if ends else why
     bypassed = {c.vault for _, c in copies if _locked_still(c, now) and c.lock_mode is LockMode.GOVERNANCE}
     if bypassed:
@@ -333,16 +330,28 @@ def _dataset(name: str, policy: Policy, resources: Iterable[ResourceStatus]) -> 
     for level in FailureLevel:
         standings = [member.levels[level] for member in members]
         best = min(standings, key=lambda s: (s.rpo_attained is None, s.rpo_attained or timedelta()))
+        quickest = min(standings, key=lambda s: (s.rto_attained is None, s.rto_attained or timedelta()))
         levels[level] = Standing(
             rpo_attained=best.rpo_attained,
             rpo_verified=min((s.rpo_verified for s in standings if s.rpo_verified is not None), default=None),
-            rto_attained=min((s.rto_attained for s in standings if s.rto_attained is not None), default=None),
+            rto_attained=quickest.rto_attained,
+            rto_basis=quickest.rto_basis,
+            rto_breaks_at=_breaks_at(standings, rules[0].objectives.get(level)),
             objective=rules[0].objectives.get(level),
             known=all(s.known for s in standings) or best.rpo_attained is not None,
             exempt=exempt.get(level, ""),
             why=best.why,
         )
     return DatasetStatus(name, tuple(member.resource for member in members), exempt, levels)
+
+
+def _breaks_at(standings: Iterable[Standing], objective: Objective | None) -> datetime | None:
+    """When the last of those that keep the promise would not any more; None when one of them is not seen to end."""
+    if objective is None or objective.rto is None:
+        return None
+    keeping = [s.rto_breaks_at for s in standings if s.rto_attained is not None and s.rto_attained <= objective.rto]
+    known = [at for at in keeping if at is not None]
+    return max(known) if known and len(known) == len(keeping) else None
 
 
 def _worst(level: FailureLevel, datasets: Iterable[DatasetStatus]) -> Standing:
@@ -360,18 +369,34 @@ def _worst(level: FailureLevel, datasets: Iterable[DatasetStatus]) -> Standing:
 
     dataset, worst = max(counted, key=badness)
     standings = [standing for _, standing in counted]
-    rtos = [s.rto_attained for s in standings]
+    slowest, basis = max(
+        ((d, s) for d, s in counted), key=lambda e: (e[1].rto_attained is None, e[1].rto_attained or timedelta())
+    )
     promised = [s.objective for s in standings if s.objective is not None]
     strictest = min(promised, key=lambda o: (o.rpo is None, o.rpo or timedelta()), default=None)
     return Standing(
         rpo_attained=_all_or_none([s.rpo_attained for s in standings]),
         rpo_verified=_all_or_none([s.rpo_verified for s in standings]),
-        rto_attained=_all_or_none(rtos),
+        rto_attained=basis.rto_attained,
+        rto_basis=f"{slowest.dataset}: {basis.rto_basis}" if basis.rto_basis else "",
+        rto_breaks_at=min((s.rto_breaks_at for s in standings if s.rto_breaks_at is not None), default=None),
         objective=worst.objective or strictest,
         known=all(s.known for s in standings),
         why=f"{dataset.dataset}: {worst.why}",
         parts=tuple(standings),
     )
+
+
+def growing(status: ApplicationStatus, now: datetime) -> Iterator[tuple[str, FailureLevel, str]]:
+    """(dataset, level, words) of every promise of a recovery time that growth breaks within `SOON`."""
+    for dataset in status.datasets:
+        for level, standing in dataset.levels.items():
+            at, objective = standing.rto_breaks_at, standing.objective
+            if at is None or standing.exempt or at > now + SOON or objective is None or objective.rto is None:
+                continue
+            limit = duration_text(objective.rto)
+            why = f"at its growth a restore takes more than the promised {limit} from {at:%Y-%m-%d} on"
+            yield dataset.dataset, level, f"{why} ({standing.rto_basis})"
 
 
 def _all_or_none(ages: list[timedelta | None]) -> timedelta | None:

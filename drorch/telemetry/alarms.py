@@ -13,6 +13,7 @@ INVALID_POLICY = "policy-invalid"
 UNREAD_VAULT = "vault-unread"
 UNPROVED_KEY = "key-unproved"
 DRILL_LEFT = "drill-left"
+GROWING = "rto-growth"
 
 
 class Alarms:

@@ -130,7 +130,7 @@ _HELP = {
     "rpo_attained_seconds": "Age of the newest usable (or verified) copy that survives the level, in data time.",
     "dataset_rpo_attained_seconds": "The best attained RPO of the resources that protect a dataset.",
     "rto_objective_seconds": "The promised RTO of a dataset at a failure level.",
-    "rto_attained_seconds": "The restore time that the latest passed drill measured from a vault that survives.",
+    "rto_attained_seconds": "How long a restore from a surviving vault would take now, by the last drills.",
     "objective_met": "1 while the promise is kept, 0 while it is not, absent while that is not known.",
     "alarm": "1 while an alarm stands.",
     "vault_missing": "1 while a vault lacks a usable point that its own keep rules are owed.",

@@ -9,6 +9,7 @@ from functools import partial
 from drorch.app.doctor import Answer, Check, Verdict, ok
 from drorch.aws import asking
 from drorch.domain.errors import Usage
+from drorch.domain.loss import parse_loss
 from drorch.domain.model import FailureLevel, native_vault_name, survives
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.wiring import doctor_aws
@@ -20,9 +21,10 @@ SHAPE = "region:NAME, such as region:us-east-1"
 
 def lost_region(text: str, policies: Sequence[Policy]) -> str:
     """The region of a ``--lose``. Usage for another form, and for a region in which nothing lives."""
-    level, _, region = text.partition(":")
-    if level != "region" or not region:
+    loss = parse_loss(text)
+    if loss.level is not FailureLevel.REGION or not loss.name:
         raise Usage(f"{text!r} cannot be lost here", hint=SHAPE)
+    region = loss.name
     homes = sorted({resource.home.region for policy in policies for resource in policy.resources})
     if region not in homes:
         raise Usage(f"nothing of these policies lives in {region}", hint=f"they live in {', '.join(homes) or 'none'}")

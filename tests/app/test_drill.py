@@ -88,9 +88,9 @@ class TestPassed:
         assert body["outcome"] == "passed"
         assert body["probes"] == [{"sql": COUNT.sql, "expected": ">= 300", "got": "300", "met": True}]
         assert body["counts"] == {"compared": 2, "differing": 0}
-        assert set(body["seconds"]) == {"download", "decrypt", "load", "probe", "total"}
+        assert set(body["seconds"]) == {"download", "decrypt", "load", "compare", "probe", "total"}
         assert all(seconds > 0 for seconds in body["seconds"].values())
-        parts = [body["seconds"][phase] for phase in ("download", "decrypt", "load", "probe")]
+        parts = [body["seconds"][phase] for phase in ("download", "decrypt", "load", "compare", "probe")]
         assert body["seconds"]["total"] >= sum(parts)
         assert body["bytes"] == outcome.bytes > 0
         assert body["tools"] == {"drorch": __version__, "memory": "1"}
@@ -98,7 +98,7 @@ class TestPassed:
     def test_seconds_are_rounded_up(self, world: World) -> None:
         ticks = (number / 1000 for number in itertools.count())
         seconds = drill(world, COUNT, ticker=lambda: next(ticks)).seconds
-        assert seconds == {"download": 1, "decrypt": 1, "load": 1, "probe": 1, "total": 1}
+        assert seconds == {"download": 1, "decrypt": 1, "load": 1, "compare": 1, "probe": 1, "total": 1}
 
     def test_the_proof_names_no_table_but_those_of_the_probes(self, world: World) -> None:
         assert b"items" not in drill(world, COUNT).proof.data

@@ -40,6 +40,8 @@ def test_status_has_the_fields_of_the_contract() -> None:
         "rpo_verified_s": None,
         "rto_objective_s": 2 * 3600,
         "rto_attained_s": None,
+        "rto_basis": "data: no drill of it has been made",
+        "rto_breaks_at": None,
         "rpo_met": True,
         "rto_met": None,
         "why": f"data: newest usable copy in {AWAY}",

@@ -19,12 +19,15 @@ STANDING = {
     "rpo_verified_s": (int, None),
     "rto_objective_s": (int, None),
     "rto_attained_s": (int, None),
+    "rto_basis": (str, None),
+    "rto_breaks_at": (str, None),
     "rpo_met": (bool, None),
     "rto_met": (bool, None),
     "why": (str,),
 }
 ID = r"[a-z2-7]{20}"
 INSTANT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+DRILLED = r"drill of \d+ [A-Z][a-z]{2}, \d+\.\d KiB, from nas"
 SLOT = r"\d{4}-\d\d-\d\dT\d\d:\d\dZ"
 
 
@@ -58,6 +61,8 @@ def test_status_has_every_stable_field_and_null_where_nothing_is_known(lived: De
     assert (region["rpo_met"], region["rto_met"]) == (True, True)
     assert 0 <= region["rpo_attained_s"] < 300
     assert region["rto_attained_s"] is not None
+    assert re.fullmatch(f"orders: {DRILLED}", region["rto_basis"])
+    assert region["rto_breaks_at"] is None
     assert (account["rpo_objective_s"], account["rpo_met"], account["rto_met"]) == (None, None, None)
     assert shop["levels"]["tampering"]["rpo_attained_s"] is None
 
@@ -90,7 +95,8 @@ def test_what_is_not_known_yet_is_a_failure_only_when_strict(desk: Desk) -> None
 def test_everything_met_is_no_failure(lived: Desk) -> None:
     said = lived.drorch("status", "shop", "--check", "--strict")
     assert said.code == 0
-    assert re.search(r"^region +9h +\S+ +\S+ +2h +\S+ +met +orders: newest usable copy in nas$", said.out, re.MULTILINE)
+    line = rf"^region +9h +\S+ +\S+ +2h +\S+ +met +orders: newest usable copy in nas; RTO: {DRILLED}$"
+    assert re.search(line, said.out, re.MULTILINE)
 
 
 def test_application_whose_policy_never_was_valid_is_shown_as_such(desk: Desk) -> None:

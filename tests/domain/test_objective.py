@@ -206,8 +206,10 @@ def test_a_vault_whose_last_drill_failed_measures_nothing() -> None:
         Drilled("orders", "gcs-eu", "p", NOW - hours(1), NOW, True, {"total": 600}),
         Drilled("orders", "gcs-eu", "p", NOW, NOW, False, {"total": 1}),
     )
-    assert level(REGION, drills=drills[:1]).rto_attained == timedelta(seconds=600)
-    assert level(REGION, drills=drills).rto_attained is None
+    kept = point("p", hours(1), usable("gcs-eu"))
+    assert level(REGION, kept, drills=drills[:1]).rto_attained == timedelta(seconds=600)
+    found = level(REGION, kept, drills=drills)
+    assert (found.rto_attained, found.rto_basis) == (None, "orders: the last drill from gcs-eu did not pass")
 
 
 def test_rto_is_the_last_drill_of_the_quickest_vault_that_survives() -> None:
@@ -219,9 +221,11 @@ def test_rto_is_the_last_drill_of_the_quickest_vault_that_survives() -> None:
         Drilled("orders", "s3-west", "p", NOW, NOW, True, {}),
         Drilled("other", "gcs-eu", "p", NOW, NOW, True, {"total": 2}),
     )
-    assert level(REGION, drills=drills).rto_attained == timedelta(seconds=600)
-    assert level(ZONE, drills=drills).rto_attained == timedelta(seconds=30)
-    assert level(TAMPERING, drills=drills).rto_attained is None
+    kept = point("p", hours(1), *(usable(vault) for vault in ("gcs-eu", "s3-home", "s3-west")))
+    assert level(REGION, kept, drills=drills).rto_attained == timedelta(seconds=600)
+    assert level(ZONE, kept, drills=drills).rto_attained == timedelta(seconds=30)
+    assert level(TAMPERING, kept, drills=drills).rto_attained is None
+    assert level(ZONE, drills=drills).rto_attained is None, "there is nothing to restore"
 
 
 _copies = st.lists(
