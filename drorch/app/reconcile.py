@@ -41,6 +41,7 @@ from drorch.app.unprotected import UnprotectedWatch
 from drorch.domain.action import Action, Cut, Expire, Sweep, Verify
 from drorch.domain.admit import Admitted, Limits, Running, admit, is_heavy
 from drorch.domain.brake import approved_pairs
+from drorch.domain.cadence import Ground, by_measure
 from drorch.domain.catalogue_former import carries_on
 from drorch.domain.copy_urgency import with_due
 from drorch.domain.errors import Busy, DrorchError
@@ -143,6 +144,8 @@ class Reconciler:
         """`held` are the resources whose locks are this process's own, for the actions that are being planned."""
         catalogue = self.observer.catalogue(policy, world)
         guards = self._guards
+        domains = domains_of(policy, self.observer.vaults)
+        policy = by_measure(policy, catalogue, Ground(domains, guards.locks, policy.reach_back), now)
         observed = Observed(
             catalogue=catalogue,
             object_vaults=tuple(self.observer.vaults),
@@ -170,7 +173,6 @@ class Reconciler:
             shared=world.shared,
         )
         actions = plan(policy, observed, now, self._point_id)
-        domains = domains_of(policy, self.observer.vaults)
         places = Places(domains, self.observer.never_read(world), frozenset(guards.locks))
         empty = frozenset(name for name, seen in observed.sources.items() if not seen.why and not seen.sources)
         standing = status(policy, catalogue, places, now, policy_valid=valid, empty=empty)

@@ -34,6 +34,15 @@ def copies(count: int) -> str:
     return f"{count} {'copy' if count == 1 else 'copies'}"
 
 
+def cadences(plan: ApplicationPlan) -> Iterator[str]:
+    """``orders every 6h: region rpo 9h, time to usable 1h30m measured``, each that the policy leaves out."""
+    from drorch.domain.cadence import told
+
+    for resource in plan.policy.resources:
+        if why := told(resource):
+            yield f"{resource.name} {why}"
+
+
 # --- rows ----------------------------------------------------------------------------------------------------------
 
 

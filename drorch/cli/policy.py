@@ -31,6 +31,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
 
     Without a host configuration all but vault, account and credential names are checked.
     """
+    from drorch.app.report import cadences_json
     from drorch.cli.screen import emit_json, say, tell
     from drorch.domain.errors import Usage
     from drorch.domain.feasibility import feasibility, held_by_locks, keys_beside_locks, unjudged
@@ -75,6 +76,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
         tell(f"{name}: warning: {warning}")
     judged = ((p, feasibility(p, vocabulary.vaults, locks=vocabulary.locks)) for p in policies)
     lines = [(p.application, str(line)) for p, found in judged for line in found]
+    cadences = [cadence for p in policies for cadence in cadences_json(p)]
     stand_for = [(p.application, meaning) for p in policies for meaning in meanings(p)]
     held = holdings(policies, vocabulary.grace)
     if as_json:
@@ -87,6 +89,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
                     for f in findings
                 ],
                 "feasibility": [{"application": name, "arithmetic": line} for name, line in lines],
+                "cadences": cadences,
                 "warnings": [{"application": name, "warning": warning} for name, warning in warnings],
                 "templates": [{"application": name, "meaning": meaning} for name, meaning in stand_for],
                 "snapshot_quotas": [holding.to_json() for holding in held],
@@ -97,6 +100,8 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
         tell(str(finding))
     for name, line in lines:
         say(f"{name}: {line}")
+    for cadence in cadences:
+        say(f"{cadence['application']}: {cadence['resource']} {cadence['why']}")
     for name, meaning in stand_for:
         say(f"{name}: {meaning}")
     for holding in held:
