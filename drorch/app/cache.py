@@ -15,6 +15,9 @@ from pathlib import Path
 
 from drorch.domain.errors import Unavailable
 
+CACHE = "cache.sqlite"
+"""Its name in the state folder."""
+
 VERSION = 6
 _SCHEMA = """
 create table if not exists meta (key text primary key, value text not null);
@@ -56,6 +59,27 @@ class Cache:
     def __init__(self, path: Path | None, trusted: str) -> None:
         self._lock = threading.Lock()
         self._connection = _open(path, trusted)
+
+    @classmethod
+    def of_another(cls, path: Path, site: str) -> Cache:
+        """A cache that somebody else keeps, to read only. Unavailable where there is none of this version and site.
+
+        Who keeps it starts it afresh when keys change: who only looks, perhaps without a key, must not.
+        """
+        cache = cls.__new__(cls)
+        cache._lock = threading.Lock()
+        try:
+            cache._connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False, timeout=5
+            )
+            version = cache._connection.execute("pragma user_version").fetchone()[0]
+            known = cache._connection.execute("select value from meta where key = 'trusted'").fetchone()
+        except sqlite3.Error as error:
+            raise Unavailable(f"the cache {path} cannot be read", cause=str(error)) from error
+        if version != VERSION or known is None or not str(known[0]).startswith(f"{site};"):
+            cache.close()
+            raise Unavailable(f"the cache {path} is of another version, or of another site")
+        return cache
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

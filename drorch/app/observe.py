@@ -347,7 +347,7 @@ class Observer:
             known = self._cache.listing(name)
             if known is None:
                 return NativeView(vault, kind, complete=False, why=str(error))
-            return NativeView(vault, kind, False, _loaded(known[1]), from_text(known[0]), str(error))
+            return NativeView(vault, kind, False, snapshots_of_listing(known[1]), from_text(known[0]), str(error))
         self._cache.set_listing(name, to_text(now), _dumped(snapshots))
         return NativeView(vault, kind, complete=True, snapshots=snapshots, at=now)
 
@@ -430,7 +430,9 @@ def _plain(value: object) -> object:
     return to_text(value) if isinstance(value, datetime) else dict(value)  # type: ignore[call-overload]
 
 
-def _loaded(body: str) -> tuple[NativeSnapshot, ...]:
+def snapshots_of_listing(body: str) -> tuple[NativeSnapshot, ...]:
+    """What a listing of native snapshots showed, as the cache remembers it."""
+
     def snapshot(entry: dict[str, Any]) -> NativeSnapshot:
         for key in ("started", "origin"):
             entry[key] = None if entry[key] is None else from_text(entry[key])
