@@ -74,7 +74,7 @@ class Side:
 class Figures:
     """One resource in one vault before and after. None: it is not there (before, after), or not known.
 
-    `expire` are the points of the steady state before that the rules after would not keep. `held` points lie there by
+    `would_expire` are the points of the steady state before that the rules after would not keep. `held` points lie there by
     the cache, and `held_expire` of them would begin to expire that do not yet. `each` is what a point takes, in bytes.
     `left` says that no new points go there any more and that those that lie there are kept. `reach` is the age of the
     oldest point in steady state.
@@ -87,7 +87,7 @@ class Figures:
     per_day_after: float
     points_before: int | None
     points_after: int | None
-    expire: int
+    would_expire: int
     reach_before: timedelta | None = None
     reach_after: timedelta | None = None
     left: bool = False
@@ -115,7 +115,7 @@ class Figures:
             "points_per_day": {"before": round(self.per_day_before, 2), "after": round(self.per_day_after, 2)},
             "points": {"before": self.points_before, "after": self.points_after},
             "reach_s": {"before": _seconds(self.reach_before), "after": _seconds(self.reach_after)},
-            "would_expire": self.expire,
+            "would_expire": self.would_expire,
             "held": self.held,
             "held_would_expire": self.held_expire,
             "bytes": {"before": self.bytes_before, "after": self.bytes_after},
@@ -134,7 +134,7 @@ def figures(name: tuple[str, str, str], before: Side | None, after: Side | None,
         per_day_after=after.per_day if after else 0.0,
         points_before=len(there) if before else None,
         points_after=len(stay),
-        expire=expire,
+        would_expire=expire,
         reach_before=_reach([candidate.cut_at for candidate in there], now),
         reach_after=_reach(stay, now),
         left=after is None,

@@ -20,7 +20,6 @@ from drorch.domain.errors import Busy, Damaged, DrorchError, Refused, Unavailabl
 
 RESERVED = (
     *LATER,
-    "policy diff",
     "simulate --lose region:us-east-1",
     "evidence --help",
 )

@@ -131,7 +131,7 @@ def test_a_lost_file_deletes_nothing_and_costs_all_that_was_covered() -> None:
     assert (change.kind, change.application, change.loosened) == ("application-lost", "bank", True)
     assert "nothing is deleted" in change.text
     assert {level for _, _, level in found.lost} == set(change.levels) == set(FailureLevel)
-    assert all(row.left and row.points_after == row.points_before and not row.expire for row in _rows(found))
+    assert all(row.left and row.points_after == row.points_before and not row.would_expire for row in _rows(found))
     assert found.applications[0].fate is Fate.LOST
     added = differs(shop(), [shop(), shop(name="bank")])
     assert (kinds(added), added.gained, added.loosened) == (["application-added"], found.lost, False)
@@ -154,7 +154,7 @@ def test_who_leaves_is_cut_no_more_and_keeps_what_its_rules_keep() -> None:
     left = "retired: {since: 2026-11-01, keep: {last: 3}, reason: sold}\n"
     found = differs(shop(), shop(top=left))
     assert kinds(found)[:2] == ["application-retired!!", "level-lost!!"]
-    assert {(row.points_before, row.points_after, row.expire, row.per_day_after) for row in _rows(found)} == {
+    assert {(row.points_before, row.points_after, row.would_expire, row.per_day_after) for row in _rows(found)} == {
         (41, 3, 38, 0.0)
     }
     back = differs(shop(top=left), shop())
