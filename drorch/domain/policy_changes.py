@@ -12,7 +12,6 @@ from drorch.domain.model import FailureLevel, LockMode
 from drorch.domain.policy import Keep, LockRule, Objective, Policy, ResourcePolicy, VaultRule
 from drorch.domain.policy_figures import Figures
 
-
 _HOUR = timedelta(hours=1)
 
 

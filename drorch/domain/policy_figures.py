@@ -74,10 +74,10 @@ class Side:
 class Figures:
     """One resource in one vault before and after. None: it is not there (before, after), or not known.
 
-    `would_expire` are the points of the steady state before that the rules after would not keep. `held` points lie there by
-    the cache, and `held_expire` of them would begin to expire that do not yet. `each` is what a point takes, in bytes.
-    `left` says that no new points go there any more and that those that lie there are kept. `reach` is the age of the
-    oldest point in steady state.
+    `would_expire` are the points of the steady state before that the rules after would not keep. `held` points lie
+    there by the cache, and `held_expire` of them would begin to expire that do not yet. `each` is what a point takes,
+    in bytes. `left` says that no new points go there any more and that those that lie there are kept. `reach` is the
+    age of the oldest point in steady state.
     """
 
     application: str

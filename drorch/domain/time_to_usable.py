@@ -7,6 +7,7 @@ brought into a vault that is new, or that was away, only fills its history.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -33,9 +34,16 @@ def usual(points: Sequence[RecoveryPoint], vault: str, now: datetime) -> timedel
 def slowest(points: Sequence[RecoveryPoint], vault: str, now: datetime) -> timedelta | None:
     """The longest that `usual` has been at any time of the last week."""
     times = _times(points, vault, now)
-    recent = sum(usable_at > now - _CALM for usable_at, _ in times)
-    found = (_usual(times[first:]) for first in range(max(recent, 1)))
-    return max((time for time in found if time is not None), default=None)
+    recent = max(sum(usable_at > now - _CALM for usable_at, _ in times), 1)
+    spans = [span for _, span in times]
+    window = sorted(spans[recent - 1 : recent - 1 + _LAST])
+    longest = _percentile(window)
+    for first in range(recent - 2, -1, -1):  # one copy later each time: one more, and the oldest of twenty less
+        insort(window, spans[first])
+        if len(window) > _LAST:
+            del window[bisect_left(window, spans[first + _LAST])]
+        longest = max(filter(None, (longest, _percentile(window))), default=None)
+    return longest
 
 
 def measured(policy: Policy, catalogue: Catalogue, now: datetime) -> dict[tuple[str, str, str], timedelta]:
@@ -61,8 +69,11 @@ def unkept(
 
 
 def _usual(times: Sequence[tuple[datetime, timedelta]]) -> timedelta | None:
-    """The 95th percentile (nearest rank) of the first `_LAST`, in whole seconds, rounded up."""
-    spans = sorted(span for _, span in times[:_LAST])
+    return _percentile(sorted(span for _, span in times[:_LAST]))
+
+
+def _percentile(spans: Sequence[timedelta]) -> timedelta | None:
+    """The 95th of sorted spans (nearest rank), in whole seconds, rounded up; None of too few."""
     if len(spans) < _FEWEST:
         return None
     return timedelta(seconds=math.ceil(spans[math.ceil(0.95 * len(spans)) - 1].total_seconds()))
