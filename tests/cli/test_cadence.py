@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import pytest
 from desks import Desk
+
+from drorch.domain import time_to_usable
 
 DERIVED = "every 6h: region rpo 9h, time to usable 1h30m assumed"
 FIELDS = {
@@ -48,7 +53,20 @@ def test_a_schedule_that_the_policy_says_is_no_cadence_to_explain(desk: Desk) ->
 
 
 def test_a_changed_promise_cuts_nothing_that_the_slot_has_already(twin: Desk) -> None:
-    """The point of the 6h grid lies in the current slot of a longer one, if that did not begin after it."""
     promise(twin, "2d")
     actions = twin.drorch("plan", "--json").json["actions"]
     assert "cut" not in {action["action"] for action in actions}
+
+
+def test_a_promise_that_copies_are_too_slow_for_is_warned_of(lived: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever said the schedule: that of the desk stands in its policy."""
+    monkeypatch.setattr(time_to_usable, "usual", lambda *_: timedelta(hours=4))
+    said = "shop: warning: orders at region: 6h + 4h = 10h > 9h via nas, by the times that copies took lately"
+    late = {"dataset": "orders", "level": "region", "vault": "nas", "arithmetic": "6h + 4h = 10h > 9h via nas"}
+    for command in ("plan", "status"):
+        assert said in lived.drorch(command).err
+    assert lived.drorch("plan", "--json").json["unkept"] == [{"application": "shop", **late}]
+    (shop,) = lived.drorch("status", "--json").json["applications"]
+    assert (shop["unkept"], shop["resources"][0]["time_to_usable_s"]) == ([late], {"nas": 4 * 3600})
+    monkeypatch.undo()
+    assert "warning" not in lived.drorch("status").err
