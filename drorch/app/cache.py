@@ -6,6 +6,7 @@ has seen before. A version change, other trusted keys or a damaged file start it
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -64,8 +65,11 @@ class Cache:
     def of_another(cls, path: Path, site: str) -> Cache:
         """A cache that somebody else keeps, to read only. Unavailable where there is none of this version and site.
 
-        Who keeps it starts it afresh when keys change: who only looks, perhaps without a key, must not.
+        Who keeps it starts it afresh when keys change: who only looks, perhaps without a key, must not. Root does not
+        read that of a daemon: SQLite puts files beside it, which the daemon could not open any more.
         """
+        if os.geteuid() == 0 and path.exists() and path.stat().st_uid != 0:
+            raise Unavailable(f"the cache {path} is another user's, and this is root", hint="look as that user")
         cache = cls.__new__(cls)
         cache._lock = threading.Lock()
         try:

@@ -129,6 +129,8 @@ def diff(
     lost: set[Covered] = set()
     gained: set[Covered] = set()
     for pair in _pairs(old, new):
+        if pair.old == pair.new:
+            continue
         before = {(pair.name, pair.dataset_now(dataset), level) for dataset, level in _covered(pair.old, ground)}
         after = {(pair.name, dataset, level) for dataset, level in _covered(pair.new, ground)}
         lost |= before - after
