@@ -143,7 +143,7 @@ def _totals_json(found: PolicyDiff) -> dict[str, object]:
             "after": sum(row.points_after or 0 for row in rows),
         },
         "would_expire": sum(row.would_expire for row in rows),
-        "held_would_expire": sum(row.held_expire or 0 for row in rows) if any(_counted(rows)) else None,
+        "held_would_expire": sum(row.held_would_expire or 0 for row in rows) if any(_counted(rows)) else None,
         "bytes": {"before": _sum(row.bytes_before for row in rows), "after": _sum(row.bytes_after for row in rows)},
     }
 
@@ -201,7 +201,7 @@ def _row(change: Change) -> tuple[str, str, str]:
 
 def _differs(row: Figures) -> bool:
     same = (row.points_before, row.per_day_before) == (row.points_after, row.per_day_after)
-    return not same or bool(row.would_expire or row.held_expire)
+    return not same or bool(row.would_expire or row.held_would_expire)
 
 
 def _figures_table(rows: Sequence[Figures], *, counted: bool) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -229,7 +229,12 @@ def _cells(row: Figures, *, counted: bool) -> tuple[str, ...]:
         _count(row.would_expire or None),
     )
     if counted:
-        cells += (_count(row.held), _count(row.held_expire or None), size(row.bytes_before), size(row.bytes_after))
+        cells += (
+            _count(row.held),
+            _count(row.held_would_expire or None),
+            size(row.bytes_before),
+            size(row.bytes_after),
+        )
     return cells
 
 
@@ -247,7 +252,7 @@ def _closing(found: PolicyDiff) -> Iterator[str]:
     stored, then = _sum(row.bytes_before for row in rows), _sum(row.bytes_after for row in rows)
     if stored is not None or then is not None:
         yield f"stored in steady state, as far as sizes are known: {size(stored or 0)} become {size(then or 0)}"
-    if any(row.would_expire or row.held_expire for row in rows):
+    if any(row.would_expire or row.held_would_expire for row in rows):
         yield "nothing expires at once: marked first, then the grace, and the brake counts"
 
 

@@ -247,14 +247,15 @@ def changed_vault(
 
 def _retention(where: Where, before: str, after: str, found: Figures, shrinks: bool) -> Change:
     """Shortened where points would go, or where more of them in less time (`last: 3`) reach less far back."""
-    shorter = bool(found.would_expire or found.held_expire) or shrinks
+    shorter = bool(found.would_expire or found.held_would_expire) or shrinks
     parts = [f"{found.vault}: {before} becomes {after}" if before != after else f"{found.vault}: {after}"]
     if shrinks:
         parts.append(f"reaches back {_age(found.reach_after)}, it was {_age(found.reach_before)}")
-    if found.held_expire is not None:
-        parts.append(f"{found.held_expire} of {found.held} points there would begin to expire")
+    days = "" if found.span is None else f", of {found.span[0]:%Y-%m-%d} to {found.span[1]:%Y-%m-%d}"
+    if found.held_would_expire is not None:
+        parts.append(f"{found.held_would_expire} of {found.held} points there would begin to expire{days}")
     elif found.would_expire:
-        parts.append(f"{found.would_expire} of {found.points_before} points would begin to expire")
+        parts.append(f"{found.would_expire} of {found.points_before} points would begin to expire{days}")
     longer = (found.points_after or 0) > (found.points_before or 0)
     kind = "retention-shortened" if shorter else "retention-lengthened" if longer else "retention-changed"
     return where.change(kind, "; ".join(parts), before, after, risky=shorter)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from drorch.domain.feasibility import interval_of
+from drorch.domain.instant import to_text
 from drorch.domain.model import RecoveryPoint
 from drorch.domain.plan_expiry import candidates_in
 from drorch.domain.policy import Keep, Policy, ResourcePolicy, VaultRule
@@ -74,10 +75,10 @@ class Side:
 class Figures:
     """One resource in one vault before and after. None: it is not there (before, after), or not known.
 
-    `would_expire` are the points of the steady state before that the rules after would not keep. `held` points lie
-    there by the cache, and `held_expire` of them would begin to expire that do not yet. `each` is what a point takes,
-    in bytes. `left` says that no new points go there any more and that those that lie there are kept. `reach` is the
-    age of the oldest point in steady state.
+    `expiring` are the points of the steady state before that the rules after would not keep, by their times. `held`
+    points lie there by the cache, and `held_expiring` of them would begin to expire that do not yet. `each` is what a
+    point takes, in bytes. `left` says that no new points go there any more and that those that lie there are kept.
+    `reach` is the age of the oldest point in steady state.
     """
 
     application: str
@@ -87,13 +88,30 @@ class Figures:
     per_day_after: float
     points_before: int | None
     points_after: int | None
-    would_expire: int
+    expiring: tuple[datetime, ...] = ()
     reach_before: timedelta | None = None
     reach_after: timedelta | None = None
     left: bool = False
     held: int | None = None
-    held_expire: int | None = None
+    held_expiring: tuple[Candidate, ...] | None = None
     each: int | None = None
+
+    @property
+    def would_expire(self) -> int:
+        """How many points of the steady state."""
+        return len(self.expiring)
+
+    @property
+    def held_would_expire(self) -> int | None:
+        """How many of those that lie there."""
+        return None if self.held_expiring is None else len(self.held_expiring)
+
+    @property
+    def span(self) -> tuple[datetime, datetime] | None:
+        """From when to when those are that would expire: those that lie there, where they are known."""
+        known = None if self.held_expiring is None else [candidate.cut_at for candidate in self.held_expiring]
+        times = self.expiring if known is None else known
+        return (min(times), max(times)) if times else None
 
     @property
     def bytes_before(self) -> int | None:
@@ -117,7 +135,13 @@ class Figures:
             "reach_s": {"before": _seconds(self.reach_before), "after": _seconds(self.reach_after)},
             "would_expire": self.would_expire,
             "held": self.held,
-            "held_would_expire": self.held_expire,
+            "held_would_expire": self.held_would_expire,
+            "expiring": None
+            if self.span is None
+            else dict(zip(("oldest", "newest"), map(to_text, self.span), strict=True)),
+            "held_expiring": None
+            if self.held_expiring is None
+            else [{"point": each.point, "cut_at": to_text(each.cut_at)} for each in self.held_expiring],
             "bytes": {"before": self.bytes_before, "after": self.bytes_after},
         }
 
@@ -126,7 +150,7 @@ def figures(name: tuple[str, str, str], before: Side | None, after: Side | None,
     """The figures of `name` (application, resource, vault), which at least one of both sides has."""
     there = [] if before is None else [Candidate(str(at), at) for at in sorted(before.kept(now))]
     stay = [candidate.cut_at for candidate in there] if after is None else _then(before, after, there, now)
-    expire = 0 if after is None else sum(not verdict.kept for verdict in after.judged(there, now))
+    verdicts = () if after is None else after.judged(there, now)
     held, going, each = _held(lies.of(*name), before, after, now)
     return Figures(
         *name,
@@ -134,12 +158,12 @@ def figures(name: tuple[str, str, str], before: Side | None, after: Side | None,
         per_day_after=after.per_day if after else 0.0,
         points_before=len(there) if before else None,
         points_after=len(stay),
-        would_expire=expire,
+        expiring=tuple(verdict.candidate.cut_at for verdict in verdicts if not verdict.kept),
         reach_before=_reach([candidate.cut_at for candidate in there], now),
         reach_after=_reach(stay, now),
         left=after is None,
         held=held,
-        held_expire=going,
+        held_expiring=going,
         each=each,
     )
 
@@ -161,8 +185,8 @@ def _seconds(span: timedelta | None) -> int | None:
 
 def _held(
     points: Sequence[RecoveryPoint] | None, before: Side | None, after: Side | None, now: datetime
-) -> tuple[int | None, int | None, int | None]:
-    """How many points lie there, how many of them begin to expire, and what the newest takes if it is a dump."""
+) -> tuple[int | None, tuple[Candidate, ...] | None, int | None]:
+    """How many points lie there, which of them begin to expire, and what the newest takes if it is a dump."""
     side = after or before
     if points is None or side is None or side.resource.template:
         return None, None, None
@@ -170,10 +194,10 @@ def _held(
     sizes = (copy.bytes for p in points if (copy := p.copy_in(side.rule.vault)) is not None and copy.usable)
     each = None if side.resource.native else next((size for size in sizes if size), None)
     if after is None:
-        return len(candidates), 0, each
+        return len(candidates), (), each
     stay = {verdict.candidate.point for verdict in after.judged(candidates, now) if verdict.kept}
     kept = candidates if before is None else [v.candidate for v in before.judged(candidates, now) if v.kept]
-    return len(candidates), sum(candidate.point not in stay for candidate in kept), each
+    return len(candidates), tuple(candidate for candidate in kept if candidate.point not in stay), each
 
 
 @lru_cache(maxsize=1024)

@@ -33,6 +33,8 @@ VAULT = {
     "would_expire",
     "held",
     "held_would_expire",
+    "expiring",
+    "held_expiring",
     "bytes",
 }
 

@@ -223,8 +223,10 @@ def _rows(found: PolicyDiff) -> list[object]:
 def test_shorter_retention_says_how_many_points_would_expire_and_how_far_the_rest_reaches() -> None:
     found = differs(shop(dump(keep="{daily: 14}")), shop(dump(keep="{daily: 7}")))
     assert kinds(found) == ["retention-shortened!"] * 2
-    text = "s3-west: daily 14 becomes daily 7; reaches back 5d15h, it was 12d15h; 7 of 15 points would begin to expire"
-    assert found.changes[0].text == text
+    assert found.changes[0].text == (
+        "s3-west: daily 14 becomes daily 7; reaches back 5d15h, it was 12d15h; "
+        "7 of 15 points would begin to expire, of 2026-11-07 to 2026-11-13"
+    )
     back = differs(shop(dump(keep="{daily: 7}")), shop(dump(keep="{daily: 14}")))
     assert kinds(back) == ["retention-lengthened"] * 2
 
@@ -251,9 +253,13 @@ def test_points_that_lie_in_vaults_are_counted_where_they_are_known() -> None:
         points.append(RecoveryPoint(f"p{day}", "shop", "orders", "postgres", to_slot(cut_at), cut_at, (copy,)))
     held = Held({("shop", "orders"): tuple(points)}, frozenset({"s3-west"}))
     west, gcs = differs(old, new, held).applications[0].figures
-    assert (west.held, west.held_expire, west.bytes_before, west.bytes_after) == (10, 3, 15_000, 8_000)
-    assert (gcs.held, gcs.held_expire, gcs.bytes_before) == (None, None, None)
-    assert "3 of 10 points there would begin to expire" in differs(old, new, held).changes[0].text
+    assert (west.held, west.held_would_expire, west.bytes_before, west.bytes_after) == (10, 3, 15_000, 8_000)
+    assert (gcs.held, gcs.held_would_expire, gcs.bytes_before) == (None, None, None)
+    told = "3 of 10 points there would begin to expire, of 2026-11-11 to 2026-11-13"
+    assert told in differs(old, new, held).changes[0].text
+    document = west.to_json()
+    assert document["expiring"] == {"oldest": "2026-11-11T09:30:00Z", "newest": "2026-11-13T09:30:00Z"}
+    assert [each.point for each in west.held_expiring or ()] == ["p7", "p8", "p9"]
 
 
 RULES = st.builds(
