@@ -250,24 +250,24 @@ def _resources(pair: _Pair, named: Mapping[tuple[str, str], Figures]) -> Iterato
             yield Change("resource-added", pair.name, text, resource=new.name, after=str(new.schedule))
         elif old is not None and new is not None:
             yield from changed_resource(pair.name, old, new)
-            yield from _vaults(pair.name, old, new, named)
+            yield from _vaults(pair, old, new, named)
 
 
 def _vaults(
-    application: str, old: ResourcePolicy, new: ResourcePolicy, named: Mapping[tuple[str, str], Figures]
+    pair: _Pair, old: ResourcePolicy, new: ResourcePolicy, named: Mapping[tuple[str, str], Figures]
 ) -> Iterator[Change]:
-    before, after = _rules(old), _rules(new)
+    before, after = _rules(pair.old, old), _rules(pair.new, new)
     for vault in (vault for vault in before if vault not in after):
         text = f"nothing new goes to {vault}; what lies there is kept, and reported as left behind"
         gone = kept_text(before[vault].keep)
-        yield Change("vault-lost", application, text, resource=new.name, vault=vault, before=gone, risky=True)
+        yield Change("vault-lost", pair.name, text, resource=new.name, vault=vault, before=gone, risky=True)
     for vault, rule in after.items():
         if vault in before:
-            yield from changed_vault(application, (old, before[vault]), (new, rule), named[new.name, vault])
+            yield from changed_vault(pair.name, (old, before[vault]), (new, rule), named[new.name, vault])
         else:
             come = kept_text(rule.keep)
             text = f"points go to {vault}, too: {come}"
-            yield Change("vault-added", application, text, resource=new.name, vault=vault, after=come)
+            yield Change("vault-added", pair.name, text, resource=new.name, vault=vault, after=come)
 
 
 # --- figures -------------------------------------------------------------------------------------------------------
@@ -288,11 +288,16 @@ def _figures(pair: _Pair, now: datetime, held: Held) -> Iterator[tuple[tuple[str
 def _sides(policy: Policy | None, resource: ResourcePolicy | None) -> dict[str, Side]:
     if policy is None or resource is None:
         return {}
-    return {vault: Side(policy, resource, rule) for vault, rule in _rules(resource).items()}
+    return {vault: Side(policy, resource, rule) for vault, rule in _rules(policy, resource).items()}
 
 
-def _rules(resource: ResourcePolicy) -> dict[str, VaultRule]:
-    return {rule.vault: rule for rule in resource.targets}
+def _rules(policy: Policy | None, resource: ResourcePolicy) -> dict[str, VaultRule]:
+    """By vault, each with the keep rules in force: those of an application that has left, where it says its own."""
+    rules = {rule.vault: rule for rule in resource.targets}
+    retired = None if policy is None else policy.retired
+    if retired is None or retired.keep is None:
+        return rules
+    return {vault: rule.model_copy(update={"keep": retired.keep}) for vault, rule in rules.items()}
 
 
 def _calls(policy: Policy | None) -> Calls:

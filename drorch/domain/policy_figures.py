@@ -11,7 +11,7 @@ from drorch.domain.feasibility import interval_of
 from drorch.domain.instant import to_text
 from drorch.domain.model import RecoveryPoint
 from drorch.domain.plan_expiry import candidates_in
-from drorch.domain.policy import Keep, Policy, ResourcePolicy, VaultRule
+from drorch.domain.policy import Policy, ResourcePolicy, VaultRule
 from drorch.domain.retention import Candidate, Verdict, keep
 from drorch.domain.schedule import Every, Schedule
 from drorch.domain.snapshot_quota import kept_instants
@@ -38,17 +38,11 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A resource in one vault under one of two policies. Without a rule it is not there (any more)."""
+    """A resource in one vault under one of two policies; `rule` has the keep rules in force."""
 
     policy: Policy
     resource: ResourcePolicy
     rule: VaultRule
-
-    @property
-    def rules(self) -> Keep:
-        """The keep rules in force: those of an application that has left, if it says its own."""
-        retired = self.policy.retired
-        return self.rule.keep if retired is None or retired.keep is None else retired.keep
 
     @property
     def per_day(self) -> float:
@@ -62,13 +56,13 @@ class Side:
 
     def kept(self, now: datetime) -> set[datetime]:
         """The instants of the points that it keeps in steady state; 1000 at most."""
-        return kept_instants(self.rules, self.resource.floor, self.resource.schedule, self.rule.every, now)
+        return kept_instants(self.rule.keep, self.resource.floor, self.resource.schedule, self.rule.every, now)
 
     def judged(self, candidates: Iterable[Candidate], now: datetime) -> tuple[Verdict, ...]:
         """What its retention says of these points."""
         resource = self.resource
         zone, manual = resource.schedule.zone, resource.keep_manual
-        return keep(self.rules, candidates, zone=zone, floor=resource.floor, keep_manual=manual, now=now)
+        return keep(self.rule.keep, candidates, zone=zone, floor=resource.floor, keep_manual=manual, now=now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,8 @@ def test_who_leaves_is_cut_no_more_and_keeps_what_its_rules_keep() -> None:
     assert {(row.points_before, row.points_after, row.would_expire, row.per_day_after) for row in _rows(found)} == {
         (41, 3, 38, 0.0)
     }
+    told = {change.text.split(";")[0] for change in found.changes if change.kind == "retention-shortened"}
+    assert told == {f"{vault}: daily 40 becomes last 3" for vault in ("s3-west", "gcs-eu")}
     back = differs(shop(top=left), shop())
     assert back.loosened is False
     assert "application-returned" in kinds(back)
