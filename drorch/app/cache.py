@@ -6,6 +6,7 @@ has seen before. A version change, other trusted keys or a damaged file start it
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -17,6 +18,9 @@ from drorch.domain import layout
 from drorch.domain.errors import Unavailable
 
 VERSION = 7
+
+CACHE = "cache.sqlite"
+"""Its name in the state folder."""
 _SCHEMA = """
 create table if not exists meta (key text primary key, value text not null);
 create table if not exists record (
@@ -62,6 +66,30 @@ class Cache:
         self._lock = threading.Lock()
         self._connection = _open(path, trusted)
         self._changes: tuple[tuple[int, int], dict[tuple[str, str], int]] | None = None
+
+    @classmethod
+    def of_another(cls, path: Path, site: str) -> Cache:
+        """A cache that somebody else keeps, to read only. Unavailable where there is none of this version and site.
+
+        Who keeps it starts it afresh when keys change: who only looks, perhaps without a key, must not. Root does not
+        read that of a daemon: SQLite puts files beside it, which the daemon could not open any more.
+        """
+        if os.geteuid() == 0 and path.exists() and path.stat().st_uid != 0:
+            raise Unavailable(f"the cache {path} is another user's, and this is root", hint="look as that user")
+        cache = cls.__new__(cls)
+        cache._lock = threading.Lock()
+        try:
+            cache._connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False, timeout=5
+            )
+            version = cache._connection.execute("pragma user_version").fetchone()[0]
+            known = cache._connection.execute("select value from meta where key = 'trusted'").fetchone()
+        except sqlite3.Error as error:
+            raise Unavailable(f"the cache {path} cannot be read", cause=str(error)) from error
+        if version != VERSION or known is None or not str(known[0]).startswith(f"{site};"):
+            cache.close()
+            raise Unavailable(f"the cache {path} is of another version, or of another site")
+        return cache
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

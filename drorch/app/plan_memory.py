@@ -43,13 +43,15 @@ class Grounds:
 class Remembered:
     """A plan with its grounds, the instant that it was made at, and from when on it may be another one (None: never).
 
-    The ages in `status` are spans that grow with the present; `turns` are those of its `Observed`.
+    `policy` is that of the grounds with the cadences that measured times make it have. The ages in `status` are spans
+    that grow with the present; `turns` are those of its `Observed`.
     """
 
     grounds: Grounds
     at: datetime
     until: datetime | None
     asked: tuple[Asked[datetime], Asked[bool], Asked[Failure]]
+    policy: Policy
     catalogue: Catalogue
     actions: tuple[Action, ...]
     status: ApplicationStatus

@@ -19,6 +19,7 @@ from drorch.app.plan_memory import Grounds, PlanMemory, Remembered
 from drorch.domain.action import Action
 from drorch.domain.asked import Asked
 from drorch.domain.brake import approved_pairs
+from drorch.domain.cadence import Ground, by_measure
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.copy_urgency import with_due
 from drorch.domain.feasibility import domains_of
@@ -104,7 +105,7 @@ class Planner:
                 return self._fresh(grounds, look)
             self._memory.keep(known)
         observed = _observed(grounds, known.catalogue, known.turns)
-        return ApplicationPlan(policy, known.catalogue, observed, known.actions, as_of(known.status, look.now))
+        return ApplicationPlan(known.policy, known.catalogue, observed, known.actions, as_of(known.status, look.now))
 
     def fresh(self, policy: Policy, look: Look, *, valid: bool, held: Container[str] = ()) -> ApplicationPlan:
         """The plan, decided anew. `held` are the resources whose locks are this process's own, for the actions that are
@@ -128,7 +129,8 @@ class Planner:
     def _fresh(self, grounds: Grounds, look: Look) -> ApplicationPlan:
         catalogue = self._observer.catalogue(grounds.policy, look.world, look.now)
         observed = _observed(grounds, catalogue, self._turns(grounds.policy))
-        return ApplicationPlan(grounds.policy, catalogue, observed, *self._decide(grounds, observed, look.now))
+        policy, actions, standing = self._decide(grounds, observed, look.now)
+        return ApplicationPlan(policy, catalogue, observed, actions, standing)
 
     def _decided(self, grounds: Grounds, look: Look) -> Remembered | None:
         """What is decided now, and until when; None where that cannot be told."""
@@ -138,7 +140,7 @@ class Planner:
         turns = self._turns(grounds.policy)
         try:
             catalogue = self._observer.catalogue(grounds.policy, look.world, now)
-            actions, standing = self._decide(grounds, _observed(grounds, catalogue, turns, asked), now)
+            policy, actions, standing = self._decide(grounds, _observed(grounds, catalogue, turns, asked), now)
         except FAILS as error:  # a fault of another kind is one without a memory, too
             log.debug("plan not remembered", application=grounds.policy.application, asked=str(error))
             return None
@@ -147,18 +149,20 @@ class Planner:
         for each in asked:
             each.close()
         alone = replace(grounds, intents={}, copied={}, failures={})
-        return Remembered(alone, look.now, horizon.until, asked, catalogue, actions, standing, turns)
+        return Remembered(alone, look.now, horizon.until, asked, policy, catalogue, actions, standing, turns)
 
     def _decide(
         self, grounds: Grounds, observed: Observed, now: datetime
-    ) -> tuple[tuple[Action, ...], ApplicationStatus]:
-        policy, catalogue = grounds.policy, observed.catalogue
+    ) -> tuple[Policy, tuple[Action, ...], ApplicationStatus]:
+        """The policy with the cadences that measured times make it have, what is to be done, and how it stands."""
+        catalogue, locks = observed.catalogue, self._guards.locks
+        domains = domains_of(grounds.policy, self._observer.vaults)
+        policy = by_measure(grounds.policy, catalogue, Ground(domains, locks, grounds.policy.reach_back), now)
         actions = plan(policy, observed, now, self._point_id)
-        domains = domains_of(policy, self._observer.vaults)
         places = Places(domains, grounds.common["never_read"], frozenset(self._guards.locks))
         empty = frozenset(name for name, seen in observed.sources.items() if not seen.why and not seen.sources)
         standing = status(policy, catalogue, places, now, policy_valid=not observed.stale, empty=empty)
-        return with_due(actions, policy, catalogue, standing, domains, now), standing
+        return policy, with_due(actions, policy, catalogue, standing, domains, now), standing
 
     def _grounds(self, policy: Policy, look: Look, *, valid: bool, held: Container[str]) -> Grounds:
         world, application = look.world, policy.application

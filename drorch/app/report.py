@@ -9,11 +9,15 @@ from datetime import datetime, timedelta
 from drorch.app.passing import ApplicationPlan
 from drorch.domain.action import Waiting, deletions_digest
 from drorch.domain.automated import Automated, Replica, Replicated
+from drorch.domain.cadence import told
 from drorch.domain.copy_failure import told_failure
+from drorch.domain.feasibility import Arithmetic
 from drorch.domain.instant import to_text
 from drorch.domain.model import Copy, CopyState, FailureDomain, FailureLevel, RecoveryPoint
 from drorch.domain.native import Source
-from drorch.domain.objective import ApplicationStatus, Standing
+from drorch.domain.objective import Standing
+from drorch.domain.policy import Policy
+from drorch.domain.time_to_usable import measured
 from drorch.domain.unprotected import Place, UnprotectedSeen
 
 Json = dict[str, object]
@@ -24,24 +28,34 @@ def status_json(
     plans: Mapping[str, ApplicationPlan],
     invalid: Iterable[str] = (),
     automated: Mapping[tuple[str, str], Automated] | None = None,
+    unkept: Mapping[str, Iterable[Arithmetic]] | None = None,
 ) -> Json:
     """`status`. `invalid` names applications whose policy never was valid here: nothing else is known of them.
 
-    `automated` is what RDS keeps by itself, by application and resource.
+    `automated` is what RDS keeps by itself, by application and resource; `unkept` what each application cannot keep by
+    the times that were measured.
     """
-    known = [_application(plan.status, automated or {}) for plan in plans.values()]
+    known = [
+        {**_application(plan, automated or {}, now), "unkept": unkept_json((unkept or {}).get(name, ()))}
+        for name, plan in plans.items()
+    ]
     unknown: list[Json] = [
-        {"application": name, "policy_valid": False, "levels": {}, "datasets": [], "resources": []}
+        {"application": name, "policy_valid": False, "levels": {}, "datasets": [], "resources": [], "unkept": []}
         for name in sorted(set(invalid) - plans.keys())
     ]
     return {"at": to_text(now), "applications": [*known, *unknown]}
 
 
-def plan_json(now: datetime, plans: Mapping[str, ApplicationPlan], waiting: Iterable[Waiting] = ()) -> Json:
+def plan_json(
+    now: datetime,
+    plans: Mapping[str, ApplicationPlan],
+    waiting: Iterable[Waiting] = (),
+    unkept: Mapping[str, Iterable[Arithmetic]] | None = None,
+) -> Json:
     """`plan`. The digest covers the sorted (vault, point) deletions of all applications.
 
     What of `waiting` is a copy in the queue, or throttled, says so: its place in the queue (from 1, null without a
-    queue) and what for.
+    queue) and what for. `unkept` is what an application cannot keep by the times that were measured.
     """
     actions = [action for plan in plans.values() for action in plan.actions]
     queued = {w.action.key: {"waiting": {"place": w.place or None, "reason": w.why}} for w in waiting if w.told}
@@ -49,7 +63,43 @@ def plan_json(now: datetime, plans: Mapping[str, ApplicationPlan], waiting: Iter
         "at": to_text(now),
         "digest": deletions_digest(actions),
         "actions": [{**action.to_json(), **queued.get(action.key, {})} for action in actions],
+        "cadences": [cadence for plan in plans.values() for cadence in cadences_json(plan.policy)],
+        "unkept": [
+            {"application": name, **entry} for name, found in (unkept or {}).items() for entry in unkept_json(found)
+        ],
     }
+
+
+def cadences_json(policy: Policy) -> list[Json]:
+    """Every cadence of a policy that follows from its objectives: how often, and why."""
+    found: list[Json] = []
+    for resource in policy.resources:
+        cadence = resource.cadence
+        if cadence is not None and cadence.level is not None:
+            found.append(
+                {
+                    "application": policy.application,
+                    "resource": resource.name,
+                    "every_s": seconds(resource.schedule.longest_gap()),
+                    "by_policy_s": seconds(cadence.asked),
+                    "level": cadence.level.value,
+                    "vault": cadence.vault,
+                    "rpo_s": seconds(cadence.rpo),
+                    "time_to_usable_s": seconds(cadence.allowance),
+                    "measured": cadence.measured,
+                    "kept": cadence.kept,
+                    "why": told(resource),
+                }
+            )
+    return found
+
+
+def unkept_json(found: Iterable[Arithmetic]) -> list[Json]:
+    """Promises that cannot be kept by the times that were measured, with the arithmetic."""
+    return [
+        {"dataset": each.dataset, "level": each.level.value, "vault": each.vault, "arithmetic": each.sum}
+        for each in found
+    ]
 
 
 def points_json(points: Iterable[RecoveryPoint], domains: Mapping[str, FailureDomain]) -> Json:
@@ -60,7 +110,12 @@ def points_json(points: Iterable[RecoveryPoint], domains: Mapping[str, FailureDo
 # --- status --------------------------------------------------------------------------------------------------------
 
 
-def _application(status: ApplicationStatus, automated: Mapping[tuple[str, str], Automated]) -> Json:
+def _application(plan: ApplicationPlan, automated: Mapping[tuple[str, str], Automated], now: datetime) -> Json:
+    status = plan.status
+    took: dict[str, dict[str, int | None]] = {}
+    for (_, resource, vault), time in measured(plan.policy, plan.catalogue, now).items():
+        took.setdefault(resource, {})[vault] = seconds(time)
+    cadences = {str(each["resource"]): each for each in cadences_json(plan.policy)}
     return {
         "application": status.application,
         "policy_valid": status.policy_valid,
@@ -81,6 +136,8 @@ def _application(status: ApplicationStatus, automated: Mapping[tuple[str, str], 
                 "newest_cut_at": _time(resource.newest_cut_at),
                 "levels": _levels(resource.levels),
                 "automated": _automated(automated.get((status.application, resource.resource))),
+                "cadence": cadences.get(resource.resource),
+                "time_to_usable_s": took.get(resource.resource, {}),
             }
             for resource in status.resources
         ],

@@ -27,7 +27,7 @@ def plan(config: str | None, applications: tuple[str, ...], everything: bool, as
     from drorch.app.report import plan_json
     from drorch.cli.opening import the_host
     from drorch.cli.screen import emit_json
-    from drorch.cli.selection import chosen, tell_about_policies, tell_unread
+    from drorch.cli.selection import chosen, late_promises, tell_about_policies, tell_late, tell_unread
     from drorch.domain.snapshot_quota import holdings
 
     host = the_host(config, asks_servers=True)
@@ -35,9 +35,10 @@ def plan(config: str | None, applications: tuple[str, ...], everything: bool, as
     waiting = host.reconciler.admitted(seen).wait
     plans = chosen(seen, applications)
     held = holdings((loaded.policy for loaded in seen.policies.valid), host.config.grace)
+    unkept = late_promises(host, plans, seen)
     told: Collection[str] = ()
     if as_json:
-        document = plan_json(seen.at, {p.policy.application: p for p in plans}, waiting)
+        document = plan_json(seen.at, {p.policy.application: p for p in plans}, waiting, unkept)
         emit_json(document | {"snapshot_quotas": [holding.to_json() for holding in held]})
     else:
         together = len(plans) in (1, len(seen.plans))
@@ -47,6 +48,7 @@ def plan(config: str | None, applications: tuple[str, ...], everything: bool, as
     for holding in held:
         if not holding.fits:
             tell(str(holding), color=YELLOW)
+    tell_late(unkept)
     tell_unread(seen, without=told)
     return 3 if seen.policies.invalid else 0
 
@@ -93,6 +95,8 @@ def print_plan(
         if number:
             say()
         say(p.policy.application, bold=True)
+        for cadence in words.cadences(p):
+            say_prose(prose(cadence))
         for line, held in words.summary(p, at):
             say_prose(prose(line), color=YELLOW if held else RED, bold=True)
         shown = words.rows(p, notes.shorten, everything=everything, queue=queue)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from drorch.cli.reserved import reserved
+from drorch.cli.policy_diff import diff
 
 if TYPE_CHECKING:
     from drorch.app.config import Config
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def policy() -> None:
-    """Validate policies; print their JSON Schema for editors."""
+    """Validate policies; compare them; print their JSON Schema for editors."""
 
 
 @policy.command(short_help="Check policy files or folders; every error at once.")
@@ -31,6 +32,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
 
     Without a host configuration all but vault, account and credential names are checked.
     """
+    from drorch.app.report import cadences_json
     from drorch.cli.screen import emit_json, say, tell
     from drorch.domain.errors import Usage
     from drorch.domain.feasibility import feasibility, held_by_locks, keys_beside_locks, unjudged
@@ -38,8 +40,8 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
     from drorch.domain.snapshot_quota import holdings
     from drorch.domain.template import meanings
 
-    loaded_config = _configuration(config)
-    vocabulary = _vocabulary(loaded_config)
+    loaded_config = configuration(config)
+    vocabulary = vocabulary_for(loaded_config)
     if loaded_config is None:
         tell("no host configuration: vault, account and credential names are not checked")
         if not paths:
@@ -47,7 +49,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
         places: tuple[Path, ...] = paths
     else:
         places = paths or (loaded_config.policies,)
-    policies, findings = _read(places, vocabulary)
+    policies, findings = read(places, vocabulary)
     for unsure in (policy for policy in policies if unjudged(policy, vocabulary.locks)):
         tell(f"{unsure.application}: tampering is promised; not checked, the locks of vaults are not known here")
     warnings = [
@@ -81,6 +83,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
         tell(f"{name}: warning: {warning}")
     judged = ((p, feasibility(p, vocabulary.vaults, locks=vocabulary.locks)) for p in policies)
     lines = [(p.application, str(line)) for p, found in judged for line in found]
+    cadences = [cadence for p in policies for cadence in cadences_json(p)]
     stand_for = [(p.application, meaning) for p in policies for meaning in meanings(p)]
     held = holdings(policies, vocabulary.grace)
     if as_json:
@@ -88,11 +91,9 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
             {
                 "valid": not findings,
                 "applications": [policy.application for policy in policies],
-                "findings": [
-                    {"file": f.file, "line": f.line, "column": f.column, "message": f.message, "hint": f.hint or None}
-                    for f in findings
-                ],
+                "findings": findings_json(findings),
                 "feasibility": [{"application": name, "arithmetic": line} for name, line in lines],
+                "cadences": cadences,
                 "warnings": [{"application": name, "warning": warning} for name, warning in warnings],
                 "templates": [{"application": name, "meaning": meaning} for name, meaning in stand_for],
                 "snapshot_quotas": [holding.to_json() for holding in held],
@@ -103,6 +104,8 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
         tell(str(finding))
     for name, line in lines:
         say(f"{name}: {line}")
+    for cadence in cadences:
+        say(f"{cadence['application']}: {cadence['resource']} {cadence['why']}")
     for name, meaning in stand_for:
         say(f"{name}: {meaning}")
     for holding in held:
@@ -122,18 +125,27 @@ def schema(config: str | None) -> int:
     from drorch.cli.screen import emit_json
     from drorch.domain.policy_schema import json_schema
 
-    emit_json(json_schema(_vocabulary(_configuration(config))))
+    emit_json(json_schema(vocabulary_for(configuration(config))))
     return 0
 
 
-policy.add_command(reserved("policy diff"))
+policy.add_command(diff)
 
 
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _read(places: tuple[Path, ...], vocabulary: Vocabulary) -> tuple[list[Policy], list[Finding]]:
+def findings_json(findings: Iterable[Finding]) -> list[dict[str, object]]:
+    """Everything that is wrong, each with its place."""
+    return [
+        {"file": f.file, "line": f.line, "column": f.column, "message": f.message, "hint": f.hint or None}
+        for f in findings
+    ]
+
+
+def read(places: tuple[Path, ...], vocabulary: Vocabulary) -> tuple[list[Policy], list[Finding]]:
+    """The valid policies in files and folders, and what is wrong with the others."""
     from drorch.app.policies import PolicyFolder, check_files
 
     folders = [place for place in places if place.is_dir()]
@@ -146,7 +158,7 @@ def _read(places: tuple[Path, ...], vocabulary: Vocabulary) -> tuple[list[Policy
     return policies, findings
 
 
-def _configuration(config: str | None) -> Config | None:
+def configuration(config: str | None) -> Config | None:
     """The host configuration, or None when there is none to be found and none was named."""
     from drorch.app.config import find_config, load_config
     from drorch.aws import regions
@@ -162,7 +174,8 @@ def _configuration(config: str | None) -> Config | None:
     return load_config(path, vault_options=store_options(), regions=regions())
 
 
-def _vocabulary(config: Config | None) -> Vocabulary:
+def vocabulary_for(config: Config | None) -> Vocabulary:
+    """The words that policies may use, with or without a host configuration."""
     from drorch.wiring.adapters import vocabulary, vocabulary_of
 
     return vocabulary() if config is None else vocabulary_of(config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from drorch.cli.screen import YELLOW, tell
@@ -10,8 +10,10 @@ from drorch.domain.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
     from drorch.app.passing import ApplicationPlan, Pass
+    from drorch.domain.feasibility import Arithmetic
     from drorch.domain.model import RecoveryPoint
     from drorch.domain.policy import Policy, ResourcePolicy
+    from drorch.wiring.host import Host
 
 
 def chosen(seen: Pass, applications: Sequence[str]) -> list[ApplicationPlan]:
@@ -38,6 +40,26 @@ def resources(plan: ApplicationPlan, names: Sequence[str]) -> list[ResourcePolic
             )
         found += made or [known[name]]
     return list({resource.name: resource for resource in found}.values())
+
+
+def late_promises(host: Host, plans: Sequence[ApplicationPlan], seen: Pass) -> dict[str, tuple[Arithmetic, ...]]:
+    """What of each application's promises cannot be kept by the times that its copies took lately."""
+    from drorch.domain.feasibility import domains_of
+    from drorch.domain.time_to_usable import unkept
+
+    return {
+        p.policy.application: unkept(
+            p.policy, p.catalogue, domains_of(p.policy, host.vaults), p.observed.locks, seen.at
+        )
+        for p in plans
+    }
+
+
+def tell_late(unkept: Mapping[str, Sequence[Arithmetic]]) -> None:
+    """Promises that cannot be kept by measured times, on stderr."""
+    for name, found in unkept.items():
+        for late in found:
+            tell(f"{name}: warning: {late}, by the times that copies took lately", color=YELLOW)
 
 
 def made_from(policy: Policy, template: str) -> list[str]:

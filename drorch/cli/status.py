@@ -33,7 +33,7 @@ def status(config: str | None, applications: tuple[str, ...], check: bool, stric
     from drorch.app.report import status_json
     from drorch.cli.opening import the_host
     from drorch.cli.screen import emit_json
-    from drorch.cli.selection import chosen, tell_about_policies, tell_unread
+    from drorch.cli.selection import chosen, late_promises, tell_about_policies, tell_late, tell_unread
 
     host = the_host(config)
     seen = host.reconciler.look()
@@ -41,13 +41,15 @@ def status(config: str | None, applications: tuple[str, ...], check: bool, stric
     statuses = [plan.status for plan in plans]
     invalid = [entry.application for entry in seen.policies.invalid] if not applications else []
     kept = host.automated.look([plan.policy for plan in plans], seen.at)
+    unkept = late_promises(host, plans, seen)
     if as_json:
-        emit_json(status_json(seen.at, {plan.policy.application: plan for plan in plans}, invalid, kept))
+        emit_json(status_json(seen.at, {plan.policy.application: plan for plan in plans}, invalid, kept, unkept))
     else:
         print_status(statuses, seen.at)
         print_automated(kept)
         for name in sorted(set(invalid) - seen.plans.keys()):
             say(f"{name}  (its policy file is invalid and never was valid here: nothing is known)", bold=True)
+    tell_late(unkept)
     tell_about_policies(seen)
     tell_unread(seen)
     return _verdict(statuses, seen, check=check or strict, strict=strict)

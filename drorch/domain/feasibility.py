@@ -185,6 +185,16 @@ def _left(
     return domain is not None and survives(level, resource.home, domain, locked=lock is not None and lock.holds)
 
 
+def ways_left(
+    level: FailureLevel,
+    resource: ResourcePolicy,
+    vaults: Mapping[str, FailureDomain] | None,
+    locks: Mapping[str, LockRule] | None,
+) -> tuple[str, ...]:
+    """The vaults of a resource that survive a level, however late a copy gets there."""
+    return tuple(rule.vault for rule in resource.targets if _left(level, resource, rule, vaults, locks or {}))
+
+
 def lock_in(resource: ResourcePolicy, rule: VaultRule, locks: Mapping[str, LockRule]) -> LockRule | None:
     """What locks the copies of a resource in one of its vaults: native ones their own entry, dumps the vault's rule."""
     return rule.lock if resource.native else locks.get(rule.vault)

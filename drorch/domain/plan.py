@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from drorch.domain.action import EXECUTABLE, Action, Cut, Drill, Hold, Keep, Settling
 from drorch.domain.brake import brake
+from drorch.domain.cadence import of_another_grid
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.duration import duration_text
 from drorch.domain.head import other_host, plan_head
@@ -221,7 +222,7 @@ def _cuts(
         return
     alive = [point for point in of_slot if any(c.whole or c.state is CopyState.PENDING for c in point.copies)]
     resumed = next((p for p in alive if home and (c := p.copy_in(home)) is not None and c.partial), None)
-    if alive and resumed is None:
+    if (alive and resumed is None) or any(_on_its_way(p) for p in of_another_grid(resource, points, now)):
         return
     into = () if home else tuple(rule.vault for rule in readable if _wants(rule, points, now))
     if not home and not into:
@@ -264,6 +265,11 @@ def _cuts(
     resuming = resumed is not None
     cut = Cut(policy.application, resource.name, home, point, reason, slot, attempt, into, server, resuming)
     yield _within_window(cut, resource, observed, now)
+
+
+def _on_its_way(point: RecoveryPoint) -> bool:
+    """Whether it is there, or will be without anything being begun."""
+    return any(copy.whole or (copy.state is CopyState.PENDING and not copy.partial) for copy in point.copies)
 
 
 def _copied(observed: Observed) -> Container[str]:

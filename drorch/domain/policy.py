@@ -369,6 +369,25 @@ class Origin(Frozen):
     listed: bool = True
 
 
+class DerivedCadence(Frozen):
+    """Why a resource that says no schedule is cut as often as it is: `charge` are the levels whose RPO it keeps, and of
+    those `level` (through `vault`) is the tightest. `allowance` is the time to a usable copy there.
+
+    `asked` is the cadence by the policy alone: the same, unless the time that was `measured` asks for a shorter one.
+    `kept` is false where no cadence keeps the promise.
+    """
+
+    asked: timedelta
+    offset: timedelta = timedelta()
+    charge: tuple[FailureLevel, ...] = ()
+    level: FailureLevel | None = None
+    vault: str = ""
+    rpo: timedelta = timedelta()
+    allowance: timedelta = timedelta()
+    measured: bool = False
+    kept: bool = True
+
+
 class ResourcePolicy(Frozen):
     """One resource of an application. `objectives` and `exempt` are those of its dataset, the application's merged in.
 
@@ -377,6 +396,7 @@ class ResourcePolicy(Frozen):
     whose history it carries on; its own name there says that its source was replaced. A dump that takes longer than
     `max_duration` is cancelled, and one starts within its `window` only. A `template` stands for all databases of a
     server, and `origin` is where a resource comes from that one of them became (`drorch.domain.template`).
+    `cadence` says where a `schedule` comes from that the file leaves out (`drorch.domain.cadence`).
     """
 
     name: Name
@@ -398,6 +418,7 @@ class ResourcePolicy(Frozen):
     formerly: tuple[str, ...] = ()
     template: bool = False
     origin: Origin | None = None
+    cadence: DerivedCadence | None = None
 
 
 class TemplateSeen(Frozen):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from drorch.domain.cadence import Ground, derived
 from drorch.domain.duration import duration_text
 from drorch.domain.explain import Loc, Problem, read_fields, unknown_keys
 from drorch.domain.feasibility import Arithmetic, LockOutlasts, judge, outlasting
@@ -17,7 +18,7 @@ from drorch.domain.policy_drills import wrong_drills
 from drorch.domain.policy_form import DefaultsForm, PolicyForm
 from drorch.domain.policy_names import former_names
 from drorch.domain.policy_recovery import Application, read_recovery
-from drorch.domain.policy_resource import Around, Draft, check_home, finish, read_resource
+from drorch.domain.policy_resource import Around, Draft, check_home, check_window, finish, read_resource
 from drorch.domain.policy_templates import wrong_templates
 from drorch.domain.vocabulary import Vocabulary
 
@@ -117,7 +118,10 @@ def _resources(
         if wrong or any(draft.problems or draft.home is None for draft in members):
             continue
         objectives, exempt = merged(top, said)
-        whole = [finish(draft, objectives, exempt) for draft in members]
+        drafted = [finish(draft, objectives, exempt) for draft in members]
+        whole = _scheduled(members, drafted, Ground(vocabulary.vaults, vocabulary.locks, reach_back))
+        if whole is None:
+            continue
         problems.extend(
             _infeasible(arithmetic, said, data)
             for arithmetic in judge(whole, vocabulary.vaults, locks=vocabulary.locks, reach_back=reach_back)
@@ -132,6 +136,21 @@ def _resources(
     for draft in drafts:
         if draft.loc in resolved:
             yield resolved[draft.loc]
+
+
+def _scheduled(
+    drafts: Sequence[Draft], resources: Sequence[ResourcePolicy], ground: Ground
+) -> Sequence[ResourcePolicy] | None:
+    """A dataset's resources with their cadences; None, and problems in their drafts, where there is none for one."""
+    whole, wrong = derived(resources, ground)
+    for found in wrong:
+        draft = drafts[found.index]
+        at = ("schedule",) if draft.has("schedule") else ()
+        draft.wrong(*at, message=found.message, hint=found.hint)
+    for draft, resource in zip(drafts, whole, strict=True):
+        if resource.cadence is not None and not wrong:
+            check_window(draft, resource.schedule)
+    return None if any(draft.problems for draft in drafts) else whole
 
 
 def _infeasible(arithmetic: Arithmetic, said: Sequence[Said], data: object) -> Problem:

@@ -76,7 +76,10 @@ def _zone(name: str | None) -> str | None:
 
 
 class ScheduleForm(Frozen):
-    """``{every: 1h}``, with `offset` if wanted, or ``{cron: "15 */6 * * *", timezone: Europe/Berlin}``."""
+    """``{every: 1h}``, with `offset` if wanted, or ``{cron: "15 */6 * * *", timezone: Europe/Berlin}``.
+
+    With neither, the cadence follows from the objectives (`drorch.domain.cadence`); `offset` shifts that as well.
+    """
 
     every: Duration | None = None
     offset: Duration | None = None
@@ -97,14 +100,15 @@ class ScheduleForm(Frozen):
 
     @model_validator(mode="after")
     def _one_grid(self) -> Self:
-        if self.every is None and self.cron is None:
-            raise fault("a schedule without every or cron is not in this version", "write {every: 1h}")
         if self.every is not None and self.cron is not None:
             raise fault("a schedule has either every or cron")
-        if self.every is not None:
+        if self.cron is None:
             if self.timezone is not None:
                 raise fault("timezone belongs to cron", "every counts in UTC; shift it with offset")
-            Every(self.every, self.offset or timedelta())
+            if self.every is not None:
+                Every(self.every, self.offset or timedelta())
+            elif self.offset is not None:
+                _whole_minutes(self.offset)
         elif self.offset is not None:
             raise fault("offset belongs to every", "cron names its times itself")
         elif self.timezone is None:
@@ -112,11 +116,11 @@ class ScheduleForm(Frozen):
         return self
 
     @property
-    def grid(self) -> Schedule:
-        """The schedule that is meant."""
-        if self.every is not None:
-            return Every(self.every, self.offset or timedelta())
-        return Cron(self.cron or "", self.timezone or "")
+    def grid(self) -> Schedule | None:
+        """The schedule that is meant; None where it follows from the objectives."""
+        if self.cron is not None:
+            return Cron(self.cron, self.timezone or "")
+        return None if self.every is None else Every(self.every, self.offset or timedelta())
 
 
 def _time_of_day(text: str) -> str:
@@ -242,7 +246,9 @@ class ResourceForm(Frozen):
     dataset: Annotated[Name | None, Something] = None
     formerly: tuple[Name, ...] = ()
     home: Annotated[Home | None, Something] = None
-    schedule: ScheduleForm = Field(description="such as {every: 1h}")
+    schedule: Annotated[ScheduleForm | None, Something] = Field(
+        None, description="such as {every: 1h}; left out, the cadence follows from the objectives"
+    )
     keep: Annotated[Keep | None, Something] = None
     floor: Count = 2
     keep_manual: Duration = timedelta(days=14)

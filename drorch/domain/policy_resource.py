@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -13,7 +14,7 @@ from drorch.domain.explain import Loc, Problem, explain, near, read_fields, unkn
 from drorch.domain.host_path import HostPath, granting
 from drorch.domain.instant import to_slot
 from drorch.domain.model import native_vault_name
-from drorch.domain.policy import CredentialRef, DrillRule, Home, Keep, ResourcePolicy, VaultRule
+from drorch.domain.policy import CredentialRef, DerivedCadence, DrillRule, Home, Keep, ResourcePolicy, VaultRule
 from drorch.domain.policy_datasets import Said
 from drorch.domain.policy_form import (
     DUMP_ONLY,
@@ -22,12 +23,15 @@ from drorch.domain.policy_form import (
     DefaultsForm,
     PolicyForm,
     ResourceForm,
+    ScheduleForm,
     TargetForm,
 )
+from drorch.domain.schedule import Every, Schedule
 from drorch.domain.template import server_options
 from drorch.domain.vocabulary import KindWords, Vocabulary
 from drorch.domain.window import Window
 
+_MINUTE = timedelta(minutes=1)
 _COMMON = frozenset(field.alias or name for name, field in ResourceForm.model_fields.items())
 _TOP_ONLY = PolicyForm.model_fields.keys() - ResourceForm.model_fields.keys()
 
@@ -96,12 +100,15 @@ def read_resource(raw: object, loc: Loc, around: Around) -> Draft:
         draft.targets = tuple(_native_targets(draft) if draft.words.native else _dump_targets(draft))
         draft.drill = _native_drill(draft) if draft.words.native else _drill(draft)
         if not draft.words.native:
-            _window(draft)
+            check_window(draft, _grid(draft))
     return draft
 
 
 def finish(draft: Draft, objectives: dict[Any, Any], exempt: dict[Any, Any]) -> ResourcePolicy:
-    """The resolved resource of a draft without problems, under its dataset's objectives and exemptions."""
+    """The resolved resource of a draft without problems, under its dataset's objectives and exemptions.
+
+    Where it says no schedule its `cadence` is still to be derived: one minute stands for it.
+    """
     values = draft.values
     home, options, words = draft.home, draft.options, draft.words
     if home is None or options is None or words is None:
@@ -111,7 +118,8 @@ def finish(draft: Draft, objectives: dict[Any, Any], exempt: dict[Any, Any]) -> 
         kind=values["kind"],
         dataset=draft.dataset,
         home=home.domain,
-        schedule=values["schedule"].grid,
+        schedule=_grid(draft) or Every(_MINUTE),
+        cadence=None if _grid(draft) else DerivedCadence(asked=_MINUTE, offset=_offset(draft)),
         options=options,
         native=words.native,
         targets=draft.targets,
@@ -130,14 +138,25 @@ def finish(draft: Draft, objectives: dict[Any, Any], exempt: dict[Any, Any]) -> 
 
 def _window_of(draft: Draft) -> Window | None:
     """The window that is meant, in the schedule's time zone where it names none."""
-    said, schedule = draft.values.get("window"), draft.values.get("schedule")
-    return None if said is None or schedule is None else said.window(schedule.grid.zone.key)
+    said, grid = draft.values.get("window"), _grid(draft)
+    return None if said is None else said.window("UTC" if grid is None else grid.zone.key)
 
 
-def _window(draft: Draft) -> None:
+def _grid(draft: Draft) -> Schedule | None:
+    """The schedule that the file says, if it says one."""
+    said: ScheduleForm | None = draft.values.get("schedule")
+    return None if said is None else said.grid
+
+
+def _offset(draft: Draft) -> timedelta:
+    said: ScheduleForm | None = draft.values.get("schedule")
+    return timedelta() if said is None or said.offset is None else said.offset
+
+
+def check_window(draft: Draft, grid: Schedule | None) -> None:
     """A slot that begins outside the window could only be missed."""
-    window = _window_of(draft)
-    slot = None if window is None else window.outside(draft.values["schedule"].grid)
+    window = None if grid is None else _window_of(draft)
+    slot = None if window is None or grid is None else window.outside(grid)
     if slot is not None:
         message = f"slot {to_slot(slot)} of the schedule begins outside the window {window}"
         draft.wrong("window", message=message, hint="a dump starts within it only: let every slot begin there")

@@ -116,7 +116,7 @@ def most_kept(rules: Keep, floor: int, schedule: Schedule, every: timedelta | No
     The vault takes the first point of each slot of `every`.
     """
     days = (_FROM + timedelta(days=day) for day in range(_DAYS))
-    return max(len(_kept(rules, floor, schedule, every, now)) for now in days)
+    return max(len(kept_instants(rules, floor, schedule, every, now)) for now in days)
 
 
 @lru_cache(maxsize=1024)
@@ -135,7 +135,11 @@ def _within(schedule: Schedule, every: timedelta | None, now: datetime, grace: t
     return len(instants)
 
 
-def _kept(rules: Keep, floor: int, schedule: Schedule, every: timedelta | None, now: datetime) -> set[datetime]:
+def kept_instants(rules: Keep, floor: int, schedule: Schedule, every: timedelta | None, now: datetime) -> set[datetime]:
+    """The slots of the grid whose points `rules` and `floor` keep at `now`, where each slot was cut; 1000 at most.
+
+    The vault takes the first point of each slot of `every`.
+    """
     found = set(islice(_backwards(schedule, every, now), min(max(rules.last, floor), MOST)))
     for name, start_of in _STARTS.items():
         found |= set(islice(_backwards(schedule, every, now, start_of), min(getattr(rules, name), MOST)))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from drorch.domain.action import Action, Braked, Copy, Hold, Ship
+from drorch.domain.cadence import of_another_grid
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.head import removed
 from drorch.domain.instant import to_slot
@@ -265,7 +266,9 @@ def _next_due(resource: ResourcePolicy, points: Iterable[RecoveryPoint], now: da
     """The current slot while nothing fills it or is about to, else the next one; never before its window opens."""
     slot = resource.schedule.slot_at(now)
     alive = (CopyState.USABLE, CopyState.EXPIRING, CopyState.PENDING)
-    filled = any(point.slot == to_slot(slot) and any(c.state in alive for c in point.copies) for point in points)
+    points = list(points)
+    of_slot = [*(p for p in points if p.slot == to_slot(slot)), *of_another_grid(resource, points, now)]
+    filled = any(copy.state in alive for point in of_slot for copy in point.copies)
     if filled:
         return resource.schedule.next_after(now)
     window = resource.window

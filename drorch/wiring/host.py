@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from drorch.app.automated import AutomatedWatch
-from drorch.app.cache import Cache
+from drorch.app.cache import CACHE, Cache
 from drorch.app.carry import LightHands
 from drorch.app.catalogue import VaultReader
 from drorch.app.clock import SystemClock
@@ -241,7 +241,7 @@ class Host:
     def cache(self) -> Cache:
         """The disposable cache below the state folder."""
         trusted = ";".join(f"{entry.key.text()}@{entry.until}" for entry in self._trusted_and_own)
-        return Cache(self._state / "cache.sqlite", f"{self.config.site};{trusted}")
+        return Cache(self._state / CACHE, f"{self.config.site};{trusted}")
 
     @cached_property
     def locks(self) -> Locks:

@@ -32,7 +32,7 @@ def test_status_has_the_fields_of_the_contract() -> None:
     document = shown(plan)
     assert document["at"] == "2026-11-20T09:30:00Z"
     (application,) = document["applications"]
-    assert set(application) == {"application", "policy_valid", "levels", "datasets", "resources"}
+    assert set(application) == {"application", "policy_valid", "levels", "datasets", "resources", "unkept"}
     assert set(application["levels"]) == {"zone", "region", "account", "provider", "tampering"}
     assert application["levels"]["region"] == {
         "rpo_objective_s": 9 * 3600,
@@ -110,7 +110,14 @@ def test_a_policy_that_never_was_valid_is_named_and_an_old_text_is_marked() -> N
     stale = replace(plan, status=replace(plan.status, policy_valid=False))
     first, second = shown(stale, invalid=["blog", "shop"])["applications"]
     assert (first["application"], first["policy_valid"]) == ("shop", False)
-    assert second == {"application": "blog", "policy_valid": False, "levels": {}, "datasets": [], "resources": []}
+    assert second == {
+        "application": "blog",
+        "policy_valid": False,
+        "levels": {},
+        "datasets": [],
+        "resources": [],
+        "unkept": [],
+    }
 
 
 @pytest.mark.parametrize(

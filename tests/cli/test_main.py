@@ -20,7 +20,6 @@ from drorch.domain.errors import Busy, Damaged, DrorchError, Refused, Unavailabl
 
 RESERVED = (
     *LATER,
-    "policy diff",
     "evidence --help",
 )
 

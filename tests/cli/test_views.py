@@ -109,6 +109,7 @@ def test_application_whose_policy_never_was_valid_is_shown_as_such(desk: Desk) -
         "levels": {},
         "datasets": [],
         "resources": [],
+        "unkept": [],
     }
     shown = desk.drorch("status")
     for each in (said, shown):

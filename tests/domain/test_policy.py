@@ -258,7 +258,6 @@ def changed(old: str, new: str, text: str = SHOP) -> str:
         (changed('"rebuilt from the bank\'s feed"', "' '"), "17:24", "provider must not be empty", ""),
         # missing keys
         (changed("application: shop\n", ""), "1:1", "application is missing", ""),
-        (changed("    schedule: {every: 4h}\n", ""), "10:5", "schedule is missing", "{every: 1h}"),
         (changed("    keep: {last: 2, daily: 14}\n", ""), "10:5", "keep is missing", "{last: 3, daily: 14}"),
         (changed("    identifier: shop-ledger\n", ""), "10:5", "identifier is missing", ""),
         (
@@ -284,7 +283,6 @@ def changed(old: str, new: str, text: str = SHOP) -> str:
         (changed("{every: 4h}", "{every: 4h, offset: 4h}"), "13:15", "offset 4h does not fit", "shorter than"),
         (changed("{every: 4h}", "{every: 90s}"), "13:15", "every 1m30s is not in whole minutes", "1m"),
         (changed("{every: 4h}", "{every: 4h, cron: 0 0 * * *}"), "13:15", "either every or cron", ""),
-        (changed("{every: 4h}", "{}"), "13:15", "without every or cron is not in this version", "{every: 1h}"),
         (changed("{every: 4h}", "4h"), "13:15", "schedule must be a mapping, not text", ""),
         (changed("every: 8h", "every: 61s"), "14:64", "every 1m1s is not in whole minutes", ""),
         # durations
@@ -418,7 +416,7 @@ def test_every_error_of_a_file_is_shown_at_once() -> None:
     assert [(f.line, f.column) for f in findings] == [
         *[(1, 10), (2, 14), (3, 17), (3, 30), (3, 41), (4, 14), (4, 45), (8, 20), (9, 23), (10, 23), (10, 56)],
         *[(11, 12), (12, 11), (14, 17), (14, 28), (15, 22), (15, 46), (16, 14), (16, 30), (16, 34), (17, 18)],
-        *[(18, 20), (19, 5), (19, 5), (19, 11), (20, 5)],
+        *[(18, 20), (19, 5), (19, 11), (20, 5)],
     ], [str(f) for f in findings]
     assert not any("hunter2" in str(f) for f in findings)
 
