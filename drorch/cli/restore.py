@@ -27,6 +27,9 @@ EPILOG = """
 Look first; nothing is touched:
   drorch restore shop orders --into postgresql://localhost/orders --plan
 \b
+As it was before a deployment (drorch backup shop --note "before 4.2"):
+  drorch restore shop orders --note "before 4.2" --into postgresql:///orders_back
+\b
 As it was before a mistake, from a vault of your choice:
   drorch restore shop orders --at 2026-11-20T09:15Z --from gcs-eu \\
       --into postgresql://restore@db2.internal/orders_back
@@ -52,6 +55,7 @@ Files, into a folder that is absent or empty:
 @click.option("--from", "vault", metavar="V", help="Restore from this vault.")
 @click.option("--at", metavar="TIME", help="The newest point not after this instant (UTC).")
 @click.option("--point", metavar="ID", help="Exactly this point.")
+@click.option("--note", metavar="TEXT", help="The newest point with this note, or with this in its note.")
 @click.option("--plan", "plan_only", is_flag=True, help="Show the steps, touch nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @click.option("--globals", "with_globals", is_flag=True, help="Create missing roles; existing ones are never altered.")
@@ -67,7 +71,6 @@ Files, into a folder that is absent or empty:
 @click.option("--passphrase-file", metavar="FILE", help="The passphrase of protected identities; else it is asked for.")
 @click.option("--trust", multiple=True, metavar="KEY", help="RW... or a .pub file, whose records count; @before=TIME.")
 @click.option("--accept-unsigned", default="", metavar="POINT", help="Take this point though nothing vouches for it.")
-@click.option("--note", hidden=True)
 @click.option("--allow-commands", is_flag=True, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
@@ -123,6 +126,7 @@ class _Said:
     vault: str
     at: str
     point: str
+    note: str
     plan_only: bool
     yes: bool
     with_globals: bool
@@ -138,11 +142,10 @@ class _Said:
     def of(cls, options: Mapping[str, object]) -> _Said:
         """The options; reserved ones are refused, not ignored."""
         given = dict(options)
-        for reserved in ("note", "allow_commands"):
-            if given.pop(reserved):
-                from drorch.domain.errors import Usage
+        if given.pop("allow_commands"):
+            from drorch.domain.errors import Usage
 
-                raise Usage(f"--{reserved.replace('_', '-')} is not in this version of drorch")
+            raise Usage("--allow-commands is not in this version of drorch")
         return cls(**{key: "" if value is None else value for key, value in given.items()})  # type: ignore[arg-type]
 
 
@@ -258,6 +261,7 @@ def _request(application: str, resources: tuple[str, ...], said: _Said, site: st
         vault=said.vault,
         at=instant(said.at, "--at") if said.at else None,
         point=said.point,
+        note=said.note,
         accept_unsigned=said.accept_unsigned,
         with_globals=said.with_globals,
         site=site,
