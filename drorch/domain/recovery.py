@@ -115,7 +115,8 @@ def choose_point(catalogue: Catalogue, wanted: Wanted, now: datetime) -> Choice:
     """The newest point that can be restored, or the one that was asked for.
 
     Raises NotFound with what there is, Unavailable when a vault that could not be read may hold it, Refused for a named
-    point that is not signed and for a part of several different notes, Damaged for a named one whose objects are not those that were signed.
+    point that is not signed and for a part of several different notes, Damaged for a named one whose objects are not
+    those that were signed.
     """
     resource = wanted.resource or _only_dump(catalogue, wanted)
     points = [point for point in catalogue.of(resource) if point.cut_at is not None]

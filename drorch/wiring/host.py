@@ -419,6 +419,7 @@ class Host:
             point_id=self.point_id,
             clock=self.clock,
             by=self.who(),
+            at_once=self.config.limits.dumps,
         )
 
     def who(self) -> str:
