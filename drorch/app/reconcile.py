@@ -19,6 +19,7 @@ from drorch.app.databases import DatabaseLists
 from drorch.app.failpoint import reach
 from drorch.app.guide_writing import GuideKeeper
 from drorch.app.intents import FORGOTTEN, Intents, settle
+from drorch.app.journal import JournalKeeper
 from drorch.app.key_check import KeyWatch
 from drorch.app.locks import Lock, Locks, resource_lock, restoring_lock
 from drorch.app.observe import Observer, World
@@ -79,16 +80,15 @@ class Reconciler:
         unprotected: UnprotectedWatch | None = None,
         throttled: Callable[[str, Action], str] = lambda _kind, _action: "",
         automated: AutomatedWatch | None = None,
+        journal: JournalKeeper | None = None,
     ) -> None:
         """`throttled` says why an action (of this kind of resource) has to wait at its provider now, or ""."""
         self._load = load
         self._drills = drills
-        self._keys = keys
-        self._databases = databases
-        self._guides = guides
+        self._keys, self._databases, self._guides = keys, databases, guides
         self._unprotected = unprotected
         self._throttled = throttled
-        self._automated = automated
+        self._automated, self._journal = automated, journal
         self._guards = guards or Guards()
         self.observer = observer
         self._point_id = point_id
@@ -209,6 +209,8 @@ class Reconciler:
         keys = self._keys.seen(readable, self._now(), write=start and not seen.world.skewed) if self._keys else None
         if self._guides and start:
             self._guides.keep(readable, self._now())
+        if self._journal and start:
+            self._journal.passed(seen)
         seen = replace(seen, waiting=admitted.wait, started=started, finished=finished, keys=keys)
         return self._watched(replace(seen, running=self.running_count()))
 
@@ -388,6 +390,8 @@ class Reconciler:
         action, error, now = finished.action, finished.error, self._now()
         self.outcomes[(action.name, finished.outcome)] += 1
         self.attempts[(action.application, action.resource, finished.outcome)] = now
+        if self._journal:
+            self._journal.ended(finished)
         if isinstance(action, Verify) and finished.result:
             self._guards.turn_read(action, now)
         if error is None:
@@ -441,3 +445,5 @@ class Reconciler:
         self._pool.shutdown(wait=True)
         for _, _, lock in self._handles.values():
             lock.release()
+        if self._journal:
+            self._journal.close()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from drorch.app.progress import Progress
     from drorch.app.reading import TrustedKey
     from drorch.app.restore import RestoreReport, RestoreRequest
+    from drorch.app.restore_journal import RestoreJournal
     from drorch.cli.screen import ProgressLine
     from drorch.domain.recovery import RestorePlan, Step
     from drorch.ports import Clock, Engine, ObjectStore
@@ -110,7 +111,8 @@ def _carry_out(said: _Said, sources: _Sources, request: RestoreRequest) -> int:
             tell("nothing was touched")
             return 3
     heard = None if said.as_json else partial(_tell_step, sources.line)
-    report = carry_out(request, sources.engine, sources.stores, sources.reader, heard)
+    run = partial(carry_out, request, sources.engine, sources.stores, sources.reader, heard)
+    report = sources.journal.told(request, run) if sources.journal else run()
     if said.as_json:
         emit_json(report.to_json())
     else:
@@ -159,6 +161,7 @@ class _Sources:
     site: str
     line: ProgressLine
     locks: Locks | None = None
+    journal: RestoreJournal | None = None
 
     @contextmanager
     def held(self, application: str) -> Iterator[None]:
@@ -205,6 +208,7 @@ def _configured(config: str | None, said: _Said) -> _Sources:
     from drorch.cli.typed import trusted_key
     from drorch.domain.errors import DrorchError
     from drorch.wiring import adapters
+    from drorch.wiring.journal import restores_of
 
     host = the_host(config)
     host.ask = from_person(said.passphrase_file)
@@ -221,7 +225,8 @@ def _configured(config: str | None, said: _Said) -> _Sources:
     engine = adapters.build_engine(adapters.engine_of_target(said.into), tools)
     line = ProgressLine(quiet=said.as_json)
     reader = _reader(trusted, identities, host.clock, line)
-    return _Sources(stores, reader, engine, host.config.site, line, _locks(host))
+    journal = restores_of(host, lambda why: tell(f"this restore stands in no journal: {why}", color="yellow"))
+    return _Sources(stores, reader, engine, host.config.site, line, _locks(host), journal)
 
 
 def _locks(host: Host) -> Locks | None:

@@ -17,6 +17,7 @@ DATA = f"{ROOT}data/"
 HEADS = f"{ROOT}heads/"
 APPROVALS = f"{ROOT}approvals/"
 KEYS = f"{ROOT}keys/"
+JOURNAL = f"{ROOT}journal/"
 VAULT_MARKER = f"{ROOT}vault.json"
 RESTORE_GUIDE = f"{ROOT}RESTORE.md"
 SIGNATURE = ".minisig"
@@ -27,8 +28,8 @@ INVENTORY = "inventory.json"
 
 
 def lockable(path: str) -> bool:
-    """Whether a vault with a lock locks the object at its creation: records and data, nothing that is changed."""
-    return path.startswith((RECORDS, DATA))
+    """Whether a vault with a lock locks the object at its creation: records, data and the journal."""
+    return path.startswith((RECORDS, DATA, JOURNAL))
 
 
 def point_folder(cut_at: datetime, point: str) -> str:
@@ -64,6 +65,16 @@ def approval_path(at: datetime, digest: str) -> str:
 def key_path(fingerprint: str, what: str, at: datetime) -> str:
     """A `token` or a `proof` of one recipient's key, in a folder named by the recipient's fingerprint."""
     return f"{KEYS}{fingerprint}/{what}-{to_compact(at)}.json"
+
+
+def journal_month(at: datetime) -> str:
+    """The folder of the journal for a month (UTC), with a trailing slash: ``.../journal/202611/``."""
+    return f"{JOURNAL}{to_compact(at)[:6]}/"
+
+
+def journal_path(at: datetime, event: str, digest: str) -> str:
+    """An entry of the journal, named by the first 16 characters of the SHA-256 of its bytes: no two share a name."""
+    return f"{journal_month(at)}{to_compact(at)}-{event}-{digest[:16]}.json"
 
 
 def trusted_comment(record_type: str, path: str) -> str:

@@ -25,6 +25,7 @@ from drorch.app.expiry import ExpiryHands
 from drorch.app.guide_writing import GuideKeeper, dumps_known
 from drorch.app.heavy import LocalHands
 from drorch.app.intents import Intents
+from drorch.app.journal import JournalBook, JournalKeeper
 from drorch.app.key_check import KeyWatch
 from drorch.app.kms_watch import KmsWatch
 from drorch.app.locks import Locks
@@ -57,6 +58,7 @@ from drorch.telemetry.redact import redact
 from drorch.wiring import adapters
 from drorch.wiring.databases import ask_servers
 from drorch.wiring.jobs import compose_job
+from drorch.wiring.journal import journal_of
 
 
 @dataclass
@@ -307,6 +309,11 @@ class Host:
         )
 
     @cached_property
+    def journal(self) -> JournalBook:
+        """What this host writes down of hours and restores."""
+        return journal_of(self, self._state, self._marks.holds)
+
+    @cached_property
     def light(self) -> LightHands:
         """Carries out what needs no worker."""
         return LightHands(
@@ -394,6 +401,7 @@ class Host:
             unprotected=self.unprotected,
             throttled=self._throttled,
             automated=self.automated,
+            journal=JournalKeeper(self.journal, tuple(self.vaults)),
             guards=Guards(
                 grace=self.config.grace,
                 brake=self.config.brake,
