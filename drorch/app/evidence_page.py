@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -138,11 +137,11 @@ def _restores(restores: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
 
 def _points(points: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     """Per resource; each single point stands in the JSON."""
-    counts = Counter((one["resource"], one["kind"]) for one in points)
-    for (resource, kind), count in sorted(counts.items()):
-        own = [one for one in points if (one["resource"], one["kind"]) == (resource, kind)]
+    for resource in sorted({one["resource"] for one in points}):
+        own = [one for one in points if one["resource"] == resource]
+        kinds = ", ".join(sorted({one["kind"] for one in own} - {None}))
         ends = _when(own[0]["cut_at"]), _when(own[-1]["cut_at"])
-        yield resource, kind, _number(count), *ends, _refs(number for one in own for number in one["sources"])
+        yield resource, kinds, _number(len(own)), *ends, _refs(number for one in own for number in one["sources"])
 
 
 def _let_go(marks: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
@@ -192,10 +191,10 @@ def _records(document: Mapping[str, Any]) -> Iterator[str]:
     yield "<h2>The records</h2>"
     yield (
         "<p>Each lies in its vaults at this path, below the vault's prefix, with its signature beside it. "
-        "<code>sha256sum FILE</code> compares it with this list, <code>minisign -V -m FILE -P KEY</code> checks it with a "
-        "key from above; the trusted comment that minisign then shows ends in the path. Records of a point that no vault "
-        f"has held for {document['records_kept_days']} days are removed: of a period that ended earlier points, drills "
-        "and marks may be missing here; the hours of the journal stay.</p>"
+        "<code>sha256sum FILE</code> compares it with this list, <code>minisign -V -m FILE -P KEY</code> checks it "
+        "with a key from above; the trusted comment that minisign then shows ends in the path. Records of a point that "
+        f"no vault has held for {document['records_kept_days']} days are removed: of a period that ended earlier "
+        "points, drills and marks may be missing here; the hours of the journal stay.</p>"
     )
     rows = (
         (_code(str(one["number"])), _code(one["path"]), _code(one["sha256"]), ", ".join(one["vaults"]))

@@ -59,7 +59,7 @@ class Citations:
     def once(self, *types: RecordType) -> list[SeenRecord]:
         """Each signed record of these types once, in the order of their instants."""
         first = (found[0] for found in self._of.values())
-        return sorted((one for one in first if one.record.type in types), key=lambda one: (one.record.at, one.path))
+        return sorted((one for one in first if one.record.type in types), key=_order)
 
     def number(self, seen: SeenRecord) -> int:
         """The number by which a line names it."""
@@ -75,6 +75,12 @@ class Citations:
             {"number": number, "path": path, "sha256": digest, "vaults": self.vaults(self._of[(path, digest)][0])}
             for (path, digest), number in self._numbers.items()
         ]
+
+
+def _order(seen: SeenRecord) -> tuple[datetime, int, str]:
+    """By its instant; entries of a host's journal of the same second by their numbers."""
+    number = seen.record.body.get("seq")
+    return seen.record.at, number if isinstance(number, int) else 0, seen.path
 
 
 def evidence(gathered: Gathered, period: Period, made: datetime, applications: Sequence[str] = ()) -> dict[str, Any]:
@@ -166,29 +172,36 @@ def _application(
 
 
 def _points(name: str, period: Period, cited: Citations) -> list[dict[str, Any]]:
-    """The points that were cut in the period, oldest first, with every vault that a record of the point names."""
+    """The points that were cut in the period, oldest first, with every vault that a record of the point names.
+
+    Of one that was let go of everywhere marks and proofs still tell, without its kind.
+    """
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for one in cited.once(*_POINTS):
+    for one in cited.once(*_POINTS, RecordType.MARK, RecordType.PROOF):
         record = one.record
         if record.application != name or not period.holds(record.cut_at):
             continue
-        row = found.setdefault(
-            (record.resource, record.point),
-            {
-                "cut_at": to_text(record.cut_at) if record.cut_at else None,
-                "resource": record.resource,
-                "point": record.point,
-                "kind": record.text("kind"),
-                "slot": record.text("slot"),
-                "note": record.text("note") or None,
-                "vaults": [],
-                "sources": [],
-            },
-        )
-        where = [record.text("vault")] if record.type == RecordType.NATIVE else cited.vaults(one)
-        row["vaults"] = sorted({*row["vaults"], *where})
+        row = found.setdefault((record.resource, record.point), _point(record))
+        where = cited.vaults(one) if record.type == RecordType.MANIFEST else [record.text("vault")]
+        row["vaults"] = sorted({*row["vaults"], *where} - {""})
+        if record.type in _POINTS:
+            told = {key: record.text(key) or None for key in ("kind", "slot", "note")}
+            row |= {key: row[key] or text for key, text in told.items()}
         row["sources"].append(cited.number(one))
     return sorted(found.values(), key=lambda row: (row["cut_at"], row["resource"]))
+
+
+def _point(record: Record) -> dict[str, Any]:
+    cut_at = to_text(record.cut_at) if record.cut_at else None
+    unknown = dict.fromkeys(("kind", "slot", "note"))
+    return {
+        "cut_at": cut_at,
+        "resource": record.resource,
+        "point": record.point,
+        **unknown,
+        "vaults": [],
+        "sources": [],
+    }
 
 
 def _row(one: SeenRecord, hours: Hours, cited: Citations) -> tuple[str, dict[str, Any]]:
