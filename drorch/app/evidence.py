@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from drorch.app.cache import Cache
@@ -18,7 +18,7 @@ from drorch.app.reading import TrustedKey, read_signed
 from drorch.crypto.minisign import BadSignature
 from drorch.domain import layout
 from drorch.domain.catalogue_seen import SeenRecord, Trust
-from drorch.domain.errors import Damaged, DrorchError, NotFound, NotInThisVersion
+from drorch.domain.errors import Damaged, DrorchError, NotFound, NotInThisVersion, Refused
 from drorch.domain.evidence import Gathered
 from drorch.domain.evidence_hours import Period
 from drorch.domain.instant import from_compact
@@ -35,6 +35,7 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 class _Read:
     """What one vault holds."""
 
+    vault: str
     records: tuple[SeenRecord, ...]
     tampered: tuple[tuple[str, str, str], ...]
 
@@ -48,7 +49,8 @@ def gather(
     applications: Sequence[str] = (),
     site: str = "",
 ) -> Gathered:
-    """Everything that vouches for the period, of all applications or of some. `site` "" takes any site's records.
+    """Everything that vouches for the period, of all applications or of some. `site` "" takes any site's records, and
+    calls a vault as its signed marker does.
 
     Raises NotFound for an application of which nothing lies in vaults that could all be read.
     """
@@ -63,7 +65,7 @@ def gather(
         found = dict(zip(stores, pool.map(read, stores), strict=True))
     whole = [read for read in found.values() if isinstance(read, _Read)]
     gathered = Gathered(
-        tuple(stores),
+        tuple(read.vault if isinstance(read, _Read) else name for name, read in found.items()),
         tuple(record for read in whole for record in read.records),
         {name: str(error) for name, error in found.items() if isinstance(error, DrorchError)},
         tuple(sorted(entry for read in whole for entry in read.tampered)),
@@ -101,7 +103,20 @@ def _vault(
     for paths in (_journal(store, period, now), _approvals(store, period)):
         records += _signed(store, paths, trusted, site, tampered)
     records += [_seen(store, record) for record in read_keys(store, trusted, site)]
-    return _Read(tuple(records), tuple(tampered))
+    name = store.vault if site else _called(store, trusted)
+    return _Read(
+        name,
+        tuple(replace(record, vault=name) for record in records),
+        tuple((name, path, what) for _, path, what in tampered),
+    )
+
+
+def _called(store: ObjectStore, trusted: Sequence[TrustedKey]) -> str:
+    """What its site calls the vault; what it was opened as where no signed marker says."""
+    try:
+        return read_signed(store, layout.VAULT_MARKER, trusted).text("vault")
+    except (Refused, NotFound):
+        return store.vault
 
 
 def _of_points(

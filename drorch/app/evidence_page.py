@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from drorch.domain.duration import duration_text
+from drorch.domain.instant import from_text, to_text
 
 _STYLE = """
 @page { size: A4 landscape; margin: 12mm }
@@ -35,7 +36,8 @@ Row = Sequence[str]
 def evidence_page(document: Mapping[str, Any], keys: Sequence[str], version: str) -> str:
     """The page for a document of `drorch.domain.evidence`; `keys` are those whose signatures counted."""
     sites = ", ".join(document["sites"]) or "no site"
-    title = _e(f"Evidence of {sites}, {document['from'][:10]} to {document['to'][:10]}")
+    last = from_text(document["to"]) - timedelta(seconds=1)
+    title = _e(f"Evidence of {sites}, {document['from'][:10]} to {to_text(last)[:10]}")
     body = [
         f"<h1>{title}</h1>",
         f"<p>From {_when(document['from'])} up to {_when(document['to'])} UTC, made at {_when(document['made_at'])} by "
@@ -66,6 +68,11 @@ def _application(one: Mapping[str, Any]) -> Iterator[str]:
     yield f"<h2>{_e(one['application'])}</h2>"
     yield _titled("What was attained, by month", _LEVELS, _levels(one["months"], "month"))
     yield _titled("By day", _LEVELS, _levels(one["days"], "day"))
+    done = (
+        (m["month"], ", ".join(f"{n} {what}" for what, n in m["done"].items()), _refs(m["sources"]))
+        for m in one["months"]
+    )
+    yield _titled("What the passes did, as the journal counts it", ("", "", ""), done)
     gaps = ((_when(gap["from"]), _when(gap["to"]), _number(gap["hours"])) for gap in one["gaps"])
     yield _titled("Hours that nothing signed tells of", ("From", "To", "Hours"), gaps)
     yield _titled("Policies in force", ("From", "To", "Commit", "SHA-256 of the text", ""), _policies(one["policies"]))

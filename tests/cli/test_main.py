@@ -22,7 +22,6 @@ RESERVED = (
     *LATER,
     "policy diff",
     "simulate --lose region:us-east-1",
-    "evidence --help",
 )
 
 

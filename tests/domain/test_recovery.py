@@ -124,7 +124,7 @@ class TestNote:
 
     def test_a_damaged_point_does_not_hand_its_note_to_another(self) -> None:
         damaged = with_note(point("new", 1, copy_in("gcs-eu", NOW - HOUR, CopyState.FAILED)), "before 4.2")
-        with pytest.raises(Damaged, match="with the note 'before 4.2'"):
+        with pytest.raises(Damaged, match=r"with the note 'before 4\.2'"):
             choose(damaged, with_note(point("old", 5), "before 4.2 again"), note="before 4.2")
 
     def test_before_a_time_only_points_of_then_count(self) -> None:
@@ -133,7 +133,7 @@ class TestNote:
 
     def test_a_note_that_is_nowhere_may_lie_in_a_vault_that_was_not_read(self) -> None:
         points = [with_note(point("a", 5), "before 4.1"), point("b", 1)]
-        with pytest.raises(NotFound, match="'4.2' in it") as told:
+        with pytest.raises(NotFound, match=r"'4\.2' in it") as told:
             choose(*points, note="4.2")
         assert "a (2026-11-20T07:00:00Z)" in told.value.hint
         assert "b (" not in told.value.hint
