@@ -48,9 +48,10 @@ def gather(
     *,
     applications: Sequence[str] = (),
     site: str = "",
+    unopened: Mapping[str, str] | None = None,
 ) -> Gathered:
     """Everything that vouches for the period, of all applications or of some. `site` "" takes any site's records, and
-    calls a vault as its signed marker does.
+    calls a vault as its signed marker does. `unopened` are vaults that could not even be opened, each with why.
 
     Raises NotFound for an application of which nothing lies in vaults that could all be read.
     """
@@ -65,9 +66,9 @@ def gather(
         found = dict(zip(stores, pool.map(read, stores), strict=True))
     whole = [read for read in found.values() if isinstance(read, _Read)]
     gathered = Gathered(
-        tuple(read.vault if isinstance(read, _Read) else name for name, read in found.items()),
+        (*(read.vault if isinstance(read, _Read) else name for name, read in found.items()), *(unopened or {})),
         tuple(record for read in whole for record in read.records),
-        {name: str(error) for name, error in found.items() if isinstance(error, DrorchError)},
+        {**(unopened or {}), **{n: str(error) for n, error in found.items() if isinstance(error, DrorchError)}},
         tuple(sorted(entry for read in whole for entry in read.tampered)),
     )
     _require_known(gathered, applications)

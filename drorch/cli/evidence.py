@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,11 +57,11 @@ def evidence(
 
     period = Period(_first(start, "--from"), _last(end, "--to"))
     _require_order(period.start, period.end)
-    stores, trusted, site = _by_urls(urls, trust) if urls else _configured(config, trust)
+    of = _by_urls(urls, trust) if urls else _configured(config, trust)
     now = SystemClock().now()
-    gathered = gather(stores, trusted, period, now, applications=applications, site=site)
+    gathered = gather(of.stores, of.trusted, period, now, applications=applications, site=of.site, unopened=of.unopened)
     document = document_of(gathered, period, now, applications)
-    keys = [_words(key) for key in trusted]
+    keys = [_words(key) for key in of.trusted]
     if page is not None:
         _write(page, evidence_page(document, keys, __version__))
         tell(f"written: {page}")
@@ -106,28 +107,47 @@ def _require_order(start: datetime, end: datetime) -> None:
         raise Usage("--to lies before --from")
 
 
-def _by_urls(urls: Sequence[str], trust: Sequence[str]) -> tuple[dict[str, ObjectStore], Sequence[TrustedKey], str]:
+@dataclass(frozen=True)
+class _Sources:
+    """Open stores by name, the keys that count, the site ("" for any), and why vaults could not be opened."""
+
+    stores: Mapping[str, ObjectStore]
+    trusted: Sequence[TrustedKey]
+    site: str
+    unopened: Mapping[str, str]
+
+
+def _by_urls(urls: Sequence[str], trust: Sequence[str]) -> _Sources:
     from drorch.aws import AwsAccounts
     from drorch.cli.typed import trusted_key
-    from drorch.domain.errors import Usage
+    from drorch.domain.errors import DrorchError, Usage
     from drorch.wiring import adapters
 
     if not trust:
         raise Usage("--vault-url needs --trust", hint="the public key from your own safe: RW..., or minisign.pub")
-    stores = {}
+    stores, unopened = {}, {}
     for url in urls:
         store_type, options = adapters.store_from_url(url)
-        stores[url] = adapters.build_store(url, store_type, options, AwsAccounts())
-    return stores, [trusted_key(text) for text in trust], ""
+        try:
+            stores[url] = adapters.build_store(url, store_type, options, AwsAccounts())
+        except DrorchError as error:
+            unopened[url] = str(error)
+    return _Sources(stores, [trusted_key(text) for text in trust], "", unopened)
 
 
-def _configured(config: str | None, trust: Sequence[str]) -> tuple[dict[str, ObjectStore], Sequence[TrustedKey], str]:
+def _configured(config: str | None, trust: Sequence[str]) -> _Sources:
     from drorch.cli.opening import the_host
     from drorch.cli.typed import trusted_key
+    from drorch.domain.errors import DrorchError
 
     host = the_host(config)
-    trusted = [trusted_key(text) for text in trust] or list(host.trusted)
-    return {name: host.store(name) for name in sorted(host.vaults)}, trusted, host.config.site
+    stores, unopened = {}, {}
+    for name in sorted(host.vaults):
+        try:
+            stores[name] = host.store(name)
+        except DrorchError as error:
+            unopened[name] = str(error)
+    return _Sources(stores, [trusted_key(text) for text in trust] or list(host.trusted), host.config.site, unopened)
 
 
 def _write(page: str, text: str) -> None:
