@@ -156,9 +156,15 @@ class JournalBook:
         self._keep(self._folder / f".{name}", content)
 
     def _last(self) -> dict[str, Any]:
+        """Number and digest of the newest entry; a death may have kept `.last` from being told of it."""
         found = _read(self._folder / ".last") or {}
         sound = isinstance(found.get("seq"), int) and isinstance(found.get("digest"), str)
-        return dict(found) if sound else {}
+        last = dict(found) if sound else {}
+        for file in self._files():
+            entry = _unpacked(file) if file.stem.isdigit() and int(file.stem) > last.get("seq", 0) else None
+            if entry is not None:
+                last = {"seq": int(file.stem), "digest": hashlib.sha256(entry.data).hexdigest()}
+        return last
 
     def _files(self) -> Iterator[Path]:
         with suppress(OSError):

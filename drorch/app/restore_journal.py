@@ -6,7 +6,7 @@ No restore waits for it longer than a moment, and none fails for it. Break glass
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,16 +39,26 @@ class RestoreJournal:
     def told(self, request: RestoreRequest, run: Callable[[], RestoreReport]) -> RestoreReport:
         """`run`, and an entry of how it ended; raises what it raises."""
         began = self.clock.now()
+        wanted = {
+            "resource": request.resource,
+            "vault": request.vault,
+            "at": to_text(request.at) if request.at else "",
+            "point": request.point or request.accept_unsigned,
+            "note": request.note,
+        }
+        target = request.into.partition(":")[0]
         try:
             report = run()
         except BaseException as error:
-            self._write(request, began, outcome="failed", error=_kind(error), why=_words(error))
+            self.tell(request.application, target, wanted, began, outcome="failed", **_error(error))
             raise
         steps: Counter[str] = Counter()
         for step in report.steps:
             steps[step.step] += step.took_s or 0
-        self._write(
-            request,
+        self.tell(
+            request.application,
+            target,
+            wanted,
             began,
             outcome="done",
             resource=report.resource,
@@ -61,19 +71,15 @@ class RestoreJournal:
         )
         return report
 
-    def _write(self, request: RestoreRequest, began: datetime, **how: object) -> None:
+    def tell(self, application: str, target: str, wanted: Mapping[str, str], began: datetime, **how: object) -> None:
+        """Write the entry of a restore that ended now. `target` is its kind, `wanted` what was asked for, `how` at
+        least its `outcome`: `done` or `failed`.
+        """
         now = self.clock.now()
-        wanted = {
-            "resource": request.resource,
-            "vault": request.vault,
-            "at": to_text(request.at) if request.at else "",
-            "point": request.point or request.accept_unsigned,
-            "note": request.note,
-        }
         content: dict[str, object] = {
-            "application": request.application,
+            "application": application,
             "by": self.by or None,
-            "target": request.into.partition(":")[0],
+            "target": target,
             "wanted": {name: text for name, text in wanted.items() if text},
             "began": to_text(began),
             "took_s": max(0, int((now - began).total_seconds())),
@@ -94,10 +100,7 @@ def _deliver(book: JournalBook, vaults: Collection[str], now: datetime) -> None:
         book.deliver(vaults, now)
 
 
-def _kind(error: BaseException) -> str:
-    return type(error).__name__.lower()
-
-
-def _words(error: BaseException) -> str | None:
-    """Without the cause, which may name tables: the journal is not encrypted."""
-    return error.message[:_LONGEST] if isinstance(error, DrorchError) else None
+def _error(error: BaseException) -> dict[str, str]:
+    """Its kind and its words without the cause, which may name tables: the journal is not encrypted."""
+    words = {"why": error.message[:_LONGEST]} if isinstance(error, DrorchError) else {}
+    return {"error": type(error).__name__.lower(), **words}

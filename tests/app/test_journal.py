@@ -150,6 +150,17 @@ def test_an_entry_that_was_signed_before_a_death_reaches_the_vaults_after_it(des
     assert desk.entries(EU) == desk.entries(WEST)
 
 
+def test_a_death_between_an_entry_and_its_number_gives_no_number_twice(desk: Journalling) -> None:
+    desk.marked = False
+    desk.hours(2)
+    (desk.state / "journal" / ".last").unlink()
+    desk.marked = True
+    desk.hours(1)
+    first, second = desk.entries(WEST)
+    assert (first.body["seq"], second.body["seq"]) == (1, 2)
+    assert second.text("previous") == hashlib.sha256(first.data).hexdigest()
+
+
 def test_a_deletion_that_the_brake_holds_is_named_once_in_each_hour(tmp_path: Path) -> None:
     many = DESK.replace("last: 3", "last: 8")
     desk = Journalling(tmp_path, many, guards=Guards(grace=timedelta(), brake=BrakeRule(share=1, count=1)))
