@@ -118,7 +118,8 @@ def _without(figures: Iterable[Figure], what: str) -> int:
 def _promise(figures: Iterable[tuple[int | None, int | None, bool | None]], hours: int) -> dict[str, Any] | None:
     """`hours` are those in which it was promised, or in which nobody can tell; None where it never was promised.
 
-    `promised_s` has every value that it had, `none` counts the hours in which nothing was attained at all.
+    `promised_s` has every value that it had, `worst_s` is the worst of the hours in which something was attained all
+    the time, `none` counts the missed ones in which that was not so.
     """
     promised = [(wanted, attained, met) for wanted, attained, met in figures if wanted is not None]
     if not promised:

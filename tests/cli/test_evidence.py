@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from desks import Desk, typed
+
+from drorch.domain.instant import from_text, to_text
 
 TODAY = datetime.now(UTC)
 PERIOD = ("--from", (TODAY - timedelta(days=1)).strftime("%Y-%m-%d"), "--to", TODAY.strftime("%Y-%m-%dT23:59:59Z"))
@@ -42,6 +45,27 @@ def test_the_configured_vaults_tell_of_points_drills_pins_and_restores(told: Des
     (month, *_) = shop["months"]
     assert month["hours_told"] == 0, "its first hour is not over"
     assert shop["gaps"]
+
+
+def test_an_hour_reaches_the_vaults_with_the_first_run_after_it(twin: Desk) -> None:
+    kept = twin.state / "journal" / ".hour-0"
+    body = json.loads(kept.read_text())
+    ago = timedelta(hours=3)
+    kept.write_text(json.dumps(body | {key: to_text(from_text(body[key]) - ago) for key in ("hour", "first", "last")}))
+    said = twin.drorch("run", "--once")
+    assert "another drorch is at work" in said.err, "the one that it is a copy of; it tells what it sees all the same"
+    (entry,) = journal(twin)
+    told = json.loads(entry.read_text())["applications"]["shop"]
+    policy = (twin.policies / "shop.yaml").read_bytes()
+    assert told["policy"] == hashlib.sha256(policy).hexdigest()
+    assert told["levels"]["region"]["rpo"] == 9 * 3600
+    assert told["done"]["drill"] == 1
+    said = twin.drorch("evidence", "shop", *PERIOD, "--json")
+    assert said.code == 0, said.err
+    (shop,) = said.json["applications"]
+    assert sum(month["hours_told"] for month in shop["months"]) == 1
+    assert shop["policies"][0]["digest"] == told["policy"]
+    assert not twin.drorch("vault", "verify", "nas").code
 
 
 def test_a_vault_and_a_key_are_enough(told: Desk, tmp_path: Path) -> None:
