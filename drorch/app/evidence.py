@@ -184,7 +184,8 @@ def _signed(
         except NotFound:
             return None  # it went between the listing and the reading
         except (BadSignature, Damaged, NotInThisVersion) as error:
-            return _unbelieved(store, path, str(error))
+            words = error.message.removeprefix(f"{path}: ")
+            return _unbelieved(store, path, f"{words}: {error.cause}" if error.cause else words)
         if site and record.site != site:
             return _unbelieved(store, path, f"it is of site {record.site}")
         return _seen(store, record)

@@ -176,8 +176,8 @@ def _show(document: Mapping[str, Any]) -> None:
         counts["expired"] = sum(row.get("mark") == "expired" for row in one["let_go"])
         failed = sum(drill["outcome"] != "passed" for drill in one["drills"])
         say(
-            f"{counts['points']} points cut, {counts['expired']} copies let go, {counts['held']} deletions held, "
-            f"{counts['drills']} drills ({failed} failed), {counts['restores']} restores"
+            f"points cut: {counts['points']}, copies let go: {counts['expired']}, deletions held: {counts['held']}, "
+            f"drills: {counts['drills']} ({failed} failed), restores: {counts['restores']}"
         )
         for gap in one["gaps"]:
             tell(f"nothing signed tells of {gap['hours']} h from {gap['from']} to {gap['to']}", color=YELLOW)

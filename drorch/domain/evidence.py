@@ -55,11 +55,15 @@ class Citations:
             if one.trust is Trust.SIGNED:
                 self._of.setdefault((one.path, one.digest), []).append(one)
         self._numbers: dict[tuple[str, str], int] = {}
+        self._all = sorted((found[0] for found in self._of.values()), key=_order)
+        self._own: dict[str, list[SeenRecord]] = {}
+        for one in self._all:
+            self._own.setdefault(one.record.application, []).append(one)
 
-    def once(self, *types: RecordType) -> list[SeenRecord]:
-        """Each signed record of these types once, in the order of their instants."""
-        first = (found[0] for found in self._of.values())
-        return sorted((one for one in first if one.record.type in types), key=_order)
+    def once(self, *types: RecordType, of: str | None = None) -> list[SeenRecord]:
+        """Each signed record of these types (and of this application) once, in the order of their instants."""
+        found = self._all if of is None else self._own.get(of, [])
+        return [one for one in found if one.record.type in types]
 
     def number(self, seen: SeenRecord) -> int:
         """The number by which a line names it."""
@@ -147,16 +151,16 @@ def _application(
     of_points: Mapping[str, str],
 ) -> dict[str, Any]:
     sections: dict[str, list[dict[str, Any]]] = {section: [] for section in SECTIONS}
-    for one in cited.once(RecordType.MARK, RecordType.PROOF):
-        if one.record.application == name and period.holds(one.record.at):
+    for one in cited.once(RecordType.MARK, RecordType.PROOF, of=name):
+        if period.holds(one.record.at):
             section, row = _row(one, hours, cited)
             sections[section].append(row)
     for one in cited.once(RecordType.APPROVAL):
         row = _approval(one, name, cited, of_points)
         if row["deletions"] and period.holds(one.record.at):
             sections["approvals"].append(row)
-    for one in cited.once(RecordType.JOURNAL):
-        if one.record.application == name and one.record.text("event") == RESTORE and period.holds(one.record.at):
+    for one in cited.once(RecordType.JOURNAL, of=name):
+        if one.record.text("event") == RESTORE and period.holds(one.record.at):
             sections["restores"].append(_restore(one, cited))
     sections["held"] = attained.held(hours, expected)
     return {
@@ -177,9 +181,9 @@ def _points(name: str, period: Period, cited: Citations) -> list[dict[str, Any]]
     Of one that was let go of everywhere marks and proofs still tell, without its kind.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for one in cited.once(*_POINTS, RecordType.MARK, RecordType.PROOF):
+    for one in cited.once(*_POINTS, RecordType.MARK, RecordType.PROOF, of=name):
         record = one.record
-        if record.application != name or not period.holds(record.cut_at):
+        if not period.holds(record.cut_at):
             continue
         row = found.setdefault((record.resource, record.point), _point(record))
         where = cited.vaults(one) if record.type == RecordType.MANIFEST else [record.text("vault")]
@@ -284,9 +288,8 @@ def _restore(one: SeenRecord, cited: Citations) -> dict[str, Any]:
 def _removed(name: str, period: Period, cited: Citations) -> list[dict[str, Any]]:
     """What signed heads say was live and is gone without anybody's word, first seen in the period."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for one in cited.once(RecordType.HEAD):
-        lost = one.record.body.get("lost", {}) if one.record.application == name else {}
-        for vault, points in lost.items():
+    for one in cited.once(RecordType.HEAD, of=name):
+        for vault, points in one.record.body.get("lost", {}).items():
             for point, since in points.items():
                 if to_text(period.start) <= since < to_text(period.end):
                     row = {"vault": vault, "point": point, "since": since, "sources": [cited.number(one)]}

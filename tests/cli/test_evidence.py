@@ -84,7 +84,7 @@ def test_people_get_a_table_and_a_page(told: Desk, tmp_path: Path) -> None:
     page = tmp_path / "november.html"
     said = told.drorch("evidence", *PERIOD, "--html", str(page))
     assert said.code == 0
-    assert "2 points cut, 0 copies let go, 0 deletions held, 1 drills (0 failed), 1 restores" in said.out
+    assert "points cut: 2, copies let go: 0, deletions held: 0, drills: 1 (0 failed), restores: 1" in said.out
     assert "nothing signed tells of" in said.err
     text = page.read_text()
     assert text.startswith("<!DOCTYPE html>")
