@@ -31,10 +31,10 @@ class Beside:
         self._thread = threading.Thread(target=listing, daemon=True)
         self._thread.start()
 
-    def wait(self) -> None:
-        """Until one that has begun is over."""
+    def wait(self, seconds: float | None = None) -> None:
+        """Until one that has begun is over, at most so many seconds."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(seconds)
 
 
 def answered(ask: Callable[[], _T], **where: str) -> _T | str:

@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from drorch.app.approval import Approved, to_release
 from drorch.app.carry import LightHands, Scene
 from drorch.app.intents import Intents
 from drorch.app.locks import Locks, resource_lock
+from drorch.app.ordered_cuts import Ordered, OrderedCuts, Watch
 from drorch.app.passing import ApplicationPlan, Finished, Handle, HeavyHands, Pass
 from drorch.app.reconcile import Reconciler
 from drorch.app.signing import write_somewhere
 from drorch.crypto.minisign import SecretKey
-from drorch.domain.action import Action, Cut, Drill, WriteRecord
+from drorch.domain.action import Action, Cut, Drill
 from drorch.domain.brake import APPROVED_FOR
-from drorch.domain.errors import DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
-from drorch.domain.instant import floor_second, from_text, manual_slot, to_text
-from drorch.domain.model import CopyState, RecoveryPoint
+from drorch.domain.errors import DrorchError, NotFound, Refused, Unavailable
+from drorch.domain.instant import floor_second, manual_slot, to_text
+from drorch.domain.model import RecoveryPoint
 from drorch.domain.plan import PointId, newest_usable
 from drorch.domain.policy import ResourcePolicy
 from drorch.domain.record import MarkType, Record, RecordType, compose
 from drorch.ports import Clock, ObjectStore
 
-_LOOK_EVERY = 2.0
-"""Seconds between looks at a snapshot that is pending."""
 _POLL = 0.2
 """Seconds between looks at a worker on this host."""
 _TICK_OF_RECORDS = 1.0
 """Seconds between two instants that records can tell apart."""
 
-Watch = Callable[[str, Mapping[str, Any]], None]
-"""Hears of progress: the resource, and what was reported last."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ordered:
-    """A point that was cut by order, usable now."""
-
-    resource: str
-    point: str
-    cut_at: datetime
-    vaults: tuple[str, ...]
-    lost: Mapping[str, str]
-
 
 class Orders:
-    """Carries out orders against one host."""
+    """Carries out orders against one host; at most `at_once` dumps that were ordered together run at the same time."""
 
     def __init__(
         self,
@@ -64,6 +47,7 @@ class Orders:
         point_id: PointId,
         clock: Clock,
         by: str = "",
+        at_once: int = 4,
         watch: Watch = lambda _resource, _progress: None,
     ) -> None:
         self._site = site
@@ -77,19 +61,55 @@ class Orders:
         self._point_id = point_id
         self._clock = clock
         self._by = by
+        self._at_once = at_once
         self.watch = watch
 
     # --- backup ---
 
     def backup(self, seen: Pass, plan: ApplicationPlan, resource: ResourcePolicy, note: str) -> Ordered:
-        """Cut a manual point now and wait until it is usable. Raises Busy when the resource is locked, Unavailable for
-        a template of which no database is known.
+        """As `together`, of one resource; raises its error."""
+        how = self.together(seen, plan, [resource], note)[resource.name]
+        if isinstance(how, DrorchError):
+            raise how
+        return how
+
+    def together(
+        self, seen: Pass, plan: ApplicationPlan, resources: Sequence[ResourcePolicy], note: str
+    ) -> Mapping[str, Ordered | DrorchError]:
+        """Cut manual points now, all of one slot, and wait until they are usable: resource -> its point, or its error.
+
+        All begin before any is waited for, as far as the host has places for dumps. Busy stands for a resource that is
+        locked, Unavailable for a template of which no database is known.
         """
+        self._reconciler.observer.mark_new(self._clock.now())
+        slot = manual_slot(self._clock.now())
+        ended: dict[str, Ordered | DrorchError] = {}
+        wanted: list[tuple[Cut, Scene]] = []
+        for resource in resources:
+            try:
+                wanted.append(self._wanted(seen, plan, resource, slot, note))
+            except DrorchError as error:
+                ended[resource.name] = error
+        cuts = OrderedCuts(
+            reconciler=self._reconciler,
+            light=self._light,
+            heavy=self._heavy,
+            locks=self._locks,
+            intents=self._intents,
+            clock=self._clock,
+            at_once=self._at_once,
+            watch=lambda resource, progress: self.watch(resource, progress),
+        )
+        ended |= cuts.carry_out(wanted)
+        return {resource.name: ended[resource.name] for resource in resources}
+
+    def _wanted(
+        self, seen: Pass, plan: ApplicationPlan, resource: ResourcePolicy, slot: str, note: str
+    ) -> tuple[Cut, Scene]:
+        """The cut of one resource and its scene. Raises Unavailable or Refused for one that cannot be cut now."""
         if resource.template:
             why = next((seen.why for seen in plan.policy.templates if seen.name == resource.name), "")
             raise Unavailable(f"no database of {resource.name} is known", resource=resource.name, cause=why)
-        self._reconciler.observer.mark_new(self._clock.now())
-        slot = manual_slot(self._clock.now())
         application = plan.policy.application
         point = self._point_id(application, resource.name, slot, 1)
         sources = plan.observed.sources.get(resource.name)
@@ -104,62 +124,13 @@ class Orders:
                 cause = plan.observed.claimed[resource.name]
                 raise Refused("another resource selects the same", resource=resource.name, cause=cause)
             home = resource.targets[0].vault
-            cut = Cut(application, resource.name, home, point, "ordered", slot, 1)
-            return self._native(cut, scene)
+            return Cut(application, resource.name, home, point, "ordered", slot, 1), scene
         unread = self._reconciler.observer.unread_vaults()
         into = tuple(rule.vault for rule in resource.targets if rule.vault not in unread)
         if not into:
             causes = "; ".join(f"{vault}: {why}" for vault, why in sorted(unread.items()))
             raise Unavailable("no vault can be written to", resource=resource.name, cause=causes)
-        cut = Cut(application, resource.name, "", point, "ordered", slot, 1, into)
-        result = self._in_worker(cut, scene).result
-        self._read_back(into, application, resource.name)
-        return Ordered(
-            resource.name, point, from_text(result["cut_at"]), tuple(result["vaults"]), dict(result.get("lost") or {})
-        )
-
-    def _native(self, cut: Cut, scene: Scene) -> Ordered:
-        with self._locks.held(resource_lock(cut.application, cut.resource), "backup"):
-            try:
-                self._light.carry_out(cut, scene, self._clock.now())
-            except OutcomeUnknown:
-                self.watch(cut.resource, {"step": "looking whether the cut was begun"})
-            point, seen = self._usable(cut)
-            self._intents.end(cut.point)
-            self._recorded(cut, scene, seen)
-        if point.cut_at is None:
-            raise Unavailable(f"the provider does not say what {point.id} is as of", resource=cut.resource)
-        return Ordered(cut.resource, cut.point, point.cut_at, (cut.vault,), {})
-
-    def _recorded(self, cut: Cut, scene: Scene, seen: Pass) -> None:
-        """Sign the native record; what no vault takes now is written at the next pass."""
-        into = tuple(self._reconciler.observer.vaults)
-        if not into:
-            return
-        record = WriteRecord(cut.application, cut.resource, cut.vault, cut.point, "usable", into)
-        catalogue = seen.plans[cut.application].catalogue
-        scene = Scene(scene.resource, catalogue, seen.world, scene.sources, scene.note)
-        self._light.carry_out(record, scene, self._clock.now())
-        self._read_back(into, cut.application, cut.resource)
-
-    def _usable(self, cut: Cut) -> tuple[RecoveryPoint, Pass]:
-        """Look until the point is usable; what shows nothing for long was never begun."""
-        begun = self._clock.now()
-        while True:
-            seen = self._reconciler.look()
-            point = seen.plans[cut.application].catalogue.find(cut.point)
-            copy = point.copy_in(cut.vault) if point is not None else None
-            if point is not None and copy is not None:
-                if copy.whole:
-                    return point, seen
-                if copy.state is CopyState.FAILED:
-                    raise Unavailable(f"point {cut.point} failed at the provider", vault=cut.vault, cause=copy.why)
-                self.watch(cut.resource, {"step": copy.why})
-            elif self._clock.now() - begun > timedelta(minutes=5):
-                raise OutcomeUnknown(
-                    f"point {cut.point} does not show", vault=cut.vault, hint="drorch points shows it if it comes up"
-                )
-            self._clock.sleep(_LOOK_EVERY)
+        return Cut(application, resource.name, "", point, "ordered", slot, 1, into), scene
 
     # --- drill ---
 

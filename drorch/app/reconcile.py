@@ -20,6 +20,7 @@ from drorch.app.drill_sweep import DrillSweep
 from drorch.app.failpoint import reach
 from drorch.app.guide_writing import GuideKeeper
 from drorch.app.intents import FORGOTTEN, Intents, settle
+from drorch.app.journal import JournalKeeper
 from drorch.app.key_check import KeyWatch
 from drorch.app.locks import Lock, Locks, resource_lock
 from drorch.app.observe import Observer
@@ -77,15 +78,14 @@ class Reconciler:
         throttled: Callable[[str, Action], str] = lambda _kind, _action: "",
         automated: AutomatedWatch | None = None,
         drill_sweep: DrillSweep | None = None,
+        journal: JournalKeeper | None = None,
     ) -> None:
         """`throttled` says why an action (of this kind of resource) has to wait at its provider now, or ""."""
         self._load = load
-        self._keys = keys
-        self._databases = databases
-        self._guides = guides
+        self._keys, self._databases, self._guides = keys, databases, guides
         self._unprotected = unprotected
         self._throttled = throttled
-        self._automated = automated
+        self._automated, self._journal = automated, journal
         self._drill_sweep = drill_sweep
         self._guards = guards or Guards()
         self.observer = observer
@@ -164,6 +164,8 @@ class Reconciler:
         keys = self._keys.seen(readable, self._now(), write=start and not seen.world.skewed) if self._keys else None
         if self._guides and start:
             self._guides.keep(readable, self._now())
+        if self._journal and start:
+            self._journal.passed(seen)
         seen = replace(seen, waiting=admitted.wait, started=started, finished=finished, keys=keys)
         return self._watched(replace(seen, running=self.running_count()), acts=start)
 
@@ -345,6 +347,8 @@ class Reconciler:
         action, error, now = finished.action, finished.error, self._now()
         self.outcomes[(action.name, finished.outcome)] += 1
         self.attempts[(action.application, action.resource, finished.outcome)] = now
+        if self._journal:
+            self._journal.ended(finished)
         if isinstance(action, Verify) and finished.result:
             self._guards.turn_read(action, now)
             self._planner.forget(action.application)
@@ -399,3 +403,5 @@ class Reconciler:
         self._pool.shutdown(wait=True)
         for _, _, lock in self._handles.values():
             lock.release()
+        if self._journal:
+            self._journal.close()

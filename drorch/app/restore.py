@@ -45,6 +45,7 @@ class RestoreRequest:
     at: datetime | None = None
     point: str = ""
     accept_unsigned: str = ""
+    note: str = ""
     with_globals: bool = False
     site: str = ""
     password: str | None = field(default=None, repr=False)
@@ -159,6 +160,8 @@ def locate(request: RestoreRequest, stores: Mapping[str, ObjectStore], reader: R
         raise NotFound(f"there is no vault {request.vault}", hint=f"there are {', '.join(stores) or 'none'}")
     if request.point and request.accept_unsigned not in ("", request.point):
         raise Usage("--point and --accept-unsigned name two points")
+    if request.note and (request.point or request.accept_unsigned):
+        raise Usage("--note finds a point, and one is named already", hint="leave one of the two out")
     now = reader.clock.now()
 
     def choose(views: Mapping[str, VaultView], unread: Mapping[str, str]) -> tuple[Choice, Catalogue]:
@@ -171,6 +174,7 @@ def locate(request: RestoreRequest, stores: Mapping[str, ObjectStore], reader: R
             at=request.at,
             point=request.point,
             accept_unsigned=request.accept_unsigned,
+            note=request.note,
             unread=unread,
         )
         return choose_point(catalogue, wanted, now), catalogue

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from drorch.app.progress import Progress
     from drorch.app.reading import TrustedKey
     from drorch.app.restore import RestoreReport, RestoreRequest
+    from drorch.app.restore_journal import RestoreJournal
     from drorch.cli.screen import ProgressLine
     from drorch.domain.recovery import RestorePlan, Step
     from drorch.ports import Clock, Engine, ObjectStore
@@ -26,6 +27,9 @@ EPILOG = """
 \b
 Look first; nothing is touched:
   drorch restore shop orders --into postgresql://localhost/orders --plan
+\b
+As it was before a deployment (drorch backup shop --note "before 4.2"):
+  drorch restore shop orders --note "before 4.2" --into postgresql:///orders_back
 \b
 As it was before a mistake, from a vault of your choice:
   drorch restore shop orders --at 2026-11-20T09:15Z --from gcs-eu \\
@@ -55,6 +59,7 @@ Snapshots and images, in the region where their copies lie:
 @click.option("--from", "vault", metavar="V", help="Restore from this vault.")
 @click.option("--at", metavar="TIME", help="The newest point not after this instant (UTC).")
 @click.option("--point", metavar="ID", help="Exactly this point.")
+@click.option("--note", metavar="TEXT", help="The newest point with this note, or with this in its note.")
 @click.option("--plan", "plan_only", is_flag=True, help="Show the steps, touch nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @click.option("--globals", "with_globals", is_flag=True, help="Create missing roles; existing ones are never altered.")
@@ -75,7 +80,6 @@ Snapshots and images, in the region where their copies lie:
 )
 @click.option("--as", "name", default="", metavar="NAME", help="Bring the same snapshots back once more, apart.")
 @click.option("--terraform", default="", metavar="FILE", help="Import blocks of what was made in a region.")
-@click.option("--note", hidden=True)
 @click.option("--allow-commands", is_flag=True, help="Break glass: the signed runbook may run its commands.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
@@ -122,7 +126,8 @@ def _carry_out(said: _Said, sources: _Sources, request: RestoreRequest) -> int:
             tell("nothing was touched")
             return 3
     heard = None if said.as_json else partial(_tell_step, sources.line)
-    report = carry_out(request, sources.engine, sources.stores, sources.reader, heard)
+    run = partial(carry_out, request, sources.engine, sources.stores, sources.reader, heard)
+    report = sources.journal.told(request, run) if sources.journal else run()
     if said.as_json:
         emit_json(report.to_json())
     else:
@@ -138,6 +143,7 @@ class _Said:
     vault: str
     at: str
     point: str
+    note: str
     plan_only: bool
     yes: bool
     with_globals: bool
@@ -157,10 +163,6 @@ class _Said:
     def of(cls, options: Mapping[str, object]) -> _Said:
         """The options; reserved ones are refused, not ignored."""
         given = dict(options)
-        if given.pop("note"):
-            from drorch.domain.errors import Usage
-
-            raise Usage("--note is not in this version of drorch")
         return cls(**{key: "" if value is None else value for key, value in given.items()})  # type: ignore[arg-type]
 
 
@@ -174,6 +176,7 @@ class _Sources:
     site: str
     line: ProgressLine
     locks: Locks | None = None
+    journal: RestoreJournal | None = None
 
 
 def _into_region(config: str | None, application: str, resources: tuple[str, ...], said: _Said) -> int:
@@ -232,9 +235,10 @@ def _break_glass(said: _Said) -> _Sources:
 def _configured(config: str | None, said: _Said) -> _Sources:
     from drorch.cli.opening import locks_of, stores_of, the_host
     from drorch.cli.passphrase import from_person
-    from drorch.cli.screen import ProgressLine
+    from drorch.cli.screen import ProgressLine, tell
     from drorch.cli.typed import trusted_key
     from drorch.wiring import adapters
+    from drorch.wiring.journal import restores_of
 
     host = the_host(config)
     host.ask = from_person(said.passphrase_file)
@@ -246,7 +250,8 @@ def _configured(config: str | None, said: _Said) -> _Sources:
     engine = adapters.build_engine(adapters.engine_of_target(said.into), tools)
     line = ProgressLine(quiet=said.as_json)
     reader = _reader(trusted, identities, host.clock, line)
-    return _Sources(stores, reader, engine, host.config.site, line, locks_of(host))
+    journal = restores_of(host, lambda why: tell(f"this restore stands in no journal: {why}", color="yellow"))
+    return _Sources(stores, reader, engine, host.config.site, line, locks_of(host), journal)
 
 
 def _reader(trusted: list[TrustedKey], identities: tuple[str, ...], clock: Clock, line: ProgressLine) -> Reader:
@@ -274,6 +279,7 @@ def _request(application: str, resources: tuple[str, ...], said: _Said, site: st
         vault=said.vault,
         at=instant(said.at, "--at") if said.at else None,
         point=said.point,
+        note=said.note,
         accept_unsigned=said.accept_unsigned,
         with_globals=said.with_globals,
         site=site,

@@ -18,6 +18,7 @@ HEADS = f"{ROOT}heads/"
 RUNBOOKS = f"{ROOT}runbooks/"
 APPROVALS = f"{ROOT}approvals/"
 KEYS = f"{ROOT}keys/"
+JOURNAL = f"{ROOT}journal/"
 VAULT_MARKER = f"{ROOT}vault.json"
 RESTORE_GUIDE = f"{ROOT}RESTORE.md"
 SIGNATURE = ".minisig"
@@ -28,10 +29,10 @@ INVENTORY = "inventory.json"
 
 
 def lockable(path: str) -> bool:
-    """Whether a vault with a lock locks the object at its creation: records of points, data and runbooks, nothing that
-    is changed or let go of before long.
+    """Whether a vault with a lock locks the object at its creation: records of points, data, runbooks and the journal,
+    nothing that is changed or let go of before long.
     """
-    return path.startswith((RECORDS, DATA, RUNBOOKS))
+    return path.startswith((RECORDS, DATA, RUNBOOKS, JOURNAL))
 
 
 def point_folder(cut_at: datetime, point: str) -> str:
@@ -72,6 +73,16 @@ def approval_path(at: datetime, digest: str) -> str:
 def key_path(fingerprint: str, what: str, at: datetime) -> str:
     """A `token` or a `proof` of one recipient's key, in a folder named by the recipient's fingerprint."""
     return f"{KEYS}{fingerprint}/{what}-{to_compact(at)}.json"
+
+
+def journal_month(at: datetime) -> str:
+    """The folder of the journal for a month (UTC), with a trailing slash: ``.../journal/202611/``."""
+    return f"{JOURNAL}{to_compact(at)[:6]}/"
+
+
+def journal_path(at: datetime, event: str, digest: str) -> str:
+    """An entry of the journal, named by the first 16 characters of the SHA-256 of its bytes: no two share a name."""
+    return f"{journal_month(at)}{to_compact(at)}-{event}-{digest[:16]}.json"
 
 
 def trusted_comment(record_type: str, path: str) -> str:

@@ -6,6 +6,7 @@ where it concerns one. The reader rebuilds the path from the content and refuses
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ class RecordType(StrEnum):
     KEY_PROOF = "key-proof"
     REWRAP = "rewrap"
     RUNBOOK = "runbook"
+    JOURNAL = "journal"
 
 
 class MarkType(StrEnum):
@@ -173,6 +175,8 @@ def _path(record: Record) -> str:
         return layout.approval_path(record.at, record.text("digest"))
     if record.type in OF_A_KEY:
         return layout.key_path(record.text("fingerprint"), record.type.removeprefix("key-"), record.at)
+    if record.type == RecordType.JOURNAL:
+        return layout.journal_path(record.at, record.text("event"), hashlib.sha256(record.data).hexdigest())
     if record.cut_at is None:
         raise Damaged("a record names no point")
     folder = layout.records_folder(record.application, record.resource, record.cut_at, record.point)
@@ -207,6 +211,9 @@ def _check(record: Record) -> None:
         return
     if record.type in OF_A_KEY:
         _check_key(record)
+        return
+    if record.type == RecordType.JOURNAL:
+        _check_journal(record)
         return
     if not (record.application and record.resource and record.point and record.cut_at):
         raise Damaged(f"a {record.type} names no point")
@@ -284,6 +291,16 @@ def _check_approval(body: Mapping[str, Any]) -> None:
     for pair in _list(body, "deletions"):
         if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
             raise Damaged("an approval's deletions are not pairs of vault and point")
+
+
+def _check_journal(record: Record) -> None:
+    body = record.body
+    if not re.fullmatch("[a-z]{1,32}", _field(body, "event")):
+        raise Damaged("an entry of the journal names no event")
+    _field(body, "host")
+    _count(body, "seq")
+    if not re.fullmatch("[0-9a-f]{64}|", record.text("previous")):
+        raise Damaged("an entry of the journal names no entry before it")
 
 
 def _check_manifest(body: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from drorch.domain.catalogue import Catalogue, Drilled
@@ -26,7 +26,7 @@ class Wanted:
     """What is to be restored. `vaults` are those that could be read, the preferred ones first; `unread`: vault -> why.
 
     Without `resource` the application's only dump; without `at` and `point` the newest usable point. `accept_unsigned`
-    names the one point that is taken without a valid signature.
+    names the one point that is taken without a valid signature. `note` is a note, or a part of one that no other has.
     """
 
     application: str
@@ -35,6 +35,7 @@ class Wanted:
     at: datetime | None = None
     point: str = ""
     accept_unsigned: str = ""
+    note: str = ""
     unread: Mapping[str, str] = field(default_factory=dict)
     native: bool = False
 
@@ -107,6 +108,7 @@ class RestorePlan:
             "point": point.id,
             "vault": self.choice.vaults[0],
             "cut_at": to_text(self.choice.cut_at),
+            "note": point.note or None,
             "steps": [step.to_json() for step in self.steps],
             "newer": [newer.to_json() for newer in self.choice.newer],
             "notes": list(self.choice.notes),
@@ -117,13 +119,16 @@ def choose_point(catalogue: Catalogue, wanted: Wanted, now: datetime) -> Choice:
     """The newest point that can be restored, or the one that was asked for.
 
     Raises NotFound with what there is, Unavailable when a vault that could not be read may hold it, Refused for a named
-    point that is not signed, Damaged for a named one whose objects are not those that were signed.
+    point that is not signed and for a part of several different notes, Damaged for a named one whose objects are not
+    those that were signed.
     """
     resource = wanted.resource or _only_dump(catalogue, wanted)
     points = [point for point in catalogue.of(resource) if point.cut_at is not None]
     if points and wanted.native == any(copy.path for point in points for copy in point.copies):
         raise _of_another_sort(points[0], wanted.native)
     longest = _NEVER_BEHIND if wanted.native else _longest_dump(points)
+    if wanted.note:
+        wanted = replace(wanted, note=_the_note(points, wanted, resource))
     if wanted.named:
         point = _named(points, wanted)
     else:
@@ -256,12 +261,35 @@ def _named(points: Sequence[RecoveryPoint], wanted: Wanted) -> RecoveryPoint:
     raise _absent(f"point {point.id} has no usable copy in the vaults that could be read", wanted, points, why)
 
 
+def _the_note(points: Sequence[RecoveryPoint], wanted: Wanted, resource: str) -> str:
+    """The note that was meant, usable points or not: the same one, or the only one with the text in it."""
+    notes = list(dict.fromkeys(point.note for point in points if wanted.note in point.note))
+    if wanted.note in notes:
+        return wanted.note
+    if len(notes) > 1:
+        raise Refused(
+            f"points of {wanted.application}/{resource} have {len(notes)} different notes with {wanted.note!r} in them",
+            operation="restore",
+            hint=f"say which: {', '.join(repr(note) for note in notes[:_LISTED])}",
+        )
+    if not notes:
+        raise _absent(
+            f"no point of {wanted.application}/{resource} has a note with {wanted.note!r} in it",
+            wanted,
+            [point for point in points if point.note],
+        )
+    return notes[0]
+
+
 def _nothing(
     points: Sequence[RecoveryPoint], wanted: Wanted, resource: str, longest: timedelta, now: datetime
 ) -> RecoveryPoint:
     what = f"no usable point of {wanted.application}/{resource}"
     if wanted.at is not None:
         what += f" as of {to_text(wanted.at)} or before"
+    if wanted.note:
+        what += f" with the note {wanted.note!r}"
+        points = [point for point in points if point.note == wanted.note]
     damaged = [copy for p in points for copy in p.copies if copy.state is CopyState.FAILED]
     if points and damaged and not wanted.unread:
         raise Damaged(f"{what} was found", operation="restore", cause=_listed(points, wanted, longest, now))
@@ -298,6 +326,8 @@ def _passed_over(point: RecoveryPoint, wanted: Wanted, longest: timedelta, now: 
     """Why a restorable point is not taken unless it is named; "" when it may be."""
     if wanted.at is not None and point.cut_at is not None and point.cut_at > wanted.at:
         return f"it is newer than {to_text(wanted.at)}"
+    if wanted.note and point.note != wanted.note:
+        return f"its note is not {wanted.note!r}"
     if ahead := _ahead(point, now):
         return f"{ahead}; --point {point.id} takes it nevertheless"
     # A copy that was shipped later is behind, too: the newest point is taken with a note. But as the state of a given

@@ -26,6 +26,7 @@ from drorch.app.expiry import ExpiryHands
 from drorch.app.guide_writing import GuideKeeper, dumps_known
 from drorch.app.heavy import LocalHands
 from drorch.app.intents import Intents
+from drorch.app.journal import JournalBook, JournalKeeper
 from drorch.app.key_check import KeyWatch
 from drorch.app.kms_watch import KmsWatch
 from drorch.app.locks import Locks
@@ -58,6 +59,7 @@ from drorch.telemetry.redact import redact
 from drorch.wiring import adapters
 from drorch.wiring.databases import ask_servers
 from drorch.wiring.jobs import compose_job
+from drorch.wiring.journal import journal_of
 
 
 @dataclass
@@ -308,6 +310,11 @@ class Host:
         )
 
     @cached_property
+    def journal(self) -> JournalBook:
+        """What this host writes down of hours and restores."""
+        return journal_of(self, self._state, self._marks.holds)
+
+    @cached_property
     def light(self) -> LightHands:
         """Carries out what needs no worker."""
         return LightHands(
@@ -397,6 +404,7 @@ class Host:
             throttled=self._throttled,
             automated=self.automated,
             drill_sweep=DrillSweep(self.config.site, self.kinds),
+            journal=JournalKeeper(self.journal, tuple(self.vaults)),
             guards=Guards(
                 grace=self.config.grace,
                 brake=self.config.brake,
@@ -422,6 +430,7 @@ class Host:
             point_id=self.point_id,
             clock=self.clock,
             by=self.who(),
+            at_once=self.config.limits.dumps,
         )
 
     def who(self) -> str:

@@ -190,6 +190,93 @@ def test_order_that_is_given_up_cancels_its_worker(dumps: Counter) -> None:
     assert dumps.points("desk") == ()
 
 
+# --- several resources together --------------------------------------------------------------------------------------
+
+DESKTOP = (
+    VOLUMES
+    + """\
+      - name: orders
+        kind: memory
+        schedule: {every: 1d}
+        vaults: [s3-west, gcs-eu]
+        keep: {last: 3}
+      - name: invoices
+        kind: memory
+        schedule: {every: 1d}
+        vaults: [s3-west, gcs-eu]
+        keep: {last: 3}
+"""
+)
+
+
+@pytest.fixture
+def desktop(tmp_path: Path) -> Counter:
+    return Counter(Installation(tmp_path, DESKTOP))
+
+
+def together(counter: Counter) -> Mapping[str, Any]:
+    seen, plan, _ = counter.look("shop")
+    return counter.orders.together(seen, plan, plan.policy.resources, "before 4.2")
+
+
+def test_all_cuts_begin_before_any_is_waited_for(desktop: Counter) -> None:
+    world = desktop.world
+    world.hands.held = True
+
+    def begun(_resource: str, _progress: Mapping[str, Any]) -> None:
+        assert len(world.snapshots(HOME)) == 1
+        assert {action.resource for action in world.hands.started} == {"orders", "invoices"}
+        world.hands.held = False
+
+    desktop.orders.watch = begun
+    made = together(desktop)
+    assert not world.hands.held, "somebody was waited for"
+    assert list(made) == ["data", "orders", "invoices"]
+    points = {point.resource: point for point in desktop.points("shop")}
+    assert {resource: how.point for resource, how in made.items()} == {r: p.id for r, p in points.items()}
+    assert len({point.slot for point in points.values()}) == 1
+    assert points["data"].note == "before 4.2"
+    assert all(copy.usable for point in points.values() for copy in point.copies)
+
+
+def test_one_that_fails_is_told_and_the_others_stay(desktop: Counter) -> None:
+    desktop.world.hands.dies = 1
+    with desktop.world.locks.held(resource_lock("shop", "invoices"), "cut"):
+        made = together(desktop)
+    assert isinstance(made["orders"], Unavailable)
+    assert isinstance(made["invoices"], Busy)
+    assert [point.resource for point in desktop.points("shop")] == ["data"]
+    assert not desktop.world.locks.holder(resource_lock("shop", "orders"))
+
+
+def test_as_many_dumps_begin_as_the_host_has_places_for_and_the_others_follow(desktop: Counter) -> None:
+    desktop.orders._at_once = 1
+    desktop.world.hands.held = True
+    running: list[int] = []
+
+    def count(resource: str, _progress: Mapping[str, Any]) -> None:
+        running.append(len(desktop.world.hands.started))
+        desktop.world.hands.held = False
+
+    desktop.orders.watch = count
+    assert not [how for how in together(desktop).values() if isinstance(how, Exception)]
+    assert running[0] == 1
+    assert len(desktop.world.hands.started) == 2
+
+
+def test_an_order_that_is_given_up_leaves_no_lock_and_no_worker(desktop: Counter) -> None:
+    desktop.world.hands.held = True
+
+    def interrupt(_resource: str, _progress: Mapping[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    desktop.orders.watch = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        together(desktop)
+    for resource in ("data", "orders", "invoices"):
+        assert not desktop.world.locks.holder(resource_lock("shop", resource))
+
+
 # --- drills --------------------------------------------------------------------------------------------------------
 
 

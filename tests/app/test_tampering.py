@@ -180,13 +180,20 @@ RECORDS = {
     RecordType.MARK: {"mark": str(MarkType.PIN), "reason": "before the migration"},
     RecordType.PROOF: {"vault": "gcs-eu", "outcome": "passed", "seconds": {"total": 3}},
     RecordType.VAULT: {"vault": "gcs-eu", "id": "v1"},
+    RecordType.JOURNAL: {"event": "restore", "host": "dr1", "seq": 7, "application": APPLICATION, "outcome": "done"},
     RecordType.HEAD: {"application": APPLICATION, "host": "backup1", "seq": 7, "live": {"gcs-eu": {"p1": "0" * 64}}},
     RecordType.APPROVAL: {"digest": digest_of([("gcs-eu", "p1")]), "deletions": [["gcs-eu", "p1"]]},
     RecordType.KEY_TOKEN: {**OF_KEY, "sealed": "YWdl", "sha256": "0" * 64, "public": "1" * 64},
     RecordType.KEY_PROOF: {**OF_KEY, "answer": "drorch-key-1", "proved_at": "2026-11-20T12:00:00Z"},
     RecordType.REWRAP: {**OF_KEY, "headers": [{"name": "data.zst.age", "header": "YWdl"}]},
 }
-OF_NO_POINT = (RecordType.VAULT, RecordType.HEAD, RecordType.APPROVAL, RecordType.KEY_TOKEN, RecordType.KEY_PROOF)
+OF_NO_POINT = {*RecordType} - {
+    RecordType.MANIFEST,
+    RecordType.NATIVE,
+    RecordType.MARK,
+    RecordType.PROOF,
+    RecordType.REWRAP,
+}
 
 
 def _record(record_type: RecordType) -> Record:

@@ -152,7 +152,8 @@ def test_password_for_the_target_comes_from_a_file(lived: Desk) -> None:
         (("--into", "dir:relative"), 2, "the target is dir:/PATH"),
         (("--into", "dir://u:geheim@h/d"), 2, "the target is dir:/PATH"),
         (("--into", "nonsense"), 2, "no restore target"),
-        (("--into", "postgresql://h/d", "--note", "x"), 2, "--note is not in this version"),
+        (("--into", "postgresql://h/d", "--note", "v2", "--point", "x"), 2, "--note finds a point, and one is named"),
+        (("--into", "postgresql://h/d", "--note", "v3"), 3, "has a note with 'v3' in it"),
         (("--into", "postgresql://h/d", "--allow-commands"), 2, "go with --into region:NAME"),
         (("two", "--into", "postgresql://h/d"), 2, "one target takes one resource"),
         (("--into", "postgresql://h/d", "--vault-url", "gs://b"), 2, "--vault-url needs --trust"),
@@ -170,6 +171,15 @@ def test_what_makes_no_sense_is_refused_before_anything_is_read(
     assert (said.code, said.out) == (code, "")
     assert words in said.err
     assert "geheim" not in said.err
+
+
+def test_the_point_before_a_deployment_is_found_by_its_note(lived: Desk) -> None:
+    ordered = next(point for point in lived.points() if point["note"])
+    said = lived.drorch("restore", "shop", "--note", "v2", "--into", target(lived, "back5"), "--plan", "--json")
+    assert (said.code, said.json["point"], said.json["note"]) == (0, ordered["id"], "für v2")
+    said = lived.drorch("restore", "shop", "--note", "für v2", "--into", target(lived, "back5"), "--yes", "--json")
+    assert (said.code, said.json["point"]) == (0, ordered["id"])
+    assert lived.server.value(COUNT, "back5") == ROWS
 
 
 def test_database_server_that_is_down_ends_with_4_and_the_same_command_succeeds_later(lived: Desk) -> None:

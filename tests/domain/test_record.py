@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -124,8 +125,31 @@ def test_unknown_fields_are_ignored_and_kept(path: str) -> None:
     assert found.supported and found.body["later"] == {"x": [1]}
 
 
+def entry(**changes: object) -> Record:
+    content: dict[str, Any] = {"event": "hour", "host": "dr1", "seq": 1} | changes
+    return compose(RecordType.JOURNAL, site="acme", at=AT, **content)
+
+
+def test_an_entry_of_the_journal_lies_in_its_month_under_its_own_digest() -> None:
+    one, other = entry(), entry(seq=2)
+    digest = hashlib.sha256(one.data).hexdigest()
+    assert one.path == f"drorch/v1/journal/202611/20261120T120005Z-hour-{digest[:16]}.json"
+    assert other.path != one.path
+    with pytest.raises(Damaged, match="does not belong"):
+        parse_at(one.path, other.data)
+
+
 @pytest.mark.parametrize(
-    "change", [{"format": 2}, {"type": "runbook"}, {"format": 9, "type": "manifest", "at": 12}, {"type": "journal"}]
+    "change",
+    [{"event": ""}, {"event": "a/b"}, {"event": "Hour"}, {"host": None}, {"seq": -1}, {"seq": "1"}, {"previous": "ab"}],
+)
+def test_an_entry_of_the_journal_that_does_not_say_what_it_must_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(Damaged):
+        entry(**change)
+
+
+@pytest.mark.parametrize(
+    "change", [{"format": 2}, {"type": "runbook"}, {"format": 9, "type": "manifest", "at": 12}, {"type": "report"}]
 )
 def test_a_later_format_or_type_is_unsupported_whatever_else_it_says(change: dict[str, Any]) -> None:
     found = parse(canonical_bytes(parse_canonical(manifest().data) | change))

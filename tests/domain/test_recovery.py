@@ -98,6 +98,49 @@ class TestChoice:
         assert choice.notes == ("vault nas could not be read: timed out",)
 
 
+def with_note(made: RecoveryPoint, note: str) -> RecoveryPoint:
+    return replace(made, note=note)
+
+
+class TestNote:
+    def test_the_newest_point_whose_note_has_the_text_is_taken_and_the_newer_are_named(self) -> None:
+        choice = choose(
+            point("new", 1), with_note(point("b", 3), "before 4.2"), with_note(point("a", 5), "before 4.2"), note="4.2"
+        )
+        assert choice.point.id == "b"
+        assert [(newer.point, newer.why) for newer in choice.newer] == [("new", "its note is not 'before 4.2'")]
+
+    def test_the_very_note_wins_over_longer_ones_that_are_newer(self) -> None:
+        choice = choose(
+            with_note(point("new", 1), "before 4.21"), with_note(point("old", 5), "before 4.2"), note="before 4.2"
+        )
+        assert choice.point.id == "old"
+
+    def test_a_part_of_different_notes_is_refused_with_all_of_them(self) -> None:
+        points = [with_note(point("a", 1), "before 4.1"), with_note(point("b", 3), "before 4.2")]
+        with pytest.raises(Refused, match="2 different notes") as told:
+            choose(*points, note="before")
+        assert told.value.hint == "say which: 'before 4.1', 'before 4.2'"
+
+    def test_a_damaged_point_does_not_hand_its_note_to_another(self) -> None:
+        damaged = with_note(point("new", 1, copy_in("gcs-eu", NOW - HOUR, CopyState.FAILED)), "before 4.2")
+        with pytest.raises(Damaged, match=r"with the note 'before 4\.2'"):
+            choose(damaged, with_note(point("old", 5), "before 4.2 again"), note="before 4.2")
+
+    def test_before_a_time_only_points_of_then_count(self) -> None:
+        points = [with_note(point("b", 1), "nightly"), with_note(point("a", 5), "nightly")]
+        assert choose(*points, note="nightly", at=NOW - 4 * HOUR).point.id == "a"
+
+    def test_a_note_that_is_nowhere_may_lie_in_a_vault_that_was_not_read(self) -> None:
+        points = [with_note(point("a", 5), "before 4.1"), point("b", 1)]
+        with pytest.raises(NotFound, match=r"'4\.2' in it") as told:
+            choose(*points, note="4.2")
+        assert "a (2026-11-20T07:00:00Z)" in told.value.hint
+        assert "b (" not in told.value.hint
+        with pytest.raises(Unavailable):
+            choose(*points, note="4.2", unread={"s3-west": "it does not answer"})
+
+
 class TestResource:
     def test_the_only_dump_of_the_application_needs_no_name(self) -> None:
         native = point(

@@ -138,6 +138,27 @@ def test_ordered_snapshot_is_waited_for_recorded_and_fills_no_slot(desk: Desk, a
     assert any(a["action"] == "cut" or "young" in a["reason"] for a in of_data), "the slot is still due"
 
 
+def test_resources_of_an_application_are_cut_together_before_a_deployment(desk: Desk) -> None:
+    desk.write_policy(resources=EBS, drill="")
+    said = desk.drorch("backup", "shop", "--note", "before 4.2", "--pin", "14d", "--json")
+    assert said.code == 0, said.err
+    document = said.json
+    assert (document["application"], document["note"], document["not_cut"]) == ("shop", "before 4.2", [])
+    assert [made["resource"] for made in document["points"]] == ["data", "orders"]
+    assert 0 <= document["spread_s"] < 60
+    assert {made["pinned"] for made in document["points"]} == {True}
+    assert len({made["pin_until"] for made in document["points"]}) == 1
+    points = desk.points()
+    assert {point["id"] for point in points} == {made["id"] for made in document["points"]}
+    assert {(point["note"], point["pinned"]) for point in points} == {("before 4.2", True)}
+    assert len({point["slot"] for point in points}) == 1
+    desk.secret("orders-db.password", "wrong\n")
+    said = desk.drorch("backup", "shop", "--note", "before 4.3")
+    assert said.code in (3, 4)
+    assert "orders: " in said.err
+    assert said.out.startswith("data: point "), "one that fails keeps no other from being cut"
+
+
 def test_empty_selection_is_an_error_and_never_a_point(desk: Desk) -> None:
     desk.write_policy(resources=EBS.replace("app: shop", "app: typo"), drill="")
     said = desk.drorch("run", "--once")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -28,6 +29,8 @@ from drorch.domain import layout
 from drorch.domain.canonical import canonical_bytes, parse_canonical
 from drorch.domain.catalogue import Catalogue, Trust, fold
 from drorch.domain.errors import Damaged, Refused, Unavailable
+from drorch.domain.evidence_hours import by_application, spans
+from drorch.domain.journal import Figure, Held, Hour, hour_in
 from drorch.domain.native import Inventory
 from drorch.domain.record import (
     Record,
@@ -73,7 +76,21 @@ def _dump_kinds() -> list[Record]:
                 **of_key),
         compose(RecordType.REWRAP, point="p1", headers=[{"name": "data", "header": "YWdl"}], **of_key, **where),
         compose(RecordType.RUNBOOK, site=SITE, at=NOW, application=APPLICATION, **runbook),
+        compose(RecordType.JOURNAL, site=SITE, at=NOW, event="hour", host="dr1", seq=7, previous="ab" * 32,
+                **_an_hour().bodies()[0]),
+        compose(RecordType.JOURNAL, application=APPLICATION, event="restore", host="dr1", seq=8, by="ann",
+                target="postgresql", wanted={"note": "before 4.2"}, outcome="failed", site=SITE, at=NOW),
     ]  # fmt: skip
+
+
+def _an_hour() -> Hour:
+    hour = Hour.begun(NOW - timedelta(hours=1))
+    of_shop = hour.of_application(APPLICATION)
+    of_shop.policy, of_shop.commit, of_shop.done = "ab" * 32, "cd" * 20, Counter(cut=2)
+    figure = Figure(rpo=3600, rpo_attained=4000, rpo_met=False, rto=60)
+    of_shop.saw({"region": figure, "zone": Figure(exempt="rebuilt")}, valid=True)
+    of_shop.hold([Held("eu", "p1", RESOURCE, "mark", "the brake holds it")])
+    return hour
 
 
 def _planted_records() -> Mapping[str, bytes]:
@@ -102,10 +119,25 @@ def _record(data: bytes) -> None:
     parts = record.path.split("/")
     assert not {"", ".", ".."} & set(parts), record.path
     assert parse_at(record.path, data) == record
+    if record.type == RecordType.JOURNAL:
+        _hour(record)
     if record.type == RecordType.MANIFEST:
         for artefact in artefacts_of(record):
             assert "/" not in artefact.name
             assert f"{artefact.leaves_bytes}"
+
+
+def _hour(record: Record) -> None:
+    """What an hour tells can be told again, and counted."""
+    try:
+        hour = hour_in(record)
+    except Damaged as error:
+        str(error).encode()
+        return
+    assert (
+        Hour.of(hour.bodies()[0] if hour.applications else record.body).applications.keys() == hour.applications.keys()
+    )
+    spans(by_application([(hour, 1)]).get(APPLICATION, {}), [hour.start], "day", str)
 
 
 def _inventory(data: bytes) -> None:

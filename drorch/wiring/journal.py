@@ -1,0 +1,32 @@
+"""The journal of this host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drorch.app.journal import JournalBook
+from drorch.app.restore_journal import RestoreJournal
+from drorch.ports import ObjectStore
+
+if TYPE_CHECKING:
+    from drorch.wiring.host import Host
+
+
+def journal_of(host: Host, state: Path, marked: Callable[[ObjectStore], bool]) -> JournalBook:
+    """What the host writes down of hours and restores, below its state folder."""
+    return JournalBook(
+        state,
+        host.locks,
+        site=host.config.site,
+        host=host.name,
+        signing=host.signing_key,
+        store_of=host.store,
+        marked=marked,
+    )
+
+
+def restores_of(host: Host, missed: Callable[[str], None]) -> RestoreJournal:
+    """Where restores by this host are written down; `missed` hears why one is not."""
+    return RestoreJournal(lambda: host.journal, tuple(host.vaults), host.clock, host.who(), missed)
