@@ -42,6 +42,7 @@ class RegionRequest:
     vault: str = ""
     at: datetime | None = None
     point: str = ""
+    note: str = ""
     name: str = ""
     site: str = ""
     natives: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
@@ -172,13 +173,15 @@ class NativeRestores:
         now = self._reader.clock.now()
         kind = _kind_of(resource, catalogue, request)
         vaults = tuple(v for v in sorted(there) if request.vault in ("", v))
-        begun = "" if request.point or request.at else self._begun(kind, resource, request, vaults, catalogue)
+        chosen = request.point or request.note or request.at
+        begun = "" if chosen else self._begun(kind, resource, request, vaults, catalogue)
         wanted = Wanted(
             application=request.application,
             resource=resource,
             vaults=vaults,
             at=request.at,
             point=request.point or begun,
+            note=request.note,
             unread={vault: why for vault, why in unread.items() if vault in self._stores or not vaults},
             native=True,
         )

@@ -12,7 +12,6 @@ from typing import cast
 import click
 
 from drorch import __version__
-from drorch.cli.reserved import reserved
 from drorch.cli.screen import NobodyReads, tell
 
 _FAULT = 1
@@ -41,7 +40,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kit": ("kit", "Make the crisis kit: all but the keys, for a safe."),
     "key": ("key", "Make an age identity or a signing key; prove that a key opens what it should."),
 }
-LATER: tuple[str, ...] = ()
 
 
 class LazyGroup(click.Group):
@@ -52,9 +50,7 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the one that was asked for. Reserved commands say that they are reserved."""
-        if cmd_name in LATER:
-            return reserved(cmd_name)
+        """Import the one that was asked for."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"drorch.cli.{COMMANDS[cmd_name][0]}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from drorch.app.locks import Locks
     from drorch.app.native_restore import NativeRestores
+    from drorch.app.restore_journal import RestoreJournal
     from drorch.aws import AwsAccounts
     from drorch.domain.catalogue_native import ValidId
     from drorch.domain.policy import Policy
@@ -27,6 +28,7 @@ class Asked:
     vault: str
     at: datetime | None
     point: str
+    note: str
     name: str
     urls: tuple[str, ...]
     trust: tuple[str, ...]
@@ -58,6 +60,7 @@ class Sources:
     """That of the home, whose hosted zones a runbook's records lie in."""
     commands: bool | None = None
     """Whether the host configuration lets a runbook run commands; None under break glass."""
+    journal: RestoreJournal | None = None
     accounts_of: Callable[[Collection[str]], AwsAccounts] | None = None
     """The AWS accounts of these names."""
 
@@ -67,9 +70,11 @@ def configured(config: str | None, asked: Asked) -> Sources:
     from drorch.app.loading import Reader
     from drorch.app.native_restore import NativeRestores
     from drorch.cli.opening import locks_of, stores_of, the_host
+    from drorch.cli.screen import tell
     from drorch.cli.typed import trusted_key
     from drorch.domain.errors import DrorchError
     from drorch.domain.runbook import Recovery
+    from drorch.wiring.journal import restores_of
 
     host = the_host(config)
     trusted = [trusted_key(text) for text in asked.trust] or list(host.trusted)
@@ -97,6 +102,7 @@ def configured(config: str | None, asked: Asked) -> Sources:
         recovery=loaded.policy.recovery or Recovery() if loaded else None,
         account=loaded.policy.home.account or "" if loaded else "",
         commands=host.config.recovery.commands,
+        journal=restores_of(host, lambda why: tell(f"this restore stands in no journal: {why}", color="yellow")),
         accounts_of=lambda _names: host.accounts,
     )
 

@@ -197,6 +197,7 @@ def _into_region(config: str | None, application: str, resources: tuple[str, ...
         vault=said.vault,
         at=instant(said.at, "--at") if said.at else None,
         point=said.point,
+        note=said.note,
         name=said.name,
         urls=said.urls,
         trust=said.trust,

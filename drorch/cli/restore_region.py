@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import click
 from drorch.cli.opening import held_for
 
 if TYPE_CHECKING:
+    from drorch.app.bringing_back import RegionReport
     from drorch.app.native_restore import Found, OptionsOf, RegionRequest
     from drorch.cli.region_sources import Asked, Sources
 
@@ -29,6 +31,7 @@ def bring_back(asked: Asked, sources: Sources) -> int:
         vault=asked.vault,
         at=asked.at,
         point=asked.point,
+        note=asked.note,
         name=asked.name,
         site=sources.site,
         natives=sources.natives,
@@ -56,12 +59,13 @@ def _without_runbook(asked: Asked, sources: Sources, request: RegionRequest, fou
             print_plan(request, found, noted, sources.clock)
         if asked.plan_only or not agreed(asked):
             return 0 if asked.plan_only else 3
-    live = LiveSteps(quiet=asked.as_json, promised=sources.promised)
+    began, live = sources.clock.now(), LiveSteps(quiet=asked.as_json, promised=sources.promised)
     rounds = BringingBack(sources.restores.restoring, sources.clock, live.ended, live.shown)
     try:
         report = rounds.run(asked.application, asked.region, found, noted)
     finally:
         live.clear()
+    journal(asked, sources, began, report)
     if asked.terraform:
         write_blocks(Path(asked.terraform), report.import_blocks())
     if asked.as_json:
@@ -69,6 +73,27 @@ def _without_runbook(asked: Asked, sources: Sources, request: RegionRequest, fou
     else:
         print_report(report, asked.terraform)
     return report.exit_code
+
+
+def journal(asked: Asked, sources: Sources, began: datetime, report: RegionReport) -> None:
+    """An entry of every resource. Break glass signs nothing, so it writes nothing."""
+    from drorch.domain.instant import to_text
+
+    if sources.journal is None:
+        return
+    wanted = {
+        "vault": asked.vault,
+        "at": to_text(asked.at) if asked.at else "",
+        "point": asked.point,
+        "note": asked.note,
+        "region": asked.region,
+    }
+    for back in report.resources:
+        choice = back.located.choice
+        how = {"resource": back.located.resource, "point": choice.point.id, "cut_at": choice.cut_at}
+        told = {"vault": back.located.vault, "data_loss_s": back.data_loss_s}
+        failed = {"error": "unavailable"} if back.outcome != "done" else {}
+        sources.journal.tell(asked.application, "region", wanted, began, outcome=back.outcome, **how, **told, **failed)
 
 
 def agreed(asked: Asked) -> bool:

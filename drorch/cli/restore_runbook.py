@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from drorch.app.bringing_back import BroughtBack
+    from drorch.app.bringing_back import RegionReport
     from drorch.app.native_restore import Found, RegionRequest
     from drorch.app.runbook import RunbookReport
     from drorch.app.runbook_restores import LocatedRestores
@@ -30,10 +30,11 @@ def runbook_of(sources: Sources, found: Found) -> Recovery | None:
 
 def with_runbook(asked: Asked, sources: Sources, request: RegionRequest, found: Found, recovery: Recovery) -> int:
     """Check every step, ask, carry out, report. Refused before anything has begun."""
+    from drorch.app.bringing_back import RegionReport
     from drorch.app.native_restore import check_all
     from drorch.app.runbook_restores import LocatedRestores
     from drorch.cli.region_screen import print_runbook, runbook_json
-    from drorch.cli.restore_region import agreed
+    from drorch.cli.restore_region import agreed, journal
     from drorch.cli.screen import emit_json
     from drorch.domain.runbook_order import launched
 
@@ -48,10 +49,13 @@ def with_runbook(asked: Asked, sources: Sources, request: RegionRequest, found: 
             print_runbook(request, found, noted, recovery, sources.clock)
         if asked.plan_only or not agreed(asked):
             return 0 if asked.plan_only else 3
+    began = sources.clock.now()
     report = _carry_out(asked, sources, restores, recovery)
     failed = {step.resource for step in report.steps if step.resource and step.outcome in ("failed", "not begun")}
     backs = restores.outcomes(recovery.restored - launched(recovery), failed, sources.clock)
-    return _told(asked, report, backs, found)
+    whole = RegionReport(asked.application, asked.region, backs, report.steps, found.left)
+    journal(asked, sources, began, whole)
+    return _told(asked, report, whole)
 
 
 def _carry_out(asked: Asked, sources: Sources, restores: LocatedRestores, recovery: Recovery) -> RunbookReport:
@@ -99,13 +103,11 @@ def _asking(live: LiveSteps, *, as_json: bool) -> Callable[[str, str], bool]:
     return ask
 
 
-def _told(asked: Asked, report: RunbookReport, backs: Sequence[BroughtBack], found: Found) -> int:
-    from drorch.app.bringing_back import RegionReport
+def _told(asked: Asked, report: RunbookReport, whole: RegionReport) -> int:
     from drorch.cli.region_screen import print_runbook_report
     from drorch.cli.restore_region import write_blocks
     from drorch.cli.screen import emit_json
 
-    whole = RegionReport(asked.application, asked.region, tuple(backs), report.steps, found.left)
     if asked.terraform:
         write_blocks(Path(asked.terraform), whole.import_blocks())
     if asked.as_json:

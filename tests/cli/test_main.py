@@ -15,19 +15,8 @@ from desks import Desk, typed
 
 from drorch.cli import screen
 from drorch.cli.backup import worst
-from drorch.cli.main import COMMANDS, LATER
+from drorch.cli.main import COMMANDS
 from drorch.domain.errors import Busy, Damaged, DrorchError, Refused, Unavailable, Usage
-
-RESERVED = (*LATER,)
-
-
-@pytest.mark.parametrize("command", RESERVED)
-def test_reserved_command_says_that_it_is_not_in_this_version(command: str) -> None:
-    said = typed(*command.split())
-    name = " ".join(word for word in command.split()[:2] if word.isalpha())
-    name = name if name.split()[0] in ("policy", "key", "vault") else name.split()[0]
-    assert (said.code, said.out) == (2, "")
-    assert said.err == f"drorch: {name} is not in this version of drorch\n"
 
 
 @pytest.mark.parametrize("command", [("nosuch",), ("policy", "nosuch"), ("--nosuch",), ("status", "--nosuch")])
@@ -37,13 +26,11 @@ def test_unknown_command_or_option_is_usage(command: tuple[str, ...]) -> None:
     assert "nosuch" in said.err
 
 
-def test_every_command_is_told_by_help_and_reserved_ones_are_not() -> None:
+def test_every_command_is_told_by_help() -> None:
     said = typed("--help")
     assert (said.code, said.err) == (0, "")
     for name in COMMANDS:
         assert f"\n  {name} " in said.out
-    for name in LATER:
-        assert f"\n  {name} " not in said.out
     assert "verify" in typed("vault", "--help").out
 
 
