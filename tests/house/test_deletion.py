@@ -31,7 +31,7 @@ ASK_A_KIND = {("app/expiry.py", "kind"), ("app/carry.py", "self._expiry"), ("kin
 the fake of images to the fake that it extends.
 """
 AT_THE_PROVIDER = {
-    "kinds/ebs.py": {"delete_snapshot", "DeleteSnapshot"},
+    "kinds/ebs/__init__.py": {"delete_snapshot", "DeleteSnapshot"},
     "kinds/ami/": {"deregister_image", "DeregisterImage", "delete_snapshot", "DeleteSnapshot"},
     "kinds/rds_instance.py": {"delete_db_snapshot", "DeleteDBSnapshot"},
     "kinds/rds_cluster.py": {"delete_db_cluster_snapshot", "DeleteDBClusterSnapshot"},
@@ -123,7 +123,7 @@ def test_only_the_adapters_name_an_operation_of_aws_that_ends_something_and_only
 
 
 def test_each_adapter_names_the_operation_that_deletes_what_it_makes() -> None:
-    assert {"delete_snapshot", "DeleteSnapshot"} <= words(TREES["kinds/ebs.py"])
+    assert {"delete_snapshot", "DeleteSnapshot"} <= words(TREES["kinds/ebs/__init__.py"])
     assert {"deregister_image", "DeregisterImage", "DeleteSnapshot"} <= words(TREES["kinds/ami/__init__.py"])
     assert {"delete_db_snapshot", "DeleteDBSnapshot"} <= words(TREES["kinds/rds_instance.py"])
     assert {"delete_db_cluster_snapshot", "DeleteDBClusterSnapshot"} <= words(TREES["kinds/rds_cluster.py"])
