@@ -6,11 +6,12 @@ as wildcards (EC2 user guide, "List and filter your resources"), so what a listi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from drorch.aws import mapped
+from drorch.aws import code_of, mapped
 from drorch.domain.errors import DrorchError, NotFound, Refused
 from drorch.domain.model import native_vault_name
 from drorch.domain.native_restore import CREATING, FAILED, READY, TAG_DRILL, Made, NativeRestore
@@ -116,6 +117,24 @@ def require_drill(operation: str, account: str, region: str, tag: str, restore: 
         vault=native_vault_name(account, region),
         hint="delete what a restore made by hand, when nobody needs it",
     )
+
+
+@contextmanager
+def begun_otherwise(order: NativeRestore) -> Iterator[None]:
+    """Around a creating call with a token: Refused, with the way out, when the token was used with other parameters."""
+    try:
+        yield
+    except Refused as error:
+        if code_of(error) != "IdempotentParameterMismatch":
+            raise
+        raise Refused(
+            f"restore {order.id} was begun with other options",
+            operation=error.operation,
+            resource=error.resource,
+            vault=error.vault,
+            cause=error.cause,
+            hint="go on with the options it was begun with, or begin another restore",
+        ) from error
 
 
 def told(error: DrorchError) -> str:

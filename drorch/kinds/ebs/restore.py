@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from drorch.aws import code_of, mapped
+from drorch.aws import mapped
 from drorch.domain.catalogue_native import TAG_IMAGE
 from drorch.domain.errors import Refused, Unavailable
 from drorch.domain.model import native_vault_name
@@ -21,6 +21,7 @@ from drorch.kinds.ec2_restoring import PERMISSIONS as SHARED
 from drorch.kinds.ec2_restoring import (
     Entry,
     attachments,
+    begun_otherwise,
     described,
     discard_volumes,
     require_drill,
@@ -113,31 +114,19 @@ class RestoresVolumes:
         if options.kms_key:
             check_kms_key(self._accounts, order.account, order.region, options.kms_key)
         if options.attach is not None:
-            self._instance(order, options.attach.instance)
+            self._target(order, options.attach.instance)
         return _snapshots(client, [part.native_id for part in missing], vault)
 
     def _create(self, order: NativeRestore, part: RestorePart, snapshot: Entry) -> Entry:
         """CreateVolume; repeated by the SDK, for its token makes that harmless."""
         options, vault = _options(order), native_vault_name(order.account, order.region)
         client, operation = self._accounts.client("ec2", order.account, order.region), "ec2 CreateVolume"
-        try:
-            with mapped(operation, resource=part.native_id, vault=vault, mutates=True):
-                reply: Entry = client.create_volume(**_request(order, part, snapshot, options))
-        except Refused as error:
-            if code_of(error) != "IdempotentParameterMismatch":
-                raise
-            raise Refused(
-                f"restore {order.id} was begun with other options",
-                operation=operation,
-                resource=part.native_id,
-                vault=vault,
-                cause=error.cause,
-                hint="go on with the options it was begun with, or begin another restore",
-            ) from error
+        with begun_otherwise(order), mapped(operation, resource=part.native_id, vault=vault, mutates=True):
+            reply: Entry = client.create_volume(**_request(order, part, snapshot, options))
         named_in(reply, "VolumeId", operation, part.native_id, vault)
         return reply
 
-    def _instance(self, order: NativeRestore, instance: str) -> Entry:
+    def _target(self, order: NativeRestore, instance: str) -> Entry:
         """The instance that volumes are to be attached to. Refused unless it is there, alive and in the zone."""
         vault, zone = native_vault_name(order.account, order.region), _options(order).zone
         client = self._accounts.client("ec2", order.account, order.region)
@@ -164,7 +153,7 @@ class RestoresVolumes:
         under_way = [f"{v['VolumeId']} is being attached" for v in volumes if _attaching(v)]
         if not loose:
             return under_way
-        entry = self._instance(order, instance)
+        entry = self._target(order, instance)
         used = [str(block.get("DeviceName", "")) for block in entry.get("BlockDeviceMappings", ())]
         used += [device for volume in volumes for where, device in attachments(volume) if where == instance]
         recorded = {part.native_id: part.device for part in order.parts}
