@@ -33,6 +33,11 @@ the fake of images to the fake that it extends.
 AT_THE_PROVIDER = {
     "kinds/ebs/__init__.py": {"delete_snapshot", "DeleteSnapshot"},
     "kinds/ami/": {"deregister_image", "DeregisterImage", "delete_snapshot", "DeleteSnapshot"},
+    "kinds/ami/restore.py": {"terminate_instances", "TerminateInstances"},
+    "kinds/ami/template.py": {"delete_launch_template_versions", "DeleteLaunchTemplateVersions"},
+    "kinds/ec2_restoring.py": {"delete_volume", "DeleteVolume"},
+    # The rights alone, each with its condition.
+    "domain/iam_ec2_restored.py": {"DeleteVolume", "TerminateInstances", "DeleteLaunchTemplateVersions"},
     "kinds/rds_instance.py": {"delete_db_snapshot", "DeleteDBSnapshot"},
     "kinds/rds_cluster.py": {"delete_db_cluster_snapshot", "DeleteDBClusterSnapshot"},
     "stores/s3/": {"delete_object", "DeleteObject", "abort_multipart_upload", "AbortMultipartUpload"},

@@ -12,7 +12,9 @@ import os
 _MODULES = (
     "ec2",
     "images",
+    "instances",
     "kms",
+    "launch_templates",
     "offers",
     "rds",
     "rds_automated",
@@ -22,6 +24,7 @@ _MODULES = (
     "rds_sharing",
     "s3",
     "snapshot_locks",
+    "volumes",
 )
 
 

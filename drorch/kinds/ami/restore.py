@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from drorch.aws import code_of, mapped
 from drorch.domain.catalogue_native import TAG_IMAGE
-from drorch.domain.errors import Busy, Refused, Unavailable
+from drorch.domain.errors import Busy, NotFound, Refused, Unavailable
 from drorch.domain.model import native_vault_name
 from drorch.domain.native import IMAGE
 from drorch.domain.native_restore import CREATING, FAILED, READY, Made, NativeRestore, RestorePart, RestoreProgress
@@ -55,6 +55,8 @@ RESTORE_PERMISSIONS = (
 PER_PAGE = 1000
 _STATES = {"pending": CREATING, "running": READY}
 _ENDED = ("shutting-down", "terminated")
+_GONE = "deregistered"
+"""What EC2 shows such an image as for a while; after that it answers with an empty list (EC2 API, DescribeImages)."""
 _NO_CAPACITY = "Server.InsufficientInstanceCapacity"
 """Why an instance ended that was accepted and could not be started (EC2 API, StateReason)."""
 _NEXT = (
@@ -115,7 +117,7 @@ class RestoresImages:
 
         A volume goes when its instance has ended: asked again. Refused for any other tag.
         """
-        require_drill("ec2 TerminateInstances", account, region, tag, restore)
+        require_drill("discard instances", account, region, tag, restore)
         left = [self._terminate(account, region, entry) for entry in self._alive(account, region, tag, restore)]
         volumes = self._of_instances(account, region, tag, restore)
         left += discard_volumes(self._accounts, account, region, volumes)
@@ -150,10 +152,13 @@ class RestoresImages:
         found = described(client, "describe_images", "Images", vault, hint, ImageIds=wanted, IncludeDisabled=True)
         states = {str(image.get("ImageId")): str(image.get("State")) for image in found}
         for name in wanted:
-            state = states.get(name, "not in the reply")
+            state = states.get(name, _GONE)
+            if state in ("pending", "transient"):
+                raise Unavailable("the image is not available yet", resource=name, cause=f"state {state}", **said)
+            if state == _GONE:
+                raise NotFound("the image is gone", resource=name, hint=hint, **said)
             if state != "available":
-                kind = Refused if state in ("disabled", "deregistered", "failed", "invalid", "error") else Unavailable
-                raise kind("the image cannot be launched", resource=name, cause=f"state {state}", hint=hint, **said)
+                raise Refused("the image cannot be launched", resource=name, cause=f"state {state}", hint=hint, **said)
         return found
 
     def _require_images(self, order: NativeRestore) -> list[RestorePart]:

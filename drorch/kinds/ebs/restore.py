@@ -89,7 +89,7 @@ class RestoresVolumes:
 
     def discard(self, account: str, region: str, tag: str, restore: str) -> tuple[Made, ...]:
         """Delete a drill's volumes; one that is attached stays until it is detached. Refused for any other tag."""
-        require_drill("ec2 DeleteVolume", account, region, tag, restore)
+        require_drill("discard volumes", account, region, tag, restore)
         found = volumes_bearing(self._accounts, account, region, tag, restore)
         return discard_volumes(self._accounts, account, region, [v for v in found if not _of_image(v)])
 
