@@ -5,7 +5,7 @@ Resources and condition keys: https://docs.aws.amazon.com/service-authorization/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from drorch.domain.iam import Conditions, Statement
 from drorch.domain.native_restore import TAG_DRILL, TAG_RESTORE
@@ -50,7 +50,7 @@ def restored_in_ec2(
     yield from _given("LetGoDrillsEc2", ending, _arns(mine, _ENDED, ending), _OF_A_DRILL)
 
 
-def _arns(prefixes: Sequence[str], kinds: dict[str, tuple[str, ...]], actions: Sequence[str]) -> list[str]:
+def _arns(prefixes: Sequence[str], kinds: Mapping[str, tuple[str, ...]], actions: Sequence[str]) -> list[str]:
     wanted = dict.fromkeys(kind for action in actions for kind in kinds[action])
     return [f"{prefix}{kind}/*" for prefix in prefixes for kind in wanted]
 

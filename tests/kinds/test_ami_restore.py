@@ -325,6 +325,19 @@ def test_the_volumes_that_a_drills_instance_leaves_are_deleted_and_no_other(worl
     assert only(world)["InstanceId"] == kept
 
 
+def test_a_drills_volume_that_somebody_attached_elsewhere_is_told_and_stays(world: AmiRestores) -> None:
+    done(world)
+    volume = only(world)["BlockDeviceMappings"][1]
+    drilled, moved = only(world)["InstanceId"], volume["Ebs"]["VolumeId"]
+    other = world.stray({})
+    world.settle()
+    world.ec2.detach_volume(VolumeId=moved, InstanceId=drilled, Device=volume["DeviceName"])
+    world.ec2.attach_volume(VolumeId=moved, InstanceId=other, Device="/dev/sdp")
+    assert {made.native_id for _, made in world.kind.made(ACCOUNT, AWAY, TAG_DRILL, ID)} == {drilled, moved}
+    assert [(thing.native_id, other in thing.detail) for thing in discarded(world)] == [(moved, True)]
+    assert [entry["InstanceId"] for entry in world.entries()] == [other]
+
+
 def test_an_instance_that_is_protected_is_left_with_ec2s_word_and_the_others_go(world: AmiRestores) -> None:
     world.options = world.chosen(count=2)
     done(world)

@@ -12,7 +12,7 @@ from native_restores import ID, EbsRestores
 from pydantic import ValidationError
 
 from drorch.aws import AwsAccount, AwsAccounts
-from drorch.domain.errors import NotFound, Refused, Unavailable
+from drorch.domain.errors import NotFound, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.native_restore import READY, TAG_DRILL, RestoreProgress
 from drorch.kinds.ebs import EbsSnapshots, RestoreOptions
 
@@ -241,6 +241,53 @@ def test_an_attachment_that_is_lost_on_the_way_is_made_once(world: EbsRestores, 
         world.kind.advance(world.order())
     done(world)
     assert attached(world) == {part.device: part.source_id for part in world.parts}
+
+
+def test_an_attachment_that_no_listing_shows_yet_is_waited_for(world: EbsRestores) -> None:
+    world.options = RestoreOptions.model_validate({"zone": ZONE, "attach": {"instance": instance(world)}})
+    world.kind.advance(world.order())
+    world.settle()
+    world.kind.made(ACCOUNT, AWAY, TAG_DRILL, ID)
+    world.aws.fail_next("AttachVolume", "after")
+    with pytest.raises(OutcomeUnknown):
+        world.kind.advance(world.order())
+    world.hide(1)
+    assert not world.kind.advance(world.order()).done
+    done(world)
+    assert attached(world) == {part.device: part.source_id for part in world.parts}
+
+
+def test_a_name_that_is_taken_meanwhile_is_chosen_anew(world: EbsRestores) -> None:
+    there, stray = instance(world), world.stray({})
+    world.options = RestoreOptions.model_validate({"zone": ZONE, "attach": {"instance": there}})
+    world.kind.advance(world.order())
+    world.settle()
+    client = world.accounts.client("ec2", ACCOUNT, AWAY)
+
+    def meanwhile(**_: Any) -> None:
+        client.meta.events.unregister("after-call.ec2.DescribeInstances", meanwhile)
+        world.ec2.attach_volume(VolumeId=stray, InstanceId=there, Device="/dev/sdf")
+
+    client.meta.events.register("after-call.ec2.DescribeInstances", meanwhile)
+    with pytest.raises(Unavailable, match="taken meanwhile"):
+        world.kind.advance(world.order())
+    done(world)
+    assert attached(world).keys() == {"/dev/sdg", "/dev/sdh"}
+
+
+def test_an_instance_without_a_free_name_is_refused_before_anything_is_made(world: EbsRestores) -> None:
+    there = instance(world)
+    letters = "fghijklmnop"
+    for letter in letters:
+        stray = world.stray({})
+        world.settle()
+        world.ec2.attach_volume(VolumeId=stray, InstanceId=there, Device=f"/dev/sd{letter}")
+    before = world.things().keys()
+    world.options = RestoreOptions.model_validate({"zone": ZONE, "attach": {"instance": there}})
+    with pytest.raises(Refused, match="2 volumes have no name") as refused:
+        world.kind.advance(world.order())
+    assert refused.value.hint
+    assert world.things().keys() == before
 
 
 def test_an_instance_elsewhere_or_nowhere_is_refused_before_anything_is_made(world: EbsRestores) -> None:

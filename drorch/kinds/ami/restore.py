@@ -105,11 +105,10 @@ class RestoresImages:
 
     def made(self, account: str, region: str, tag: str, restore: str = "") -> tuple[tuple[str, Made], ...]:
         """Instances that have not ended, volumes that ended ones left behind, versions of launch templates."""
-        found = [
-            (tag_map(entry.get("Tags"))[tag], _made(entry)) for entry in self._alive(account, region, tag, restore)
-        ]
-        volumes = self._of_instances(account, region, tag, restore)
-        found += [(tag_map(v.get("Tags"))[tag], volume_made(v)) for v in volumes if not attachments(v)]
+        alive = self._alive(account, region, tag, restore)
+        found = [(tag_map(entry.get("Tags"))[tag], _made(entry)) for entry in alive]
+        left = self._left_behind(account, region, tag, restore, alive)
+        found += [(tag_map(volume.get("Tags"))[tag], volume_made(volume)) for volume in left]
         return (*found, *Templates(self._accounts, account, region).made(tag, restore))
 
     def discard(self, account: str, region: str, tag: str, restore: str) -> tuple[Made, ...]:
@@ -118,8 +117,9 @@ class RestoresImages:
         A volume goes when its instance has ended: asked again. Refused for any other tag.
         """
         require_drill("discard instances", account, region, tag, restore)
-        left = [self._terminate(account, region, entry) for entry in self._alive(account, region, tag, restore)]
-        volumes = self._of_instances(account, region, tag, restore)
+        alive = self._alive(account, region, tag, restore)
+        left = [self._terminate(account, region, entry) for entry in alive]
+        volumes = self._left_behind(account, region, tag, restore, alive)
         left += discard_volumes(self._accounts, account, region, volumes)
         return (*left, *Templates(self._accounts, account, region).discard(tag, restore))
 
@@ -218,10 +218,15 @@ class RestoresImages:
                 found += [entry for entry in entries if entry["InstanceId"] and bears(entry, tag, restore)]
         return found
 
-    def _of_instances(self, account: str, region: str, tag: str, restore: str) -> list[Entry]:
-        """The volumes of instances that a restore made."""
+    def _left_behind(self, account: str, region: str, tag: str, restore: str, alive: Sequence[Entry]) -> list[Entry]:
+        """The volumes of instances that a restore made, but for those at which they still are."""
         found = volumes_bearing(self._accounts, account, region, tag, restore)
-        return [volume for volume in found if TAG_IMAGE in tag_map(volume.get("Tags"))]
+        there = {entry["InstanceId"] for entry in alive}
+        return [
+            volume
+            for volume in found
+            if TAG_IMAGE in tag_map(volume.get("Tags")) and not there & {where for where, _ in attachments(volume)}
+        ]
 
     def _terminate(self, account: str, region: str, entry: Entry) -> Made:
         """TerminateInstances of one; it is left until it has ended, with EC2's own word when it does not let it go."""

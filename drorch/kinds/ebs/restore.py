@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from drorch.aws import mapped
+from drorch.aws import code_of, mapped
 from drorch.domain.catalogue_native import TAG_IMAGE
 from drorch.domain.errors import Refused, Unavailable
 from drorch.domain.model import native_vault_name
@@ -114,7 +114,8 @@ class RestoresVolumes:
         if options.kms_key:
             check_kms_key(self._accounts, order.account, order.region, options.kms_key)
         if options.attach is not None:
-            self._target(order, options.attach.instance)
+            used = _devices(self._target(order, options.attach.instance))
+            devices_for([(part.native_id, part.device) for part in missing], used)
         return _snapshots(client, [part.native_id for part in missing], vault)
 
     def _create(self, order: NativeRestore, part: RestorePart, snapshot: Entry) -> Entry:
@@ -153,8 +154,7 @@ class RestoresVolumes:
         under_way = [f"{v['VolumeId']} is being attached" for v in volumes if _attaching(v)]
         if not loose:
             return under_way
-        entry = self._target(order, instance)
-        used = [str(block.get("DeviceName", "")) for block in entry.get("BlockDeviceMappings", ())]
+        used = _devices(self._target(order, instance))
         used += [device for volume in volumes for where, device in attachments(volume) if where == instance]
         recorded = {part.native_id: part.device for part in order.parts}
         wanted = [(str(v["VolumeId"]), recorded[str(v.get("SnapshotId"))]) for v in loose]
@@ -163,16 +163,34 @@ class RestoresVolumes:
         return [f"{volume} is being attached" for volume, _ in wanted] + under_way
 
     def _attach_one(self, order: NativeRestore, volume: str, instance: str, device: str) -> None:
+        """AttachVolume. One that is attached by now is left where it is: the next look shows where. Unavailable when
+        something else has taken the name since the instance was looked at.
+        """
         vault = native_vault_name(order.account, order.region)
         client = self._accounts.client("ec2", order.account, order.region, repeatable=False)
-        with mapped("ec2 AttachVolume", resource=volume, vault=vault, mutates=True):
-            client.attach_volume(VolumeId=volume, InstanceId=instance, Device=device)
+        said = {"operation": "ec2 AttachVolume", "resource": volume, "vault": vault}
+        try:
+            with mapped(said["operation"], resource=volume, vault=vault, mutates=True):
+                client.attach_volume(VolumeId=volume, InstanceId=instance, Device=device)
+        except Refused as error:
+            if code_of(error) == "VolumeInUse":
+                return
+            if "already in use" not in error.cause:
+                raise
+            raise Unavailable(
+                f"{device} was taken meanwhile; the next look chooses", cause=error.cause, **said
+            ) from error
 
 
 def _options(order: NativeRestore) -> RestoreOptions:
     if not isinstance(order.options, RestoreOptions):
         raise TypeError(f"ebs takes its own options of a restore, not {type(order.options).__name__}")
     return order.options
+
+
+def _devices(instance: Entry) -> list[str]:
+    """The names that are in use on an instance."""
+    return [str(block.get("DeviceName", "")) for block in instance.get("BlockDeviceMappings", ())]
 
 
 def _of_image(volume: Entry) -> bool:
