@@ -17,6 +17,10 @@ from drorch.stores.s3 import permissions as s3
 from drorch.wiring.adapters import SNAPSHOT_KINDS, declared_of
 
 _ADAPTER = re.compile(r"drorch\.(kinds\.\w+|stores\.s3|aws\.asking)\b")
+_RESTORING = re.compile(r"drorch\.kinds\.\w+\.(restore|placing|template)$")
+"""What brings copies back, which a kind declares by itself (RESTORE_PERMISSIONS): heard as ``KIND:restore``."""
+_FOR_OTHERS = "drorch.kinds.ec2_restoring"
+"""What it calls, it calls for the kind that called it."""
 _SHARED = "drorch.kinds.rds_family"
 """What the kinds of RDS have in common calls for one of them: its object's class says for which."""
 NEEDS_NO_RIGHT = frozenset({"sts:GetCallerIdentity"})
@@ -50,6 +54,9 @@ def declared(module: str) -> frozenset[str]:
     if module == "drorch.aws.asking":
         of_kinds = {action for kind in SNAPSHOT_KINDS for action in declared_of(kind).permissions}
         return frozenset({*asking.PERMISSIONS, *of_kinds}) | NEEDS_NO_RIGHT
+    kind, restoring, _ = module.partition(":")
+    if restoring:
+        return frozenset(importlib.import_module(kind).RESTORE_PERMISSIONS) | NEEDS_NO_RIGHT
     found = importlib.import_module(f"{module}.permissions" if module.endswith(".s3") else module)
     return frozenset(found.PERMISSIONS) | NEEDS_NO_RIGHT
 
@@ -72,7 +79,10 @@ def _caller() -> str:
     """The adapter nearest to the call; what kinds share calls for one of them."""
     frame = sys._getframe(1)
     while frame is not None:
-        module = _ADAPTER.match(str(frame.f_globals.get("__name__", "")))
+        name = str(frame.f_globals.get("__name__", ""))
+        if _RESTORING.match(name):
+            return f"{name.rpartition('.')[0]}:restore"
+        module = None if name == _FOR_OTHERS else _ADAPTER.match(name)
         if module and module[0] == _SHARED:
             module = _ADAPTER.match(type(frame.f_locals.get("self")).__module__)
         if module and module[0] != _SHARED:

@@ -36,6 +36,7 @@ from moto.s3.models import s3_backends  # noqa: E402
 
 from drorch.demo.repairs import (  # noqa: E402
     copy_places,
+    instances,
     offers,
     paging,
     rds,
@@ -43,12 +44,14 @@ from drorch.demo.repairs import (  # noqa: E402
     rds_clusters,
     snapshot_locks,
     states,
+    volumes,
 )
 from drorch.demo.repairs.ec2 import SNAPSHOT, foreign_copy  # noqa: E402
 
 ACCOUNT = "123456789012"
 """The account of every credential that moto did not hand out itself."""
 _SNAPSHOTS = (SNAPSHOT, rds.DB_SNAPSHOT, rds_clusters.DB_CLUSTER_SNAPSHOT)
+_RESTORED = (volumes.VOLUME, instances.INSTANCE)
 _INSTANCES = (rds.DB_INSTANCE, rds_clusters.DB_CLUSTER)
 _log = logging.getLogger("drorch.demo.aws")
 _moto = DomainDispatcherApplication(create_backend_app)
@@ -120,6 +123,7 @@ class EmbeddedAws:
         copy_places.places.update(copy_places.DEFAULTS)
         self.set_snapshot_transition("immediate")
         self.set_db_instance_transition("immediate")
+        self.set_ec2_transition("immediate")
 
     # --- regions -------------------------------------------------------------------------------------------------
 
@@ -161,6 +165,28 @@ class EmbeddedAws:
         """The same for DB clusters, and for each step of a DB instance (creating, backing-up, available)."""
         states.set_transition(_INSTANCES, seconds=seconds, describes=describes, held=how == "held")
 
+    def set_ec2_transition(
+        self,
+        how: Literal["immediate", "held"] | None = None,
+        *,
+        seconds: float | None = None,
+        describes: int | None = None,
+    ) -> None:
+        """The same for EBS volumes (creating, available) and EC2 instances (pending, running)."""
+        states.set_transition(_RESTORED, seconds=seconds, describes=describes, held=how == "held")
+
+    def finish_ec2(self) -> None:
+        """Every volume is available and every instance runs now; failed ones stay failed."""
+        states.finish(_RESTORED)
+
+    def fail_volume(self, region: str, native_id: str) -> None:
+        """A volume goes to ``error``, as one does whose key cannot be used."""
+        states.fail(ec2_backends[ACCOUNT][region].get_volume(native_id), "")
+
+    def fail_instance(self, region: str, native_id: str, code: str, message: str) -> None:
+        """An instance is terminated at its start, for a reason such as ``Client.InternalError``."""
+        instances.fail(ec2_backends[ACCOUNT][region].get_instance(native_id), code, message)
+
     def finish_snapshots(self) -> None:
         """Every pending snapshot, in all regions, is complete now; failed ones stay failed."""
         states.finish(_SNAPSHOTS)
@@ -197,6 +223,10 @@ class EmbeddedAws:
     def withhold_class(self, region: str, instance_class: str) -> None:
         """RDS does not offer this instance class in the region."""
         offers.withheld.add((region, instance_class))
+
+    def refuse_launches(self, zone: str, instance_type: str, code: str = "InsufficientInstanceCapacity") -> None:
+        """EC2 refuses to launch this instance type in the zone; with code "" it launches it again."""
+        offers.full[zone, instance_type] = code
 
     def set_quota(self, region: str, service: str, code: str, value: int) -> None:
         """Service Quotas says so; quotas that nobody set are unknown to it."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from drorch.domain.catalogue_native import TAG_SITE
 from drorch.domain.iam import Conditions, Statement
+from drorch.domain.iam_ec2_restored import restored_in_ec2
 
 ROLES = ("backup", "vault", "restore")
 MOST_NAMED = 50
@@ -149,7 +150,7 @@ def _working(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Statement
 def _looking(native: Sequence[NativeUse], actions: Iterable[str]) -> Statement:
     """Listings know no resources: they are bounded by the regions alone."""
     regions = sorted({region for one in native for region in one.regions} | {region for _, region in _sources(native)})
-    kept = tuple(action for action in actions if _verb(action) in _READING and not action.startswith("kms:"))
+    kept = tuple(action for action in actions if _verb(action) in _READING and not action.startswith(("kms:", "iam:")))
     return Statement("Look", kept, ("*",), {"StringEquals": {"aws:RequestedRegion": regions}})
 
 
@@ -290,26 +291,28 @@ def _using(
 
 
 def _restoring(use: AccountUse) -> Iterator[Statement]:
-    """Looking, and making new resources out of what bears the site's tag. Nothing that is there can be changed."""
+    """Looking, making new resources out of what bears the site's tag, letting go what a drill made. Nothing else that
+    is there can be changed.
+    """
     if not use.native:
         return
     wanted = dict.fromkeys(action for one in use.native for action in one.declared.restore)
     yield _looking(use.native, dict.fromkeys([*_declared(use.native), *wanted, *use.asking]))
-    for service, of in (("ec2", _volumes), ("rds", _restored_databases)):
+    for service, of in (("ec2", _restored_ec2), ("rds", _restored_databases)):
         regions = sorted({region for one in use.native if one.service == service for region in one.regions})
         actions = [action for action in wanted if action.startswith(f"{service}:") and _verb(action) not in _READING]
         yield from of(use, actions, regions)
+    profiles = (
+        f"arn:{partition(region)}:iam::{use.id}:instance-profile/*" for one in use.native for region in one.regions
+    )
+    yield from _if_any("LookAtProfiles", tuple(a for a in wanted if a.startswith("iam:")), tuple(sorted(set(profiles))))
     yield from _of_keys(use, use.native)
 
 
-def _volumes(use: AccountUse, actions: Sequence[str], regions: Sequence[str]) -> Iterator[Statement]:
-    made = tuple(f"arn:{partition(region)}:ec2:{region}:{use.id}:volume/*" for region in regions)
-    own = tuple(f"arn:{partition(region)}:ec2:{region}::snapshot/*" for region in regions)
-    making = tuple(action for action in actions if action not in _TAGGING)
-    creating = {"StringEquals": {"ec2:CreateAction": [action.partition(":")[2] for action in making]}}
-    yield from _if_any("RestoreEc2", making, made)
-    yield from _if_any("RestoreEc2From", making, own, _bearing(use))
-    yield from _if_any("TagRestoredEc2", tuple(action for action in actions if action in _TAGGING), made, creating)
+def _restored_ec2(use: AccountUse, actions: Sequence[str], regions: Sequence[str]) -> Iterator[Statement]:
+    mine = [f"arn:{partition(region)}:ec2:{region}:{use.id}:" for region in regions]
+    copies = [f"arn:{partition(region)}:ec2:{region}::" for region in regions]
+    yield from restored_in_ec2(actions, mine, copies, _bearing(use))
 
 
 def _restored_databases(use: AccountUse, actions: Sequence[str], regions: Sequence[str]) -> Iterator[Statement]:

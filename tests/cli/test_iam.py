@@ -108,7 +108,7 @@ def test_unprotected_asks_for_databases_where_no_policy_has_any(config: Path) ->
 
 def test_people_see_documents_with_their_lengths(config: Path) -> None:
     done = CliRunner().invoke(cli, ["--config", str(config), "iam", "--role", "restore"], catch_exceptions=False)
-    assert "# account prod (111111111111), role restore: document 1 of 1," in done.stdout
+    assert "# account prod (111111111111), role restore: document 1 of 2," in done.stdout
     assert "of 6144 characters" in done.stdout
 
 

@@ -158,11 +158,56 @@ def test_the_restore_role_reads_and_makes_and_changes_nothing_that_is_there() ->
         assert not allowed(restore, action, OBJECT)
     assert allowed(restore, "ec2:CreateVolume", SNAPSHOT, MINE)
     assert not allowed(restore, "ec2:CreateVolume", SNAPSHOT, THEIRS)
-    assert allowed(restore, "ec2:CreateVolume", f"arn:aws:ec2:{AWAY}:{PROD}:volume/*")
+    for key in ("drorch:restore", "drorch:drill"):
+        assert allowed(
+            restore, "ec2:CreateVolume", f"arn:aws:ec2:{AWAY}:{PROD}:volume/*", {"aws:TagKeys": ["app", key]}
+        )
+    assert not allowed(restore, "ec2:CreateVolume", f"arn:aws:ec2:{AWAY}:{PROD}:volume/*", {"aws:TagKeys": ["app"]})
     assert not allowed(restore, "ec2:CreateTags", f"arn:aws:ec2:{AWAY}:{PROD}:volume/vol-1")
     assert allowed(restore, "rds:RestoreDBInstanceFromDBSnapshot", RDS_SNAPSHOT)
     for action, of in (("ec2:DeleteSnapshot", SNAPSHOT), ("rds:DeleteDBSnapshot", RDS_SNAPSHOT)):
         assert not allowed(restore, action, of, MINE)
+
+
+def of_ec2(kind: str) -> str:
+    return f"arn:aws:ec2:{AWAY}:{PROD}:{kind}/x-1"
+
+
+def test_the_restore_role_lets_go_what_bears_a_drills_tag_and_nothing_else_of_ec2() -> None:
+    restore = role("restore")
+    ending = {"ec2:DeleteVolume": "volume", "ec2:TerminateInstances": "instance"}
+    ending |= {"ec2:DeleteLaunchTemplateVersions": "launch-template"}
+    for action, kind in ending.items():
+        assert allowed(restore, action, of_ec2(kind), {"aws:ResourceTag/drorch:drill": "d7k2"})
+        for context in ({}, MINE, {"aws:ResourceTag/drorch:restore": "r1"}):
+            assert not allowed(restore, action, of_ec2(kind), context)
+    for action in ("ec2:DeleteSnapshot", "ec2:DeregisterImage", "ec2:DetachVolume", "ec2:ModifyLaunchTemplate"):
+        assert not allowed(restore, action, of_ec2("volume"), {"aws:ResourceTag/drorch:drill": "d7k2"})
+
+
+def test_the_restore_role_launches_what_will_bear_a_tag_out_of_the_sites_images_and_passes_no_role() -> None:
+    restore = role("restore")
+    for kind in ("instance", "volume", "network-interface"):
+        assert allowed(restore, "ec2:RunInstances", of_ec2(kind), {"aws:TagKeys": ["drorch:drill"]})
+        assert not allowed(restore, "ec2:RunInstances", of_ec2(kind))
+        creating = {"ec2:CreateAction": "RunInstances"}
+        assert allowed(restore, "ec2:CreateTags", of_ec2(kind), creating)
+        assert not allowed(restore, "ec2:CreateTags", of_ec2(kind))
+    image = f"arn:aws:ec2:{AWAY}::image/ami-1"
+    assert allowed(restore, "ec2:RunInstances", image, MINE)
+    assert not allowed(restore, "ec2:RunInstances", image, THEIRS)
+    for kind in ("subnet", "security-group", "key-pair"):
+        assert allowed(restore, "ec2:RunInstances", of_ec2(kind))
+    assert allowed(restore, "iam:GetInstanceProfile", f"arn:aws:iam::{PROD}:instance-profile/web")
+    assert not allowed(restore, "iam:PassRole", f"arn:aws:iam::{PROD}:role/web")
+
+
+def test_the_restore_role_attaches_what_was_restored_and_no_other_volume() -> None:
+    restore = role("restore")
+    for tag in ("drorch:restore", "drorch:drill"):
+        assert allowed(restore, "ec2:AttachVolume", of_ec2("volume"), {f"aws:ResourceTag/{tag}": "r1"})
+    assert not allowed(restore, "ec2:AttachVolume", of_ec2("volume"), MINE)
+    assert allowed(restore, "ec2:AttachVolume", of_ec2("instance"))
 
 
 def test_the_vault_account_takes_copies_and_cuts_nothing() -> None:

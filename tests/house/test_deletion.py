@@ -31,8 +31,13 @@ ASK_A_KIND = {("app/expiry.py", "kind"), ("app/carry.py", "self._expiry"), ("kin
 the fake of images to the fake that it extends.
 """
 AT_THE_PROVIDER = {
-    "kinds/ebs.py": {"delete_snapshot", "DeleteSnapshot"},
+    "kinds/ebs/__init__.py": {"delete_snapshot", "DeleteSnapshot"},
     "kinds/ami/": {"deregister_image", "DeregisterImage", "delete_snapshot", "DeleteSnapshot"},
+    "kinds/ami/restore.py": {"terminate_instances", "TerminateInstances"},
+    "kinds/ami/template.py": {"delete_launch_template_versions", "DeleteLaunchTemplateVersions"},
+    "kinds/ec2_restoring.py": {"delete_volume", "DeleteVolume"},
+    # The rights alone, each with its condition.
+    "domain/iam_ec2_restored.py": {"DeleteVolume", "TerminateInstances", "DeleteLaunchTemplateVersions"},
     "kinds/rds_instance.py": {"delete_db_snapshot", "DeleteDBSnapshot"},
     "kinds/rds_cluster.py": {"delete_db_cluster_snapshot", "DeleteDBClusterSnapshot"},
     "stores/s3/": {"delete_object", "DeleteObject", "abort_multipart_upload", "AbortMultipartUpload"},
@@ -123,7 +128,7 @@ def test_only_the_adapters_name_an_operation_of_aws_that_ends_something_and_only
 
 
 def test_each_adapter_names_the_operation_that_deletes_what_it_makes() -> None:
-    assert {"delete_snapshot", "DeleteSnapshot"} <= words(TREES["kinds/ebs.py"])
+    assert {"delete_snapshot", "DeleteSnapshot"} <= words(TREES["kinds/ebs/__init__.py"])
     assert {"deregister_image", "DeregisterImage", "DeleteSnapshot"} <= words(TREES["kinds/ami/__init__.py"])
     assert {"delete_db_snapshot", "DeleteDBSnapshot"} <= words(TREES["kinds/rds_instance.py"])
     assert {"delete_db_cluster_snapshot", "DeleteDBClusterSnapshot"} <= words(TREES["kinds/rds_cluster.py"])

@@ -15,6 +15,7 @@ from native_clouds import (
     SITE,
     USER_TAGS,
     AmiWorld,
+    Cloud,
     EbsWorld,
     RdsClusterWorld,
     RdsWorld,
@@ -23,7 +24,9 @@ from native_clouds import (
     listed,
     selected,
 )
+from native_restores import ID, AmiRestores, EbsRestores
 
+from drorch.domain.native_restore import TAG_DRILL
 from drorch.kinds import ami, ebs, rds_cluster, rds_instance
 from drorch.ports import CountsCopies, CountsSnapshots, LockMode, LocksCopies, SharesSnapshots, TellsLocks
 
@@ -108,6 +111,46 @@ def test_clusters_call_what_they_declare(cluster_world: RdsClusterWorld) -> None
     whole_life(cluster_world)
     assert seen(cluster_world) | {"rds:AddTagsToResource"} == set(rds_cluster.PERMISSIONS)
     assert cluster_world.aws.calls[("rds", "DescribeDBClusters", HOME)] == 1
+
+
+def test_a_restore_of_ebs_calls_what_it_declares(aws: Cloud) -> None:
+    world = EbsRestores(aws)
+    made = world.ec2.run_instances(
+        ImageId="ami-12345678", MinCount=1, MaxCount=1, Placement={"AvailabilityZone": f"{AWAY}a"}
+    )
+    attach = {"instance": made["Instances"][0]["InstanceId"]}
+    key = world.world.new_key(AWAY)
+    world.options = ebs.RestoreOptions.model_validate({"zone": f"{AWAY}a", "kms_key": key, "attach": attach})
+    world.aws.calls.clear()
+    restored_and_discarded(world)
+    world.ec2.terminate_instances(InstanceIds=[attach["instance"]])
+    world.kind.discard(ACCOUNT, AWAY, TAG_DRILL, ID)
+    called = seen(world.world) - {"ec2:TerminateInstances"}
+    assert called | {"ec2:CreateTags"} == set(ebs.RESTORE_PERMISSIONS)
+
+
+def test_a_restore_of_images_calls_what_it_declares(aws: Cloud) -> None:
+    world = AmiRestores(aws)
+    world.world.client("iam", AWAY).create_instance_profile(InstanceProfileName="web")
+    world.ec2.create_key_pair(KeyName="shop")
+    named = world.ec2.create_launch_template(LaunchTemplateName="shop-web", LaunchTemplateData={"KeyName": "shop"})
+    world.options = world.chosen(instance_profile="web", key_name="shop")
+    world.aws.calls.clear()
+    restored_and_discarded(world)
+    world.options = ami.RestoreOptions(launch_template=named["LaunchTemplate"]["LaunchTemplateName"])
+    restored_and_discarded(world)
+    assert seen(world.world) | {"ec2:CreateTags"} == set(ami.RESTORE_PERMISSIONS)
+
+
+def restored_and_discarded(world: EbsRestores | AmiRestores) -> None:
+    """Everything that the port of restores offers."""
+    world.kind.check_restore(world.order())
+    for _ in range(4):
+        world.kind.advance(world.order())
+        world.settle()
+    assert world.kind.made(ACCOUNT, AWAY, TAG_DRILL)
+    for _ in range(2):
+        world.kind.discard(ACCOUNT, AWAY, TAG_DRILL, ID)
 
 
 def test_options_are_read_without_loading_an_sdk() -> None:

@@ -12,8 +12,10 @@ import os
 _MODULES = (
     "ec2",
     "images",
+    "instances",
     "kms",
     "launching",
+    "launch_templates",
     "offers",
     "rds",
     "rds_automated",
@@ -24,6 +26,7 @@ _MODULES = (
     "records",
     "s3",
     "snapshot_locks",
+    "volumes",
 )
 
 

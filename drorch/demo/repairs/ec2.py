@@ -254,7 +254,7 @@ def in_pages(response: Any, name: str, found: list[Any], *, by_id: bool) -> Acti
         chosen, token = page(found, response._get_param("NextToken"), limit)
     except BadToken as error:
         raise EC2ClientError("InvalidNextToken", "The token is not valid") from error
-    if name == "Snapshots":
+    if name in ("Snapshots", "Volumes"):
         states.described(chosen)
     return ActionResult({name: chosen, "NextToken": token})
 

@@ -53,10 +53,11 @@ def _reason(self: Any) -> dict[str, str] | None:
 
 def _shown_mapping(self: Any) -> list[dict[str, Any]]:
     """An image that is still being made does not tell what it is made of."""
-    return [] if self.state == "pending" else _blocks(self)
+    return [] if self.state == "pending" else blocks(self)
 
 
-def _blocks(image: Any) -> list[dict[str, Any]]:
+def blocks(image: Any) -> list[dict[str, Any]]:
+    """The block device mappings of an image, as RunInstances takes them."""
     return [
         {
             "DeviceName": device,

@@ -17,11 +17,14 @@ withheld: set[tuple[str, str]] = set()
 """(region, instance class) of what is not offered; everything else is."""
 raised: dict[tuple[str, str, str], int] = {}
 """(region, service, code of the quota) -> its value; what is not here is no such resource."""
+full: dict[tuple[str, str], str] = {}
+"""(zone, EC2 instance type) -> the code with which a launch is refused there; of everything else there is enough."""
 
 
 def clear() -> None:
-    """Everything is offered, and no quota was raised."""
+    """Everything is offered, there is enough of it, and no quota was raised."""
     withheld.clear()
+    full.clear()
     raised.clear()
 
 

@@ -41,6 +41,9 @@ from drorch.kinds import (
 )
 from drorch.kinds import Select as Select
 from drorch.kinds.ami.listing import seen, source_of
+from drorch.kinds.ami.restore import RESTORE_PERMISSIONS as RESTORE_PERMISSIONS
+from drorch.kinds.ami.restore import RestoreOptions as RestoreOptions
+from drorch.kinds.ami.restore import RestoresImages
 from drorch.kinds.snapshot_locks import LOOKING, locks_there
 from drorch.ports import CopyOrder, CutOrder
 
@@ -91,8 +94,9 @@ class Options(BaseModel):
         return "reboot: true restarts every selected instance at each cut" if self.reboot else ""
 
 
-class AmiImages:
-    """Images of EC2 instances (SnapshotKind). The state `usable` is an image that is `available`, with all snapshots.
+class AmiImages(RestoresImages):
+    """Images of EC2 instances (SnapshotKind, RestoresSnapshots). The state `usable` is an image that is `available`,
+    with all snapshots.
 
     What is listed are images, each with its snapshots as `parts`, and as `part` each snapshot whose image is gone.
     """

@@ -44,6 +44,9 @@ from drorch.kinds import (
     user_tags,
 )
 from drorch.kinds import Select as Select
+from drorch.kinds.ebs.restore import RESTORE_PERMISSIONS as RESTORE_PERMISSIONS
+from drorch.kinds.ebs.restore import RestoreOptions as RestoreOptions
+from drorch.kinds.ebs.restore import RestoresVolumes
 from drorch.kinds.snapshot_locks import LOCKING as LOCKING
 from drorch.kinds.snapshot_locks import LOOKING, lock_snapshot, locks_there, told_if_locked
 from drorch.ports import CopyOrder, CutOrder
@@ -65,9 +68,6 @@ PERMISSIONS = (
     "ec2:DeleteSnapshot",
     *KEY_PERMISSIONS,
 )
-RESTORE_PERMISSIONS = ("ec2:CreateVolume", "ec2:CreateTags")
-"""What a person needs who makes volumes of snapshots."""
-
 SNAPSHOTS_PER_PAGE = 1000
 VOLUMES_PER_PAGE = 500
 MOST_EXCLUDED = 40
@@ -87,8 +87,8 @@ class Options(BaseModel):
     select: Select
 
 
-class EbsSnapshots:
-    """Snapshots of EBS volumes (SnapshotKind). The state `usable` is EC2's `completed`."""
+class EbsSnapshots(RestoresVolumes):
+    """Snapshots of EBS volumes (SnapshotKind, RestoresSnapshots). The state `usable` is EC2's `completed`."""
 
     kind = "ebs"
     service = "ec2"
