@@ -16,6 +16,7 @@ from drorch.app.loading import Reader
 from drorch.app.reading_vaults import read_all
 from drorch.domain.catalogue import Catalogue, Trust, VaultView, fold
 from drorch.domain.catalogue_native import NativeView, ValidId
+from drorch.domain.catalogue_runbook import Runbook
 from drorch.domain.errors import DrorchError, InvalidInput, NotFound, Refused, Unavailable
 from drorch.domain.instant import to_text
 from drorch.domain.model import FailureDomain, RecoveryPoint, Vault, native_vault_name, place_of
@@ -73,6 +74,8 @@ class Found:
 
     located: tuple[Located, ...]
     left: Mapping[str, str] = field(default_factory=dict)
+    runbook: Runbook | None = None
+    """The newest signed one in the vaults that were read."""
 
 
 OptionsOf = Callable[[str, str, Mapping[str, object]], object]
@@ -129,7 +132,7 @@ class NativeRestores:
                 operation="restore",
                 cause=cause or "no copy of it lies there",
             )
-        return Found(tuple(located), left)
+        return Found(tuple(located), left, catalogue.runbook)
 
     # --- what is read ---
 

@@ -76,7 +76,7 @@ Snapshots and images, in the region where their copies lie:
 @click.option("--as", "name", default="", metavar="NAME", help="Bring the same snapshots back once more, apart.")
 @click.option("--terraform", default="", metavar="FILE", help="Import blocks of what was made in a region.")
 @click.option("--note", hidden=True)
-@click.option("--allow-commands", is_flag=True, hidden=True)
+@click.option("--allow-commands", is_flag=True, help="Break glass: let a signed runbook run its commands.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def restore(config: str | None, /, application: str, resources: tuple[str, ...], **options: object) -> int:
@@ -101,8 +101,8 @@ def _require_one(resources: tuple[str, ...], said: _Said) -> None:
 
     if len(resources) > 1:
         raise Usage("one target takes one resource", hint=f"name one of {', '.join(resources)}, or --into region:NAME")
-    if said.with_options or said.name or said.terraform:
-        raise Usage("--with, --as and --terraform go with --into region:NAME")
+    if said.with_options or said.name or said.terraform or said.allow_commands:
+        raise Usage("--with, --as, --terraform and --allow-commands go with --into region:NAME")
 
 
 def _carry_out(said: _Said, sources: _Sources, request: RestoreRequest) -> int:
@@ -150,17 +150,17 @@ class _Said:
     with_options: tuple[str, ...]
     name: str
     terraform: str
+    allow_commands: bool
     as_json: bool
 
     @classmethod
     def of(cls, options: Mapping[str, object]) -> _Said:
         """The options; reserved ones are refused, not ignored."""
         given = dict(options)
-        for reserved in ("note", "allow_commands"):
-            if given.pop(reserved):
-                from drorch.domain.errors import Usage
+        if given.pop("note"):
+            from drorch.domain.errors import Usage
 
-                raise Usage(f"--{reserved.replace('_', '-')} is not in this version of drorch")
+            raise Usage("--note is not in this version of drorch")
         return cls(**{key: "" if value is None else value for key, value in given.items()})  # type: ignore[arg-type]
 
 
@@ -186,6 +186,9 @@ def _into_region(config: str | None, application: str, resources: tuple[str, ...
         raise Usage("--globals, --into-password-file and --accept-unsigned are for dumps")
     if len(resources) != 1 and (said.point or said.name):
         raise Usage("--point and --as are for one resource", hint="name it")
+    if said.allow_commands and not said.urls:
+        hint = "recovery: {commands: true} in drorch.yaml"
+        raise Usage("--allow-commands goes with --vault-url: a configured host says itself what may run", hint=hint)
     found = restore_region.break_glass if said.urls else restore_region.configured
     request = restore_region.Asked(
         application=application,
@@ -202,6 +205,7 @@ def _into_region(config: str | None, application: str, resources: tuple[str, ...
         plan_only=said.plan_only,
         asks=_asks(said),
         as_json=said.as_json,
+        allow_commands=said.allow_commands,
     )
     return restore_region.bring_back(request, found(config, request))
 

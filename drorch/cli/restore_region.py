@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from drorch.app.bringing_back import BroughtBack, RegionReport
     from drorch.app.locks import Locks
     from drorch.app.native_restore import Found, Located, NativeRestores, OptionsOf, RegionRequest
+    from drorch.aws import AwsAccounts
     from drorch.cli.screen import ProgressLine
     from drorch.domain.catalogue_native import ValidId
+    from drorch.domain.errors import Refused
     from drorch.domain.policy import Policy
     from drorch.domain.recovery import Step
+    from drorch.domain.runbook import Recovery
     from drorch.ports import Clock
 
 SCHEME = "region:"
@@ -43,12 +46,14 @@ class Asked:
     plan_only: bool
     asks: bool
     as_json: bool
+    allow_commands: bool = False
 
 
 @dataclass(frozen=True)
 class Sources:
     """What it is brought back with. `natives` are the policy's resources that have copies in the region, `mapped` what
-    it says of how each comes back there, None without a policy.
+    it says of how each comes back there, None without a policy. `recovery` is its runbook, `home` the account of its
+    home, `commands` whether the host lets a runbook run commands (None: break glass); `accounts_of` reaches accounts.
     """
 
     restores: NativeRestores
@@ -57,11 +62,17 @@ class Sources:
     natives: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     mapped: Mapping[str, Mapping[str, object]] | None = None
     locks: Locks | None = None
+    recovery: Recovery | None = None
+    home: str = ""
+    commands: bool | None = None
+    accounts_of: Callable[[Collection[str]], AwsAccounts] = lambda _names: _no_accounts()
 
 
 def bring_back(asked: Asked, sources: Sources) -> int:
     """Locate, check, ask, carry out, report."""
     from drorch.app.native_restore import RegionRequest, check_all
+    from drorch.app.runbook_restores import to_bring_back
+    from drorch.cli import restore_runbook
     from drorch.cli.screen import ProgressLine, emit_json, tell
 
     request = RegionRequest(
@@ -77,18 +88,25 @@ def bring_back(asked: Asked, sources: Sources) -> int:
     )
     restores, line = sources.restores, ProgressLine(quiet=asked.as_json)
     with held_for(asked.application, sources.locks):
-        found = restores.find(request, _options_of(asked, sources))
-        noted = check_all(found, restores.restoring)
+        found = restores.find(request, _said_later(_options_of(asked, sources)))
+        recovery = restore_runbook.runbook_for(asked, sources, found)
+        wanted = found if recovery is None else replace(found, located=to_bring_back(found, recovery))
+        _require_said(wanted)
+        noted = check_all(wanted, restores.restoring)
         if asked.plan_only or asked.asks:
             if asked.as_json:
-                emit_json(plan_json(request, found, noted, sources.clock))
+                emit_json(restore_runbook.with_runbook(plan_json(request, wanted, noted, sources.clock), recovery))
             else:
-                print_plan(request, found, noted, sources.clock)
+                print_plan(request, wanted, noted, sources.clock)
+                if recovery is not None:
+                    restore_runbook.print_runbook(recovery)
             if asked.plan_only:
                 return 0
             if not click.confirm(f"Bring this back in {request.region}?", err=True):
                 tell("nothing was touched")
                 return 3
+        if recovery is not None:
+            return _carry_runbook_out(asked, sources, found, recovery, line)
         report = _carry_out(asked, sources, found, noted, line)
     if asked.terraform:
         _write_blocks(Path(asked.terraform), report)
@@ -99,12 +117,60 @@ def bring_back(asked: Asked, sources: Sources) -> int:
     return report.exit_code
 
 
+def _carry_runbook_out(asked: Asked, sources: Sources, found: Found, recovery: Recovery, line: ProgressLine) -> int:
+    from drorch.app.bringing_back import RegionReport
+    from drorch.cli import restore_runbook
+    from drorch.cli.screen import emit_json
+
+    report, resources = restore_runbook.carry_out(asked, sources, found, recovery, line)
+    back = RegionReport(asked.application, asked.region, resources, report.steps, found.left)
+    if asked.terraform:
+        _write_blocks(Path(asked.terraform), back)
+    if asked.as_json:
+        emit_json({**back.to_json(), **report.to_json()})
+    else:
+        print_report(back, asked.terraform)
+        restore_runbook.print_to_do(report)
+    return report.exit_code
+
+
+@dataclass(frozen=True)
+class _Unsaid:
+    """Options that are not whole: that matters only where something is made with them."""
+
+    error: Refused
+
+
+def _said_later(options_of: OptionsOf) -> OptionsOf:
+    from drorch.domain.errors import Refused
+
+    def options(kind: str, resource: str, recorded: Mapping[str, object]) -> object:
+        try:
+            return options_of(kind, resource, recorded)
+        except Refused as error:
+            return _Unsaid(error)
+
+    return options
+
+
+def _require_said(found: Found) -> None:
+    for each in found.located:
+        if isinstance(each.order.options, _Unsaid):
+            raise each.order.options.error
+
+
+def _no_accounts() -> AwsAccounts:
+    from drorch.aws import AwsAccounts
+
+    return AwsAccounts()
+
+
 def _carry_out(
     asked: Asked, sources: Sources, found: Found, noted: Mapping[str, tuple[str, ...]], line: ProgressLine
 ) -> RegionReport:
     from drorch.app.bringing_back import BringingBack
 
-    heard = _silent if asked.as_json else _telling(line)
+    heard = silent if asked.as_json else telling(line)
     rounds = BringingBack(sources.restores.restoring, sources.clock, heard, line.show)
     try:
         return rounds.run(asked.application, asked.region, found, noted)
@@ -148,7 +214,18 @@ def configured(config: str | None, asked: Asked) -> Sources:
     loaded = host.policies().get(asked.application)
     natives = _natives(loaded.policy, asked) if loaded else {}
     mapped = _mapped(loaded.policy, asked.region) if loaded else None
-    return Sources(restores, host.clock, host.config.site, natives, mapped, locks_of(host))
+    return Sources(
+        restores,
+        host.clock,
+        host.config.site,
+        natives,
+        mapped,
+        locks_of(host),
+        recovery=loaded.policy.recovery if loaded else None,
+        home=loaded.policy.home.account or "" if loaded else "",
+        commands=host.config.recovery.commands,
+        accounts_of=lambda _names: host.accounts,
+    )
 
 
 def _mapped(policy: Policy, region: str) -> dict[str, Mapping[str, object]]:
@@ -194,7 +271,9 @@ def break_glass(_config: str | None, asked: Asked) -> Sources:
         reader=Reader(keys=[trusted_key(text) for text in asked.trust], identities=(), clock=clock),
         valid_id=_nobodys,
     )
-    return Sources(restores, clock)
+    return Sources(
+        restores, clock, accounts_of=lambda names: AwsAccounts({name: AwsAccount() for name in names if name})
+    )
 
 
 def _nobodys(_point: str, _application: str, _resource: str, _slot: str) -> bool:
@@ -242,11 +321,12 @@ def _plain(text: str) -> object:
     return int(text) if text.isdecimal() and (text == "0" or text[0] != "0") else text
 
 
-def _silent(_step: Step) -> None:
+def silent(_step: Step) -> None:
     """Nobody reads along."""
 
 
-def _telling(line: ProgressLine) -> Callable[[Step], None]:
+def telling(line: ProgressLine) -> Callable[[Step], None]:
+    """A line for each step as it ends."""
     from drorch.cli.screen import age, tell
 
     def heard(step: Step) -> None:

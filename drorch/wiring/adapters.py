@@ -200,6 +200,13 @@ def restore_options(kind: str, said: Mapping[str, object]) -> BaseModel:
         raise Refused(f"how {kind} is brought back is not said whole", cause=wrong, hint=hint) from error
 
 
+def restore_models() -> dict[str, type[BaseModel] | None]:
+    """kind -> the model of how its points are brought back; None where that is not in this version."""
+    return {
+        kind: getattr(_module("kinds", module), "RestoreOptions", None) for kind, (module, _) in SNAPSHOT_KINDS.items()
+    }
+
+
 def _wrong(problem: Problem) -> str:
     where = ".".join(map(str, problem.loc))
     hint = f" ({problem.hint})" if problem.hint else ""
