@@ -21,8 +21,6 @@ PROD, AWAY = "111111111111", "us-west-2"
 RUNBOOKS = RunbookUse(
     {AWAY: frozenset({"shop-dr"})}, frozenset({"Z1"}), launch.PERMISSIONS, launch.BEHALF, record.PERMISSIONS
 )
-    {AWAY: frozenset({"shop-dr"})}, frozenset({"Z1"}), launch.PERMISSIONS, launch.BEHALF, record.PERMISSIONS
-)
 GROUP = f"arn:aws:autoscaling:{AWAY}:{PROD}:autoScalingGroup:0a:autoScalingGroupName/shop-dr"
 TEMPLATE = f"arn:aws:ec2:{AWAY}:{PROD}:launch-template/lt-1"
 INSTANCE, IMAGE = f"arn:aws:ec2:{AWAY}:{PROD}:instance/*", f"arn:aws:ec2:{AWAY}::image/ami-1"
