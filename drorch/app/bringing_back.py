@@ -124,14 +124,14 @@ class _Under:
 
 
 class BringingBack:
-    """Runs the rounds. `heard` gets each step as it ends, `shown` a line about what is under way after each round."""
+    """Runs the rounds. `heard` gets each step as it ends, `shown` those under way after each round."""
 
     def __init__(
         self,
         restoring: Callable[[str], RestoresSnapshots],
         clock: Clock,
         heard: Callable[[Step], None] = lambda _step: None,
-        shown: Callable[[str], None] = lambda _line: None,
+        shown: Callable[[tuple[Step, ...]], None] = lambda _steps: None,
     ) -> None:
         self._restoring = restoring
         self._clock = clock
@@ -156,7 +156,7 @@ class BringingBack:
             waiting = [each for each in under if each.ended is None]
             if not waiting:
                 break
-            self._shown("; ".join(_line(each) for each in waiting))
+            self._shown(tuple(_now(each, self._clock.now()) for each in waiting))
             self._clock.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
         ended = tuple(each.ended for each in under if each.ended is not None)
@@ -219,11 +219,13 @@ class BringingBack:
         self._heard(step)
 
 
-def _line(under: _Under) -> str:
-    """What one resource waits for, in a few words."""
-    if under.silent_since is not None:
-        return f"{under.located.resource}: no answer since {to_text(under.silent_since)}"
+def _now(under: _Under, now: datetime) -> Step:
+    """What one resource waits for, in a few words, and since when it is under way."""
+    located, took = under.located, int((now - under.began).total_seconds())
     ready = sum(made.state == READY for made in under.made)
     slow = next((made for made in under.made if made.state not in (READY, FAILED)), None)
     doing = f", {slow.what} {slow.native_id} {slow.detail or slow.state}" if slow else ""
-    return f"{under.located.resource}: {ready} of {len(under.made)} ready{doing}"
+    detail = f"{ready} of {len(under.made)} ready{doing}"
+    if under.silent_since is not None:
+        detail = f"no answer since {to_text(under.silent_since)}"
+    return Step("create", located.resource, detail, located.estimate_s, took)

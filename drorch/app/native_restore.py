@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from drorch.app.catalogue import read_vault
 from drorch.app.loading import Reader
 from drorch.app.reading_vaults import read_all
 from drorch.domain.catalogue import Catalogue, Trust, VaultView, fold
 from drorch.domain.catalogue_native import NativeView, ValidId
-from drorch.domain.catalogue_runbook import Runbook
 from drorch.domain.errors import DrorchError, InvalidInput, NotFound, Refused, Unavailable
 from drorch.domain.instant import to_text
 from drorch.domain.model import FailureDomain, RecoveryPoint, Vault, native_vault_name, place_of
@@ -57,6 +57,8 @@ class Located:
     order: NativeRestore
     begun: bool = False
     notes: tuple[str, ...] = ()
+    refused: Refused | None = None
+    """Why it is not said whole how it comes back; a step that launches its image does not need that."""
     estimate_s: int | None = None
     """Seconds that the newest drill from this vault took to make all of it; None while none has."""
     next_best: str = ""
@@ -74,8 +76,8 @@ class Found:
 
     located: tuple[Located, ...]
     left: Mapping[str, str] = field(default_factory=dict)
-    runbook: Runbook | None = None
-    """The newest signed one in the vaults that were read."""
+    runbook: Mapping[str, Any] | None = None
+    """What the newest signed runbook says (`drorch.domain.runbook_record`)."""
 
 
 OptionsOf = Callable[[str, str, Mapping[str, object]], object]
@@ -132,7 +134,7 @@ class NativeRestores:
                 operation="restore",
                 cause=cause or "no copy of it lies there",
             )
-        return Found(tuple(located), left, catalogue.runbook)
+        return Found(tuple(located), left, catalogue.runbook.content if catalogue.runbook else None)
 
     # --- what is read ---
 
@@ -183,12 +185,17 @@ class NativeRestores:
         choice = choose_point(catalogue, wanted, now)
         mapped = catalogue.runbook.content["regions"].get(request.region, {}) if catalogue.runbook else {}
         said = mapped.get(resource, {})
-        order = _order(choice, request, views, options_of(kind, resource, said))
+        options, refused = None, None
+        try:
+            options = options_of(kind, resource, said)
+        except Refused as error:
+            refused = error
+        order = _order(choice, request, views, options)
         notes = [f"it was begun before, and goes on with point {begun}"] if begun else []
         if not any(part.settings for part in order.parts):
             notes.append("no record tells the settings of what it was cut from: those of the options, else defaults")
         estimate, other = _estimate(catalogue, choice), _next_best(catalogue, choice, vaults)
-        return Located(resource, kind, choice, order, bool(begun), tuple(notes), estimate, other)
+        return Located(resource, kind, choice, order, bool(begun), tuple(notes), refused, estimate, other)
 
     def _begun(
         self, kind: str, resource: str, request: RegionRequest, vaults: Sequence[str], catalogue: Catalogue
@@ -333,13 +340,21 @@ def restore_parts(point: RecoveryPoint, vault: str, records: Sequence[Record]) -
         )
 
 
-def check_all(found: Found, restoring: Callable[[str], RestoresSnapshots]) -> dict[str, tuple[str, ...]]:
-    """What will not be as it was, per resource. Raises InvalidInput-like Refused with everything that is in the way."""
+def check_all(
+    found: Found, restoring: Callable[[str], RestoresSnapshots], without: Collection[str] = ()
+) -> dict[str, tuple[str, ...]]:
+    """What will not be as it was, per resource. Refused with everything that is in the way; not looked at are those
+    `without`.
+    """
     notes: dict[str, tuple[str, ...]] = {}
     refused: list[str] = []
     hints: list[str] = []
     for each in found.located:
+        if each.resource in without:
+            continue
         try:
+            if each.refused is not None:
+                raise each.refused
             notes[each.resource] = restoring(each.kind).check_restore(each.order)
         except Refused as error:
             if len(found.located) == 1 or isinstance(error, InvalidInput):

@@ -1,72 +1,71 @@
-"""The restores of a runbook, of what was located in its region; and what of them is there, for the report."""
+"""The resources of a runbook as they were located: what its steps bring back, and what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
-from drorch.app.bringing_back import DONE, BroughtBack
+from drorch.app.bringing_back import BroughtBack
 from drorch.app.native_restore import Found, Located, data_loss
-from drorch.app.runbook import RunbookReport
-from drorch.domain.errors import NotFound
+from drorch.domain.errors import DrorchError, NotFound, Refused
+from drorch.domain.native import IMAGE
 from drorch.domain.native_restore import RestoreProgress
-from drorch.domain.runbook import Recovery
-from drorch.domain.runbook_order import launched
-from drorch.ports import Clock, RestoresSnapshots
+from drorch.ports import Clock, Made, RestoresSnapshots
 
 
+@dataclass(frozen=True, slots=True)
 class LocatedRestores:
-    """Brings back what was located (Restores); what it has seen last of each is kept for the report."""
+    """Brings located resources back (Restores, of `drorch.app.runbook_hands`)."""
 
-    def __init__(self, found: Found, restoring: Callable[[str], RestoresSnapshots]) -> None:
-        self._found = found
-        self._restoring = restoring
-        self.progress: dict[str, RestoreProgress] = {}
+    found: Found
+    restoring: Callable[[str], RestoresSnapshots]
+
+    def require(self, wanted: Collection[str]) -> None:
+        """Refused for resources of the runbook of which nothing was located, each with why."""
+        there = {each.resource for each in self.found.located}
+        missing = {name: self.found.left.get(name, "nothing is known of it") for name in sorted({*wanted} - there)}
+        if missing:
+            cause = "; ".join(f"{name}: {why}" for name, why in missing.items())
+            hint = "name the resources that can come back, without the runbook"
+            raise Refused("the runbook brings back what is not there", operation="restore", cause=cause, hint=hint)
 
     def advance(self, resource: str) -> RestoreProgress:
-        """One look at it."""
+        """As `RestoresSnapshots.advance`."""
         located = self._located(resource)
-        progress = self._restoring(located.kind).advance(located.order)
-        self.progress[resource] = progress
-        return progress
+        return self.restoring(located.kind).advance(located.order)
 
     def image(self, resource: str) -> tuple[str, str]:
-        """Of the located copy."""
-        located = self._located(resource)
-        part = next((part for part in located.order.parts if part.role == "image"), None)
-        if part is None:
-            raise NotFound(f"no image of {resource} was located", operation="restore", vault=located.vault)
-        return located.order.account, part.native_id
+        """(account, id) of the image of the copy that was chosen. NotFound."""
+        order = self._located(resource).order
+        found = next((part.native_id for part in order.parts if part.role == IMAGE), "")
+        if not found:
+            raise NotFound(f"the copy of {resource} holds no image", operation="launch", resource=resource)
+        return order.account, found
+
+    def outcomes(self, restored: Collection[str], failed: Collection[str], clock: Clock) -> tuple[BroughtBack, ...]:
+        """What is there now of the resources that steps bring back; `failed` are those whose step was not done."""
+        return tuple(
+            BroughtBack(
+                located=each,
+                made=self._made(each),
+                outcome="failed" if each.resource in failed else "done",
+                data_loss_s=data_loss(each, clock.now()),
+                notes=(*each.choice.notes, *each.notes),
+            )
+            for each in self.found.located
+            if each.resource in restored
+        )
 
     def _located(self, resource: str) -> Located:
-        located = next((each for each in self._found.located if each.resource == resource), None)
+        located = next((each for each in self.found.located if each.resource == resource), None)
         if located is None:
-            cause = self._found.left.get(resource, "no copy of it lies there")
-            raise NotFound(f"{resource} cannot be brought back", operation="restore", cause=cause)
+            raise NotFound(f"no copy of {resource} was chosen", operation="restore", resource=resource)
         return located
 
-
-def to_bring_back(found: Found, recovery: Recovery) -> tuple[Located, ...]:
-    """Of what was located that of which steps of the runbook make something."""
-    wanted = recovery.restored - launched(recovery)
-    return tuple(each for each in found.located if each.resource in wanted)
-
-
-def brought_back(
-    found: Found, restores: LocatedRestores, recovery: Recovery, report: RunbookReport, clock: Clock
-) -> tuple[BroughtBack, ...]:
-    """How it went with every located resource of the runbook; of a launched one with its image."""
-    outcomes: Mapping[str, str] = {step.resource: step.outcome for step in report.steps if step.resource}
-    details = {step.resource: step.detail for step in report.steps if step.resource}
-    now = clock.now()
-    return tuple(
-        BroughtBack(
-            located=each,
-            made=restores.progress[each.resource].made if each.resource in restores.progress else (),
-            outcome=outcomes[each.resource],
-            data_loss_s=data_loss(each, now),
-            why="" if outcomes[each.resource] == DONE else details[each.resource],
-            notes=each.notes,
-        )
-        for each in found.located
-        if each.resource in recovery.restored
-    )
+    def _made(self, each: Located) -> tuple[Made, ...]:
+        order = each.order
+        try:
+            found = self.restoring(each.kind).made(order.account, order.region, order.tag, order.id)
+        except DrorchError:
+            return ()  # the steps have told already what came of it
+        return tuple(made for _, made in found)

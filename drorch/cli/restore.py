@@ -76,7 +76,7 @@ Snapshots and images, in the region where their copies lie:
 @click.option("--as", "name", default="", metavar="NAME", help="Bring the same snapshots back once more, apart.")
 @click.option("--terraform", default="", metavar="FILE", help="Import blocks of what was made in a region.")
 @click.option("--note", hidden=True)
-@click.option("--allow-commands", is_flag=True, help="Break glass: let a signed runbook run its commands.")
+@click.option("--allow-commands", is_flag=True, help="Break glass: the signed runbook may run its commands.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def restore(config: str | None, /, application: str, resources: tuple[str, ...], **options: object) -> int:
@@ -178,7 +178,7 @@ class _Sources:
 
 def _into_region(config: str | None, application: str, resources: tuple[str, ...], said: _Said) -> int:
     """Snapshots into a region: the vaults' records and that region's own listing are all that is asked."""
-    from drorch.cli import restore_region
+    from drorch.cli import region_sources, restore_region
     from drorch.cli.typed import instant
     from drorch.domain.errors import Usage
 
@@ -186,11 +186,8 @@ def _into_region(config: str | None, application: str, resources: tuple[str, ...
         raise Usage("--globals, --into-password-file and --accept-unsigned are for dumps")
     if len(resources) != 1 and (said.point or said.name):
         raise Usage("--point and --as are for one resource", hint="name it")
-    if said.allow_commands and not said.urls:
-        hint = "recovery: {commands: true} in drorch.yaml"
-        raise Usage("--allow-commands goes with --vault-url: a configured host says itself what may run", hint=hint)
-    found = restore_region.break_glass if said.urls else restore_region.configured
-    request = restore_region.Asked(
+    found = region_sources.break_glass if said.urls else region_sources.configured
+    request = region_sources.Asked(
         application=application,
         resources=resources,
         region=restore_region.region_of(said.into),

@@ -1,127 +1,115 @@
-"""``drorch restore APP --into region:NAME`` where a runbook says the steps: carried out, shown, reported."""
+"""Restoring a whole application in another region: the steps of its runbook, in their order, side by side."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from drorch.app.bringing_back import BroughtBack
-    from drorch.app.native_restore import Found
+    from drorch.app.native_restore import Found, RegionRequest
     from drorch.app.runbook import RunbookReport
-    from drorch.app.runbook_hands import AskedBeside
-    from drorch.cli.restore_region import Asked, Sources
-    from drorch.cli.screen import ProgressLine
-    from drorch.domain.recovery import Step
+    from drorch.app.runbook_restores import LocatedRestores
+    from drorch.cli.live import LiveSteps
+    from drorch.cli.region_sources import Asked, Sources
     from drorch.domain.runbook import Recovery
 
 
-def runbook_for(asked: Asked, sources: Sources, found: Found) -> Recovery | None:
-    """The runbook that is to be carried out: the policy's, without one the newest signed one; None where there is none
-    for the region, or where resources were named: then they alone are brought back.
-    """
-    from drorch.domain.runbook_record import recovery_of
-    from drorch.wiring import adapters
+def runbook_of(sources: Sources, found: Found) -> Recovery | None:
+    """The policy's, else that of the newest signed record; None where there is none."""
+    from drorch.wiring.runbook import recorded_runbook
 
-    if asked.resources:
-        return None
-    recovery = sources.recovery
-    if sources.mapped is None and found.runbook is not None:
-        recovery = recovery_of(found.runbook.content, adapters.restore_models())
-    if recovery is None or not recovery.steps or asked.region not in recovery.regions:
-        return None
-    return recovery
+    if sources.recovery is not None:
+        return sources.recovery
+    return recorded_runbook(found.runbook) if found.runbook else None
 
 
-def print_runbook(recovery: Recovery) -> None:
-    """Its steps, in an order in which each follows all that it needs."""
-    from drorch.cli.screen import say, table
-    from drorch.domain.runbook_order import described
-
-    say("steps of the runbook", bold=True)
-    table(("STEP", "AFTER", ""), [(s.name, ", ".join(s.needs), described(s)) for s in recovery.steps])
-
-
-def carry_out(
-    asked: Asked, sources: Sources, found: Found, recovery: Recovery, line: ProgressLine
-) -> tuple[RunbookReport, tuple[BroughtBack, ...]]:
-    """Carry it out; how it went, and what was brought back. Refused before anything begins where a step may not be."""
-    from drorch.app.runbook import CarryingOut
-    from drorch.app.runbook_hands import AskedBeside, commands_refused
-    from drorch.app.runbook_restores import LocatedRestores, brought_back
-    from drorch.wiring.runbook import runbook_hands
+def with_runbook(asked: Asked, sources: Sources, request: RegionRequest, found: Found, recovery: Recovery) -> int:
+    """Check every step, ask, carry out, report. Refused before anything has begun."""
+    from drorch.app.native_restore import check_all
+    from drorch.app.runbook_restores import LocatedRestores
+    from drorch.cli.region_screen import print_runbook, runbook_json
+    from drorch.cli.restore_region import agreed
+    from drorch.cli.screen import emit_json
+    from drorch.domain.runbook_order import launched
 
     restores = LocatedRestores(found, sources.restores.restoring)
-    account = sources.home or next((each.order.account for each in found.located), "")
-    ask = AskedBeside(lambda step, text: _asked(line, step, text))
-    hands = runbook_hands(
+    restores.require(recovery.restored)
+    elsewhere = {each.resource for each in found.located} - recovery.restored
+    noted = check_all(found, sources.restores.restoring, without=launched(recovery) | elsewhere)
+    if asked.plan_only or asked.asks:
+        if asked.as_json:
+            emit_json(runbook_json(request, found, noted, recovery, sources.clock))
+        else:
+            print_runbook(request, found, noted, recovery, sources.clock)
+        if asked.plan_only or not agreed(asked):
+            return 0 if asked.plan_only else 3
+    report = _carry_out(asked, sources, restores, recovery)
+    failed = {step.resource for step in report.steps if step.resource and step.outcome in ("failed", "not begun")}
+    backs = restores.outcomes(recovery.restored - launched(recovery), failed, sources.clock)
+    return _told(asked, report, backs, found)
+
+
+def _carry_out(asked: Asked, sources: Sources, restores: LocatedRestores, recovery: Recovery) -> RunbookReport:
+    from drorch.app.runbook import CarryingOut
+    from drorch.app.runbook_hands import AskedBeside, commands_refused
+    from drorch.cli.live import LiveSteps
+    from drorch.wiring.runbook import build_hands
+
+    live = LiveSteps(quiet=asked.as_json, promised=sources.promised)
+    ask = AskedBeside(_asking(live, as_json=asked.as_json))
+    located = restores.found.located
+    names = {each.order.account for each in located} | {sources.account} - {""}
+    if sources.accounts_of is None:
+        raise TypeError("a runbook needs the accounts of AWS")
+    hands = build_hands(
         recovery,
-        restores,
-        sources.accounts_of({account, *(each.order.account for each in found.located)}),
+        sources.accounts_of(names),
         sources.clock,
+        restores,
         ask,
         application=asked.application,
         region=asked.region,
-        account=account,
-        environ=os.environ,
+        account=sources.account or located[0].order.account,
     )
-    carrying = CarryingOut(hands, sources.clock, ask, _heard(asked, line), _shown(line, ask))
+    rounds = CarryingOut(hands, sources.clock, ask, live.ended, live.shown)
     refused = commands_refused(configured=sources.commands, allow_commands=asked.allow_commands)
-    carrying.check(recovery, {"command": refused} if refused is not None else {})
+    rounds.check(recovery, {"command": refused} if refused else {})
     try:
-        report = carrying.run(asked.application, asked.region, recovery)
+        return rounds.run(asked.application, asked.region, recovery)
     finally:
-        line.end()
-    return report, brought_back(found, restores, recovery, report, sources.clock)
+        live.clear()
 
 
-def print_to_do(report: RunbookReport) -> None:
-    """What people must know, and what remains to be done by hand."""
-    from drorch.cli.screen import prose, say, tell
-
-    for note in report.notes:
-        tell(f"note: {prose(note)}", color="yellow")
-    for what in report.to_do:
-        tell(f"not done: {prose(what)}", color="red")
-    if not report.to_do:
-        say("every step of the runbook is done", color="green", bold=True)
-
-
-def _asked(line: ProgressLine, step: str, text: str) -> bool:
-    """A person's word. Refused where nobody is there to give it."""
-    from drorch.cli.screen import prose
+def _asking(live: LiveSteps, *, as_json: bool) -> Callable[[str, str], bool]:
+    """Asks at the terminal; while a question stands there nothing is drawn over it."""
     from drorch.domain.errors import Refused
 
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        hint = "give the command on a terminal: what is done already stays"
-        raise Refused(f"nobody is here to say that it is done: {text}", operation=f"step {step}", hint=hint)
-    line.end()
-    return click.confirm(f"{step}: {prose(text)}\nIs it done?", err=True)
+    def ask(step: str, text: str) -> bool:
+        if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            hint = "give the same command at a terminal: what is done already is found done"
+            raise Refused(f"{text}: nobody is here to say that it is done", operation=f"step {step}", hint=hint)
+        with live.standing():
+            return click.confirm(f"{step}: {text}\nIs it done?", err=True)
+
+    return ask
 
 
-def _heard(asked: Asked, line: ProgressLine) -> Callable[[Step], None]:
-    from drorch.cli.restore_region import silent, telling
+def _told(asked: Asked, report: RunbookReport, backs: Sequence[BroughtBack], found: Found) -> int:
+    from drorch.app.bringing_back import RegionReport
+    from drorch.cli.region_screen import print_runbook_report
+    from drorch.cli.restore_region import write_blocks
+    from drorch.cli.screen import emit_json
 
-    return silent if asked.as_json else telling(line)
-
-
-def _shown(line: ProgressLine, ask: AskedBeside) -> Callable[[tuple[Step, ...]], None]:
-    """What is under way, unless somebody is being asked: the question stays legible."""
-
-    def show(steps: tuple[Step, ...]) -> None:
-        if not ask.asking:
-            line.show("; ".join(f"{step.step}: {step.detail}" for step in steps))
-
-    return show
-
-
-def with_runbook(document: Mapping[str, object], recovery: Recovery | None) -> dict[str, object]:
-    """The document of ``--plan`` with the steps of the runbook, if one is carried out."""
-    from drorch.domain.runbook_order import runbook_plan
-
-    steps = None if recovery is None else [step.to_json() for step in runbook_plan(recovery)]
-    return {**document, "runbook": steps}
+    whole = RegionReport(asked.application, asked.region, tuple(backs), report.steps, found.left)
+    if asked.terraform:
+        write_blocks(Path(asked.terraform), whole.import_blocks())
+    if asked.as_json:
+        emit_json({**whole.to_json(), "notes": list(report.notes), "to_do": list(report.to_do)})
+    else:
+        print_runbook_report(report, whole, asked.terraform)
+    return report.exit_code

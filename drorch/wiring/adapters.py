@@ -186,11 +186,17 @@ def build_kinds(accounts: AwsAccounts) -> dict[str, SnapshotKind]:
     return {kind: getattr(_module("kinds", module), name)(accounts) for kind, (module, name) in SNAPSHOT_KINDS.items()}
 
 
+def restore_model(kind: str) -> type[BaseModel] | None:
+    """How a point of a kind is said to be brought back; None for one that is not."""
+    model: type[BaseModel] | None = getattr(_module("kinds", SNAPSHOT_KINDS[kind][0]), "RestoreOptions", None)
+    return model
+
+
 def restore_options(kind: str, said: Mapping[str, object]) -> BaseModel:
     """How a point of a kind is brought back, as `said`. Refused with every key that is wrong or missing."""
-    if kind not in SNAPSHOT_KINDS:
+    model = restore_model(kind) if kind in SNAPSHOT_KINDS else None
+    if model is None:
         raise Refused(f"points of kind {kind} are not brought back into a region", operation="restore")
-    model: type[BaseModel] = _module("kinds", SNAPSHOT_KINDS[kind][0]).RestoreOptions
     try:
         return model(**said)
     except ValidationError as error:
@@ -198,13 +204,6 @@ def restore_options(kind: str, said: Mapping[str, object]) -> BaseModel:
         known = ", ".join(model.model_fields)
         hint = f"--with KEY=VALUE, or recovery: in the policy; {kind} knows {known}"
         raise Refused(f"how {kind} is brought back is not said whole", cause=wrong, hint=hint) from error
-
-
-def restore_models() -> dict[str, type[BaseModel] | None]:
-    """kind -> the model of how its points are brought back; None where that is not in this version."""
-    return {
-        kind: getattr(_module("kinds", module), "RestoreOptions", None) for kind, (module, _) in SNAPSHOT_KINDS.items()
-    }
 
 
 def _wrong(problem: Problem) -> str:
@@ -215,8 +214,8 @@ def _wrong(problem: Problem) -> str:
 
 def drill_options(kind: str, mapped: Mapping[str, object], own: Mapping[str, object], point: str) -> BaseModel:
     """As `restore_options`, as a drill does it (`drorch.domain.policy_drills.drill_said`)."""
-    model: type[BaseModel] = _module("kinds", SNAPSHOT_KINDS[kind][0]).RestoreOptions
-    return restore_options(kind, drill_said(model, mapped, own, point))
+    model = restore_model(kind)
+    return restore_options(kind, {} if model is None else drill_said(model, mapped, own, point))
 
 
 def declared_of(kind: str, *, locking: bool = False) -> Declared:
@@ -287,7 +286,7 @@ def vocabulary(
             locks=kind in LOCKED_KINDS,
             locks_later=LATER_LOCKS.get(kind, ""),
             shares=is_native and hasattr(getattr(_module("kinds", module), SNAPSHOT_KINDS[kind][1]), "share"),
-            restore=getattr(_module("kinds", module), "RestoreOptions", None) if is_native else None,
+            restore=restore_model(kind) if is_native else None,
         )
         for kind, (module, is_native) in {**native, **dumps}.items()
     }

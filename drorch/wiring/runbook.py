@@ -1,10 +1,11 @@
-"""The hands that carry a runbook out: chosen here, opened when a step first needs them."""
+"""The hands that carry out a runbook, with the adapters behind them chosen; and the runbook of a signed record."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from drorch.app.environment import child_environment
 from drorch.app.runbook_hands import (
     Ask,
     CommandHand,
@@ -16,37 +17,48 @@ from drorch.app.runbook_hands import (
     Restores,
     WaitHand,
 )
-from drorch.aws import AwsAccounts
 from drorch.domain.runbook import Recovery
 from drorch.domain.runbook_order import launched, resource_of
-from drorch.ports import Clock
-from drorch.steps.command import LocalCommands
-from drorch.steps.http import HttpAnswers
-from drorch.steps.launch import AutoScalingLaunches
-from drorch.steps.record import Route53Records
+from drorch.domain.runbook_record import recovery_of
+from drorch.wiring import adapters
+
+if TYPE_CHECKING:
+    from drorch.aws import AwsAccounts
+    from drorch.ports import Clock
+
+_SEEN = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
+"""What a command of a runbook sees of this process's environment: no credentials are among it."""
 
 
-def runbook_hands(
+def build_hands(
     recovery: Recovery,
-    restores: Restores,
     accounts: AwsAccounts,
     clock: Clock,
+    restores: Restores,
     ask: Ask,
     *,
     application: str,
     region: str,
     account: str,
-    environ: Mapping[str, str],
 ) -> dict[str, Hand]:
-    """One for every word of a step. `account` is the one whose hosted zones are meant, `environ` this process's own,
-    of which a command sees what a child may see.
-    """
-    images = {step.name: resource_of(step) for step in recovery.steps}
+    """By the word of a step. `account` is that of the hosted zones. No SDK is imported before a hand is used."""
+    from drorch.steps.command import LocalCommands
+    from drorch.steps.http import HttpAnswers
+    from drorch.steps.launch import AutoScalingLaunches
+    from drorch.steps.record import Route53Records
+
+    images = {step.name: resource_of(step) for step in recovery.steps if resource_of(step)}
+    seen = {name: value for name in _SEEN if (value := os.environ.get(name))}
     return {
         "restore": RestoreHand(restores, launched(recovery)),
         "launch": LaunchHand(AutoScalingLaunches(accounts), restores, images, region, application),
-        "wait": WaitHand(HttpAnswers(), clock),
         "record": RecordHand(Route53Records(accounts, region), account),
+        "wait": WaitHand(HttpAnswers(), clock),
         "manual": ManualHand(ask),
-        "command": CommandHand(LocalCommands(child_environment(environ))),
+        "command": CommandHand(LocalCommands({**seen, "DRORCH_APPLICATION": application, "DRORCH_REGION": region})),
     }
+
+
+def recorded_runbook(content: Mapping[str, Any]) -> Recovery:
+    """Of what a signed record says. NotInThisVersion for what this version does not know."""
+    return recovery_of(content, {kind: adapters.restore_model(kind) for kind in adapters.SNAPSHOT_KINDS})

@@ -154,7 +154,6 @@ def test_password_for_the_target_comes_from_a_file(lived: Desk) -> None:
         (("--into", "nonsense"), 2, "no restore target"),
         (("--into", "postgresql://h/d", "--note", "x"), 2, "--note is not in this version"),
         (("--into", "postgresql://h/d", "--allow-commands"), 2, "go with --into region:NAME"),
-        (("--into", "region:eu-west-1", "--allow-commands"), 2, "--allow-commands goes with --vault-url"),
         (("two", "--into", "postgresql://h/d"), 2, "one target takes one resource"),
         (("--into", "postgresql://h/d", "--vault-url", "gs://b"), 2, "--vault-url needs --trust"),
         (("--into", "postgresql://h/d", "--vault-url", "gs://b", "--trust", "RW"), 2, "--vault-url needs --identity"),

@@ -1,0 +1,163 @@
+"""What snapshots are brought back with: this host's configuration and policies, or the command line alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from drorch.app.locks import Locks
+    from drorch.app.native_restore import NativeRestores
+    from drorch.aws import AwsAccounts
+    from drorch.domain.catalogue_native import ValidId
+    from drorch.domain.policy import Policy
+    from drorch.domain.runbook import Recovery
+    from drorch.ports import Clock
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was typed that concerns a region."""
+
+    application: str
+    resources: tuple[str, ...]
+    region: str
+    vault: str
+    at: datetime | None
+    point: str
+    name: str
+    urls: tuple[str, ...]
+    trust: tuple[str, ...]
+    options: tuple[str, ...]
+    terraform: str
+    plan_only: bool
+    asks: bool
+    as_json: bool
+    allow_commands: bool = False
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What it is brought back with. `natives` are the policy's resources that have copies in the region, `mapped` what
+    it says of how each comes back there, None without a policy.
+    """
+
+    restores: NativeRestores
+    clock: Clock
+    site: str = ""
+    natives: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    mapped: Mapping[str, Mapping[str, object]] | None = None
+    locks: Locks | None = None
+    promised: timedelta | None = None
+    """The RTO objective of the application at level region."""
+    recovery: Recovery | None = None
+    """The policy's runbook; without a policy the signed one counts."""
+    account: str = ""
+    """That of the home, whose hosted zones a runbook's records lie in."""
+    commands: bool | None = None
+    """Whether the host configuration lets a runbook run commands; None under break glass."""
+    accounts_of: Callable[[Collection[str]], AwsAccounts] | None = None
+    """The AWS accounts of these names."""
+
+
+def configured(config: str | None, asked: Asked) -> Sources:
+    """With this host's configuration, its policies as far as they can be read, and its accounts."""
+    from drorch.app.loading import Reader
+    from drorch.app.native_restore import NativeRestores
+    from drorch.cli.opening import locks_of, stores_of, the_host
+    from drorch.cli.typed import trusted_key
+    from drorch.domain.errors import DrorchError
+    from drorch.domain.runbook import Recovery
+
+    host = the_host(config)
+    trusted = [trusted_key(text) for text in asked.trust] or list(host.trusted)
+    try:
+        valid_id: ValidId = host.valid_id if host.site_key else _nobodys
+    except DrorchError:
+        valid_id = _nobodys  # without the signing key records alone vouch
+    restores = NativeRestores(
+        kinds_of=lambda _accounts: host.kinds,
+        stores=stores_of(host),
+        reader=Reader(keys=trusted, identities=(), clock=host.clock),
+        valid_id=valid_id,
+    )
+    loaded = host.policies().get(asked.application)
+    natives = _natives(loaded.policy, asked) if loaded else {}
+    mapped = _mapped(loaded.policy, asked.region) if loaded else None
+    return Sources(
+        restores=restores,
+        clock=host.clock,
+        site=host.config.site,
+        natives=natives,
+        mapped=mapped,
+        locks=locks_of(host),
+        promised=_promised(loaded.policy) if loaded else None,
+        recovery=loaded.policy.recovery or Recovery() if loaded else None,
+        account=loaded.policy.home.account or "" if loaded else "",
+        commands=host.config.recovery.commands,
+        accounts_of=lambda _names: host.accounts,
+    )
+
+
+def _promised(policy: Policy) -> timedelta | None:
+    """The shortest that is promised for any of its resources when the region is lost."""
+    from drorch.domain.model import FailureLevel
+
+    said = [resource.objectives.get(FailureLevel.REGION) for resource in policy.resources]
+    return min((objective.rto for objective in said if objective and objective.rto), default=None)
+
+
+def _mapped(policy: Policy, region: str) -> dict[str, Mapping[str, object]]:
+    """How each resource comes back there, by the policy in force."""
+    from drorch.domain.policy_drills import options_in
+
+    return {resource.name: options_in(policy.recovery, region, resource.name) for resource in policy.resources}
+
+
+def _natives(policy: Policy, asked: Asked) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """What the policy in force says of its native resources with copies in the region."""
+    from drorch.domain.model import place_of
+
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for resource in policy.resources:
+        places = [place_of(rule.vault) for rule in resource.targets] if resource.native else []
+        accounts = tuple(account for account, region in places if region == asked.region)
+        if accounts and (not asked.resources or resource.name in asked.resources):
+            found[resource.name] = (resource.kind, accounts)
+    return found
+
+
+def break_glass(_config: str | None, asked: Asked) -> Sources:
+    """Vault URLs and trusted keys from the command line, and whatever AWS credentials this process has."""
+    from drorch.app.clock import SystemClock
+    from drorch.app.loading import Reader
+    from drorch.app.native_restore import NativeRestores
+    from drorch.aws import AwsAccount, AwsAccounts
+    from drorch.cli.typed import trusted_key
+    from drorch.domain.errors import Usage
+    from drorch.wiring import adapters
+
+    if not asked.trust:
+        raise Usage("--vault-url needs --trust", hint="the public key from your own safe: RW..., or minisign.pub")
+    stores = {}
+    for url in asked.urls:
+        store_type, options = adapters.store_from_url(url)
+        stores[url] = adapters.build_store(url, store_type, options, AwsAccounts())
+    clock = SystemClock()
+
+    def accounts_of(names: Collection[str]) -> AwsAccounts:
+        return AwsAccounts({name: AwsAccount() for name in names})
+
+    restores = NativeRestores(
+        kinds_of=lambda names: adapters.build_kinds(accounts_of(names)),
+        stores=stores,
+        reader=Reader(keys=[trusted_key(text) for text in asked.trust], identities=(), clock=clock),
+        valid_id=_nobodys,
+    )
+    return Sources(restores, clock, accounts_of=accounts_of)
+
+
+def _nobodys(_point: str, _application: str, _resource: str, _slot: str) -> bool:
+    return False
