@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,13 +14,16 @@ from worlds import AWAY, SITE, VOLUMES, Installation
 
 from drorch.app.loading import Reader
 from drorch.app.native_restore import NativeRestores
+from drorch.aws import AwsAccount, AwsAccounts
 from drorch.cli import restore_runbook
-from drorch.cli.restore_region import Asked, Sources, bring_back
+from drorch.cli.live import LiveSteps
+from drorch.cli.region_sources import Asked, Sources
+from drorch.cli.restore_region import bring_back
 from drorch.domain.errors import Refused
-from drorch.domain.runbook import StepProgress
+from drorch.domain.runbook import Recovery, StepProgress
 from drorch.ports import LaunchOrder
+from drorch.steps import launch
 from drorch.wiring import adapters
-from drorch.wiring import runbook as wired
 
 REGION = "us-west-2"
 POLICY = (
@@ -72,13 +74,18 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 def world(lived: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
     """The same with its home lost, and with stand-ins for what AWS and a person do."""
     monkeypatch.setattr(Launches, "orders", [])
-    monkeypatch.setattr(wired, "AutoScalingLaunches", Launches)
+    monkeypatch.setattr(launch, "AutoScalingLaunches", Launches)
     monkeypatch.setattr(adapters, "restore_options", lambda _kind, said: Returned(**said))
-    monkeypatch.setattr(adapters, "restore_models", lambda: {"ebs": Returned, "ami": Returned})
-    monkeypatch.setattr(restore_runbook, "_asked", lambda *_: True)
+    monkeypatch.setattr(adapters, "restore_model", lambda _kind: Returned)
+    answer(monkeypatch, True)
     twin = lived.twin(tmp_path / "twin")
     twin.cloud.lose("us-east-1")
     return twin
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, word: bool) -> None:
+    """What a person says to everything that is asked."""
+    monkeypatch.setattr(restore_runbook, "_asking", lambda *_, **__: lambda _step, _text: word)
 
 
 def sources(world: Installation, *, glass: bool = False, **over: Any) -> Sources:
@@ -92,7 +99,8 @@ def sources(world: Installation, *, glass: bool = False, **over: Any) -> Sources
     natives: Mapping[str, Any] = {"data": ("ebs", ("prod",)), "web": ("ami", ("prod",))}
     mapped: Mapping[str, Any] = {"data": {"zone": "us-west-2a"}}
     of_policy: dict[str, Any] = {"natives": natives, "mapped": mapped, "recovery": policy.recovery, "commands": True}
-    return Sources(restores, world.clock, SITE, **(({} if glass else of_policy) | over))
+    accounts: dict[str, Any] = {"accounts_of": lambda names: AwsAccounts({name: AwsAccount() for name in names})}
+    return Sources(restores, world.clock, SITE, **(accounts | ({} if glass else of_policy) | over))
 
 
 def asked(**over: Any) -> Asked:
@@ -121,7 +129,6 @@ def test_the_runbook_is_carried_out_where_no_resource_is_named(
     ]
     assert [(r["resource"], r["outcome"], r["vault"]) for r in report["resources"]] == [
         ("data", "done", AWAY),
-        ("web", "done", AWAY),
     ]
     assert report["to_do"] == []
     assert report["steps"][-1]["detail"] == "/bin/echo ended with 0: indexed"
@@ -154,8 +161,8 @@ def test_a_named_resource_is_brought_back_alone(world: Installation, capsys: pyt
 def test_the_plan_shows_the_steps_and_touches_nothing(world: Installation, capsys: pytest.CaptureFixture[str]) -> None:
     code, plan = run(world, capsys, asked(plan_only=True), sources(world))
     assert code == 0
-    assert [s["step"] for s in plan["runbook"]] == ["volumes", "image", "site", "word", "index"]
-    assert [r["resource"] for r in plan["resources"]] == ["data"]
+    assert [s["step"] for s in plan["steps"]][-5:] == ["volumes", "image", "site", "word", "index"]
+    assert [r["resource"] for r in plan["resources"]] == ["data", "web"]
     assert (volumes(world), Launches.orders) == ([], [])
 
 
@@ -177,7 +184,7 @@ def test_a_host_that_allows_no_commands_begins_nothing(world: Installation) -> N
 def test_a_step_that_nobody_did_leaves_what_needs_it_and_says_so(
     world: Installation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restore_runbook, "_asked", lambda *_: False)
+    answer(monkeypatch, False)
     code, report = run(world, capsys, asked(), sources(world))
     assert code == 4
     assert report["to_do"] == ["word: by hand: Tell payments", "index: run /bin/echo indexed"]
@@ -190,17 +197,18 @@ def test_people_read_what_is_back_and_what_is_to_be_done(
     assert bring_back(asked(as_json=False, plan_only=True), sources(world)) == 0
     planned = capsys.readouterr().out
     assert "launch the image of step image in group dr, behind tg" in planned
-    monkeypatch.setattr(restore_runbook, "_asked", lambda *_: False)
+    answer(monkeypatch, False)
     bring_back(asked(as_json=False), sources(world))
     said = capsys.readouterr()
     assert "data is back from prod.us-west-2" in said.out
-    assert "not done: word: by hand: Tell payments" in said.err
+    assert "still to be done: word: by hand: Tell payments" in said.err
 
 
 def test_nobody_at_a_pipe_says_that_it_is_done(world: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    with pytest.raises(Refused, match="nobody is here to say that it is done: Tell payments"):
-        restore_runbook._asked(SimpleNamespace(end=lambda: None), "word", "Tell payments")  # type: ignore[arg-type]
+    asking = restore_runbook._asking(LiveSteps(quiet=True, promised=None), as_json=False)
+    with pytest.raises(Refused, match="nobody is here to say that it is done"):
+        asking("word", "Tell payments")
 
 
 def test_options_that_are_not_whole_matter_only_where_something_is_made(
@@ -214,4 +222,4 @@ def test_options_that_are_not_whole_matter_only_where_something_is_made(
     monkeypatch.setattr(adapters, "restore_options", demanding)
     assert run(world, capsys, asked(), sources(world))[0] == 0
     with pytest.raises(Refused, match="how ami is brought back"):
-        bring_back(asked(), replace(sources(world), recovery=None))
+        bring_back(asked(), replace(sources(world), recovery=Recovery()))
