@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from policy_words import KINDS, policy_of, read, words
@@ -235,3 +237,11 @@ def test_the_schema_knows_the_steps_and_the_options_of_the_kinds() -> None:
         "restore-ebs",
         "restore-rds-instance",
     }
+
+
+def test_the_runbook_of_the_readme_is_one() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    example = next(block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "steps:" in block)
+    recovery = policy_of(shop().partition("\nrecovery:")[0] + "\n" + example, HOST).recovery
+    assert recovery is not None
+    assert {step.deed.word for step in recovery.steps} == ALL
