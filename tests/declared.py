@@ -16,7 +16,7 @@ from drorch.aws import asking
 from drorch.stores.s3 import permissions as s3
 from drorch.wiring.adapters import SNAPSHOT_KINDS, declared_of
 
-_ADAPTER = re.compile(r"drorch\.(kinds\.\w+|stores\.s3|aws\.asking)\b")
+_ADAPTER = re.compile(r"drorch\.(kinds\.\w+|steps\.\w+|stores\.s3|aws\.asking)\b")
 _RESTORING = re.compile(r"drorch\.kinds\.\w+\.(restore|placing|template)$")
 """What brings copies back, which a kind declares by itself (RESTORE_PERMISSIONS): heard as ``KIND:restore``."""
 _FOR_OTHERS = "drorch.kinds.ec2_restoring"
@@ -71,7 +71,7 @@ def _actions(model: Any, params: Any) -> tuple[str, ...]:
     if service == "s3":
         return s3.actions_of(operation, params)
     parameter, tagging = _TAGS.get(service, ("", ""))
-    service = service.replace("-", "")  # Service Quotas
+    service = {"elbv2": "elasticloadbalancing"}.get(service, service.replace("-", ""))  # Service Quotas
     return (f"{service}:{operation}", *([tagging] if params.get(parameter) else []))
 
 

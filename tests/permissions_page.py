@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from drorch.domain.iam_roles import purposes
+from drorch.steps import launch, record
 from drorch.stores.s3 import permissions as s3
 from drorch.wiring.adapters import SNAPSHOT_KINDS, declared_of
 
@@ -14,7 +15,7 @@ BEGIN, END = "<!-- made by `python tests/permissions_page.py`: {} -->\n", "<!-- 
 
 def tables() -> dict[str, str]:
     """The tables, by the names that stand in the page."""
-    return {"kinds": _kinds(), "s3": _s3()}
+    return {"kinds": _kinds(), "steps": _steps(), "s3": _s3()}
 
 
 def page(text: str) -> str:
@@ -37,6 +38,16 @@ def _kinds() -> str:
         rights.append(("a copy with `lock:`", tuple(sorted(locking))))
         rights.append(("making resources of copies, by a person", declared.restore))
         lines += [f"| `{kind}` | {_shown(actions)} | {purpose} |" for purpose, actions in rights if actions]
+    return "\n".join(lines) + "\n"
+
+
+def _steps() -> str:
+    rights = (
+        (launch.PERMISSIONS, "`launch`"),
+        (launch.BEHALF, "`launch`, as Auto Scaling checks who gives a group a launch template"),
+        (record.PERMISSIONS, "`record`"),
+    )
+    lines = ["| right | for the step |", "|---|---|", *(f"| {_shown(actions)} | {step} |" for actions, step in rights)]
     return "\n".join(lines) + "\n"
 
 

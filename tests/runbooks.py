@@ -71,7 +71,7 @@ STEPS = """
 """
 
 REGIONS = frozenset({"us-east-1", "us-west-2", "eu-central-1", "ap-south-1"})
-HOST = words(kinds=RESTORING, steps=ALL, commands=True, regions=REGIONS)
+HOST = words(kinds=RESTORING, commands=True, regions=REGIONS)
 
 
 def shop(steps: str = STEPS, home: str = "eu-central-1") -> str:

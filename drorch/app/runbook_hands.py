@@ -147,7 +147,7 @@ def asked(ask: Ask, step: RunbookStep, text: str) -> StepProgress:
     return (
         StepProgress(True, "a person says that it is done")
         if answer
-        else StepProgress(failed="not done, a person says")
+        else StepProgress(failed="a person says that it is not done")
     )
 
 
@@ -206,6 +206,11 @@ class AskedBeside:
         if isinstance(answer, DrorchError):
             raise answer
         return answer
+
+    @property
+    def asking(self) -> bool:
+        """Whether somebody is being asked, or will be next."""
+        return len(self._begun) > len(self._answers)
 
     def _wait(self, step: str, text: str) -> None:
         with self._turn:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from drorch.domain.catalogue_native import TAG_SITE
 from drorch.domain.iam import Conditions, Statement
 from drorch.domain.iam_ec2_restored import restored_in_ec2
+from drorch.domain.iam_runbook import RunbookUse, runbook_statements
 
 ROLES = ("backup", "vault", "restore")
 MOST_NAMED = 50
@@ -96,6 +97,7 @@ class AccountUse:
     role_arn: str = ""
     external_id: str = ""
     trusts: frozenset[str] = frozenset()
+    runbooks: RunbookUse = field(default_factory=RunbookUse)
 
     @property
     def is_home(self) -> bool:
@@ -116,7 +118,8 @@ def statements(use: AccountUse, role: str) -> tuple[Statement, ...]:
     `restore` reads and brings back. None can take a lock off; what is ended bears the site's tag, or lies in a bucket.
     """
     if role == "restore":
-        found = [*_restoring(use), *_of_buckets(use, writes=False)]
+        found = [*_restoring(use), *runbook_statements(use.runbooks, use.id, partition)]
+        found += _of_buckets(use, writes=False)
     elif role == "vault":
         taken = [use_ for use_ in use.native if use_.from_homes]
         found = [*_working(use, taken), *_of_buckets(use, writes=True), *_assuming(use)]

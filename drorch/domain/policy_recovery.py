@@ -15,7 +15,7 @@ from drorch.domain.policy import AWS, Home, Policy
 from drorch.domain.policy_datasets import Said
 from drorch.domain.policy_recovery_form import RecoveryForm, StepForm
 from drorch.domain.policy_resource import Draft, check_region
-from drorch.domain.runbook import WORDS, Launch, Recovery, RunbookStep, record_region
+from drorch.domain.runbook import Launch, Recovery, RunbookStep, record_region
 from drorch.domain.vocabulary import Vocabulary
 
 IMAGE_KIND = "ami"
@@ -219,10 +219,6 @@ def _possible(
     form: StepForm, loc: Loc, earlier: Mapping[str, StepForm | None], around: Application
 ) -> Iterator[Problem]:
     """What a step is about must be there, allowed, and reachable when it is needed."""
-    word, vocabulary = form.deed.word, around.vocabulary
-    if word not in vocabulary.steps:
-        hint = f"one of {', '.join(name for name in WORDS if name in vocabulary.steps)}; a manual step names the rest"
-        yield Problem((*loc, word), f"{word} in a runbook is not in this version", hint, at_key=True)
     if form.restore is not None and around.draft(form.restore) is None:
         known = [str(d.values["name"]) for d in around.drafts if d.values.get("name")]
         yield Problem((*loc, "restore"), f"there is no resource {form.restore}", near(form.restore, known))
@@ -231,7 +227,7 @@ def _possible(
         if image.restore is None or (draft is not None and draft.values.get("kind") not in (None, IMAGE_KIND)):
             hint = f"a step that restores a resource of kind {IMAGE_KIND}"
             yield Problem((*loc, "launch", "image"), f"step {image.name} restores no image", hint)
-    if form.command is not None and vocabulary.commands is False:
+    if form.command is not None and around.vocabulary.commands is False:
         hint = "recovery: {commands: true} in drorch.yaml"
         yield Problem((*loc, "command"), "commands are not allowed on this host", hint, at_key=True)
     if form.record is not None and not form.fallback and (why := _record_lost(around)):

@@ -39,8 +39,7 @@ class Vocabulary:
     `credentials` maps a name to the applications that it is granted to, `paths` an application to the paths of this
     host that it may read; `defaults` has `keep`, `drill`, `objectives`.
     `locks` has the lock of every vault that has one; `grace` is the host's time between the mark and the deletion.
-    `steps` are the words of the steps of a runbook that this version carries out, `commands` says whether this host
-    lets one run commands.
+    `commands` says whether this host lets a runbook run commands.
     """
 
     kinds: Mapping[str, KindWords]
@@ -52,5 +51,4 @@ class Vocabulary:
     defaults: Mapping[str, object] = field(default_factory=dict)
     locks: Mapping[str, LockRule] | None = None
     grace: timedelta = timedelta(days=3)
-    steps: frozenset[str] = frozenset({"restore", "wait", "manual", "command"})
     commands: bool | None = None

@@ -10,8 +10,12 @@ from typing import Any
 from drorch.app.config import Config
 from drorch.aws import asking
 from drorch.domain.iam_roles import AccountUse, BucketUse, NativeUse
+from drorch.domain.iam_runbook import RunbookUse
 from drorch.domain.model import place_of
 from drorch.domain.policy import AWS, Policy, ResourcePolicy, VaultRule
+from drorch.domain.runbook import Launch, Recovery, SwitchRecord
+from drorch.domain.runbook_order import resource_of
+from drorch.steps import launch, record
 from drorch.stores.s3 import permissions as s3
 from drorch.wiring import adapters
 from drorch.wiring.adapters import AUTOMATED, EVERYTHING
@@ -56,6 +60,7 @@ def account_uses(config: Config, policies: Sequence[Policy]) -> tuple[AccountUse
             role_arn=account.role_arn,
             external_id=account.external_id,
             trusts=ambient if account.role_arn else frozenset(),
+            runbooks=_runbooks(policies, name),
         )
         for name, account in sorted(config.aws.accounts.items())
     )
@@ -101,6 +106,30 @@ def _native(config: Config, policies: Sequence[Policy]) -> Mapping[str, Mapping[
                 there.from_homes.add((config.aws.accounts[home.account].id, home.region))
                 found[home.account][resource.kind].shared_with.add(config.aws.accounts[account].id)
     return found
+
+
+def _runbooks(policies: Sequence[Policy], account: str) -> RunbookUse:
+    """What the runbooks launch where images are copied to, and the zones of their applications' home accounts."""
+    groups: dict[str, set[str]] = defaultdict(set)
+    zones: set[str] = set()
+    for policy in policies:
+        recovery = policy.recovery or Recovery()
+        if policy.home.account == account:
+            zones |= {step.deed.zone for step in recovery.steps if isinstance(step.deed, SwitchRecord)}
+        launches = [step.deed for step in recovery.steps if isinstance(step.deed, Launch)]
+        images = {step.name: resource_of(step) for step in recovery.steps}
+        for resource in policy.resources:
+            own = {deed.group for deed in launches if images[deed.image] == resource.name}
+            for _, where, region in copy_places(resource) if own else ():
+                if where == account and region in recovery.regions:
+                    groups[region] |= own
+    return RunbookUse(
+        groups={region: frozenset(names) for region, names in groups.items()},
+        zones=frozenset(zones),
+        launching=launch.PERMISSIONS if groups else (),
+        behalf=launch.BEHALF if groups else (),
+        switching=record.PERMISSIONS if zones else (),
+    )
 
 
 def _buckets(config: Config, account: str) -> Iterator[BucketUse]:

@@ -167,6 +167,19 @@ def test_a_module_that_deletes_in_whatever_way_is_found(code: str, found: bool) 
 
 
 def test_the_actions_that_can_be_executed_and_those_of_them_that_remove_something() -> None:
-    kinds = {"cut", "copy", "ship", "record", "replicate", "drill", "verify", "lock", "mark", "head", "unshare"}
+    kinds = {
+        "cut",
+        "copy",
+        "ship",
+        "record",
+        "replicate",
+        "drill",
+        "verify",
+        "lock",
+        "mark",
+        "head",
+        "runbook",
+        "unshare",
+    }
     assert {kind.name for kind in DELETING} == {"expire", "sweep", "repair"}
     assert {kind.name for kind in EXECUTABLE} == kinds | {"expire", "sweep", "repair"}

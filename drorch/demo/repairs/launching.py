@@ -1,7 +1,6 @@
-"""Versions of launch templates, and what Auto Scaling says of them.
+"""What Auto Scaling says of versions of launch templates, and where it puts instances.
 
-moto takes a version's data as all of it, makes another version for the same token, says of every instance of a group
-that it is of the template's default version, and puts all of them into one zone.
+moto says of every instance of a group that it is of the template's default version, and puts all of them into one zone.
 """
 
 from __future__ import annotations
@@ -10,32 +9,8 @@ from collections import Counter
 from typing import Any
 
 from moto.autoscaling.models import FakeAutoScalingGroup, InstanceState
-from moto.ec2.responses.launch_templates import LaunchTemplates
 
 from drorch.demo.repairs.replacing import around
-
-_TOKENS = "_versions_by_token"
-
-
-@around(LaunchTemplates, "create_launch_template_version")
-def _create_version(original: Any, self: Any) -> Any:
-    """ "SourceVersion: the new version inherits the same launch parameters as the source version, except for parameters
-    that you specify in LaunchTemplateData"; "ClientToken: to ensure the idempotency of the request" (EC2 API,
-    CreateLaunchTemplateVersion).
-    """
-    template = self.ec2_backend.get_launch_template(self._get_param("LaunchTemplateId"))
-    source, token = self._get_param("SourceVersion"), self._get_param("ClientToken")
-    made = template.__dict__.setdefault(_TOKENS, {})
-    if token and token in made:
-        return made[token]
-    reply = original(self)
-    if source:
-        version = template.versions[-1]
-        version.data = {**template.get_version(source).data, **version.data}
-        reply.result["LaunchTemplateVersion"]["LaunchTemplateData"] = version.data
-    if token:
-        made[token] = reply
-    return reply
 
 
 @around(InstanceState, "__init__")
