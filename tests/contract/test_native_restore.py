@@ -55,6 +55,13 @@ def test_a_kind_says_by_its_methods_that_it_restores(world: RestoreWorld) -> Non
     assert isinstance(world.kind, RestoresSnapshots)
 
 
+def assert_one_of_each(world: RestoreWorld, progress: RestoreProgress) -> None:
+    """All that bears the id is told, and nothing is there twice."""
+    assert ids(progress.made) == bearing(world)
+    sources = [made.source_id for made in progress.made]
+    assert len(sources) == len(set(sources)), "there are two of one source"
+
+
 # --- looking
 
 
@@ -166,10 +173,7 @@ def test_a_lost_reply_is_unknown_and_calling_again_makes_no_second(world: Restor
     world.fault("after")
     with pytest.raises(OutcomeUnknown):
         world.kind.advance(world.order())
-    progress = finished(world)
-    assert ids(progress.made) == bearing(world)
-    sources = [made.source_id for made in progress.made]
-    assert len(sources) == len(set(sources)), "there are two of one source"
+    assert_one_of_each(world, finished(world))
 
 
 def test_a_listing_that_does_not_show_it_yet_makes_no_second(world: RestoreWorld) -> None:
@@ -188,8 +192,7 @@ def test_a_lost_reply_and_a_listing_that_lags_together_make_no_second(world: Res
         world.kind.advance(world.order())
     world.hide(1)
     world.kind.advance(world.order())
-    progress = finished(world)
-    assert ids(progress.made) == bearing(world)
+    assert_one_of_each(world, finished(world))
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("throttle", Busy), ("before", OutcomeUnknown), ("denied", Refused)])
