@@ -243,6 +243,9 @@ class JournalKeeper:
             self._deliver(seen.at)
         except DrorchError as error:
             log.warning("journal not written", error=str(error))
+        except Exception as error:
+            self._hour = None  # what cannot be written down now never can be: the next hour may
+            log.error("journal not written", error=str(error), exc_info=error)
 
     def ended(self, finished: Finished) -> None:
         """An action ended: what was done is counted, a deletion that was refused is named."""

@@ -211,6 +211,14 @@ def test_a_host_that_cannot_sign_goes_on_without_a_journal(desk: Journalling) ->
     assert desk.entries(WEST) == []
 
 
+def test_an_hour_that_no_record_can_hold_ends_no_pass_and_no_later_hour(desk: Journalling) -> None:
+    desk.hours(1)
+    assert desk.keeper._hour is not None
+    desk.keeper._hour.applications["desk"].commit = "\udcff"
+    desk.hours(3)
+    assert [to_text(hour_in(entry).start)[11:13] for entry in desk.entries(WEST)] == ["13", "14"]
+
+
 def test_what_is_unreadable_on_disk_is_passed_over(desk: Journalling) -> None:
     desk.marked = False
     desk.hours(2)

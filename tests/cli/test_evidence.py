@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,12 +18,19 @@ PERIOD = ("--from", (TODAY - timedelta(days=1)).strftime("%Y-%m-%d"), "--to", TO
 
 
 @pytest.fixture
-def told(twin: Desk) -> Desk:
-    """A lived installation that tried to restore into a server that is not there."""
-    said = twin.drorch("restore", "shop", "--into", "postgresql://127.0.0.1:1/nobody", "--yes")
+def fresh(twin: Desk) -> Desk:
+    """A lived installation, of whose restores by other tests nothing is told any more."""
+    shutil.rmtree(twin.nas / "drorch/v1/journal", ignore_errors=True)
+    return twin
+
+
+@pytest.fixture
+def told(fresh: Desk) -> Desk:
+    """One that tried to restore into a server that is not there."""
+    said = fresh.drorch("restore", "shop", "--into", "postgresql://127.0.0.1:1/nobody", "--yes")
     assert said.code == 4
     assert "journal" not in said.err
-    return twin
+    return fresh
 
 
 def journal(desk: Desk) -> list[Path]:
@@ -47,25 +55,25 @@ def test_the_configured_vaults_tell_of_points_drills_pins_and_restores(told: Des
     assert shop["gaps"]
 
 
-def test_an_hour_reaches_the_vaults_with_the_first_run_after_it(twin: Desk) -> None:
-    kept = twin.state / "journal" / ".hour-0"
+def test_an_hour_reaches_the_vaults_with_the_first_run_after_it(fresh: Desk) -> None:
+    kept = fresh.state / "journal" / ".hour-0"
     body = json.loads(kept.read_text())
     ago = timedelta(hours=3)
     kept.write_text(json.dumps(body | {key: to_text(from_text(body[key]) - ago) for key in ("hour", "first", "last")}))
-    said = twin.drorch("run", "--once")
+    said = fresh.drorch("run", "--once")
     assert "another drorch is at work" in said.err, "the one that it is a copy of; it tells what it sees all the same"
-    (entry,) = journal(twin)
+    (entry,) = journal(fresh)
     told = json.loads(entry.read_text())["applications"]["shop"]
-    policy = (twin.policies / "shop.yaml").read_bytes()
+    policy = (fresh.policies / "shop.yaml").read_bytes()
     assert told["policy"] == hashlib.sha256(policy).hexdigest()
     assert told["levels"]["region"]["rpo"] == 9 * 3600
     assert told["done"]["drill"] == 1
-    said = twin.drorch("evidence", "shop", *PERIOD, "--json")
+    said = fresh.drorch("evidence", "shop", *PERIOD, "--json")
     assert said.code == 0, said.err
     (shop,) = said.json["applications"]
     assert sum(month["hours_told"] for month in shop["months"]) == 1
     assert shop["policies"][0]["digest"] == told["policy"]
-    assert not twin.drorch("vault", "verify", "nas").code
+    assert not fresh.drorch("vault", "verify", "nas").code
 
 
 def test_a_vault_and_a_key_are_enough(told: Desk, tmp_path: Path) -> None:
@@ -129,10 +137,10 @@ def test_what_makes_no_sense_is_told(lived: Desk, more: tuple[str, ...], code: i
     assert words in said.err
 
 
-def test_a_restore_by_a_host_that_cannot_sign_goes_on_and_says_so(twin: Desk) -> None:
-    (twin.folder / "signing.key").unlink()
-    twin.write_config(signing=f'signing: {{key: {{file: signing.key}}, trusted: ["{twin.signing.public.text()}"]}}')
-    said = twin.drorch("restore", "shop", "--into", "postgresql://127.0.0.1:1/nobody", "--yes")
+def test_a_restore_by_a_host_that_cannot_sign_goes_on_and_says_so(fresh: Desk) -> None:
+    (fresh.folder / "signing.key").unlink()
+    fresh.write_config(signing=f'signing: {{key: {{file: signing.key}}, trusted: ["{fresh.signing.public.text()}"]}}')
+    said = fresh.drorch("restore", "shop", "--into", "postgresql://127.0.0.1:1/nobody", "--yes")
     assert said.code == 4
     assert "this restore stands in no journal" in said.err
-    assert journal(twin) == []
+    assert journal(fresh) == []
