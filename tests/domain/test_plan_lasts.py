@@ -18,10 +18,10 @@ from drorch.domain.asked import Asked
 from drorch.domain.catalogue_upkeep import Bygone
 from drorch.domain.copy_urgency import with_due
 from drorch.domain.intent_keys import copy_intent
-from drorch.domain.model import FailureDomain, LockMode
+from drorch.domain.model import FailureDomain, FailureLevel, LockMode, RecoveryPoint
 from drorch.domain.objective import ApplicationStatus, Places, as_of, status
 from drorch.domain.plan import Failure, Observed, plan
-from drorch.domain.policy import DrillRule, LockRule, Policy, Retired
+from drorch.domain.policy import DrillRule, LockRule, Objective, Policy, Retired
 from drorch.domain.present import FAILS, Horizon, holds_present
 from drorch.domain.schedule import Cron, Every
 from drorch.domain.window import Window
@@ -69,8 +69,11 @@ def more(draw: st.DrawFn, world: Drawn) -> tuple[Policy, Observed]:
     if world.native and draw(st.booleans()):
         locked = [rule.model_copy(update={"lock": _lock}) if rule.vault == AWAY else rule for rule in of.targets]
         of = of.model_copy(update={"targets": tuple(locked)})
-    made = policy("shop", (of,)).model_copy(update={"retired": draw(st.none() | _retired())})
-    observed = seen(*_worn(draw, world), **world.given)
+    rpo = {FailureLevel.REGION: Objective(rpo=hours(draw(st.integers(1, 99))))}
+    other = of.model_copy(update={"name": "other", "dataset": "other", "objectives": rpo})
+    made = policy("shop", (of, other)).model_copy(update={"retired": draw(st.none() | _retired())})
+    points = _worn(draw, world)
+    observed = seen(*points, *_of_another(points, draw(st.integers(-40, 40))), **world.given)
     catalogue = replace(
         observed.catalogue,
         drills=tuple(drilled(NOW - at, passed=draw(st.booleans()), vault=OFF) for at in draw(_few)),
@@ -78,24 +81,31 @@ def more(draw: st.DrawFn, world: Drawn) -> tuple[Policy, Observed]:
         bygone=tuple(Bygone(OFF, of.name, "gone", at, ("records/x",)) for at in draw(_few)),
         uploads={OFF: {f"data/shop/{of.name}/x": at for at in draw(_few)}},
     )
-    points = [p.id for p in world.points]
+    names = [p.id for p in world.points]
     observed = replace(
         observed,
         catalogue=catalogue,
         host="h",
-        intents={copy_intent(p, AWAY): at for p, at in zip(points, draw(_few), strict=False)},
+        intents={copy_intent(p, AWAY): at for p, at in zip(names, draw(_few), strict=False)},
         state_since=draw(st.none() | _moments),
         turns=draw(st.sampled_from([None, {}, {(of.name, OFF): {n: NOW - hours(9) for n in range(100)}}])),
         locks={OFF: _lock} if draw(st.booleans()) else {},
         running=draw(st.sampled_from([{}, {}, {of.name: "a dump"}])),
         unread=draw(st.sampled_from([{}, {}, {}, {world.vaults[1]: "timed out"}])),
-        copied=draw(st.none() | st.just(set(points[:1]))),
+        copied=draw(st.none() | st.just(set(names[:1]))),
     )
     actions = plan(made, observed, world.now, point_id)
     failed = [a for a in actions if isinstance(a, Copy | Cut) and draw(st.booleans())]
     return made, replace(
         observed, failures={a.key: Failure(draw(_moments), draw(st.integers(1, 7)), "x") for a in failed}
     )
+
+
+def _of_another(points: list[RecoveryPoint], shift: int) -> list[RecoveryPoint]:
+    """A second dataset's, each a while before or after."""
+    ago = timedelta(hours=shift, minutes=7)
+    dated = [(p, p.cut_at) for p in points if p.cut_at is not None]
+    return [replace(p, id=f"{p.id}'", resource="other", cut_at=at - ago) for p, at in dated[::2]]
 
 
 _lock = LockRule.model_validate({"for": "10d"})
@@ -109,7 +119,7 @@ def _retired(draw: st.DrawFn) -> Retired:
     return Retired.model_construct(since=since, until=until, keep=None, reason="sold")
 
 
-def _worn(draw: st.DrawFn, world: Drawn) -> list[Any]:
+def _worn(draw: st.DrawFn, world: Drawn) -> list[RecoveryPoint]:
     """The points, some copies of them with the times that matter to locks, keys and failures."""
     times = ("usable_at", "locked_until", "failed_at", "carry_until")
 
@@ -121,7 +131,7 @@ def _worn(draw: st.DrawFn, world: Drawn) -> list[Any]:
     return [replace(p, copies=tuple(worn(copy) for copy in p.copies)) for p in world.points]
 
 
-@settings(max_examples=80, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data(), worlds())
 def test_until_its_horizon_a_plan_and_its_promises_are_what_they_would_be_anew(given: Any, world: Drawn) -> None:
     made, observed = given.draw(more(world))

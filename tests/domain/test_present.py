@@ -61,7 +61,7 @@ near = st.one_of(
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(ahead=near, span=near, part=st.floats(0, 1))
 @example(ahead=timedelta(), span=timedelta(), part=0.0)
 def test_the_answer_is_that_of_the_instant_and_stays_it_until_the_horizon(
@@ -77,7 +77,7 @@ def test_the_answer_is_that_of_the_instant_and_stays_it_until_the_horizon(
 
 
 @pytest.mark.parametrize("name", ["before", "not before", "moved", "age", "not yet", "whole spans", "slot", "fire"])
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(ahead=near, span=near)
 def test_at_the_horizon_or_right_after_it_the_answer_is_another_one(
     name: str, ahead: timedelta, span: timedelta
