@@ -198,6 +198,10 @@ class EmbeddedAws:
         """RDS does not offer this instance class in the region."""
         offers.withheld.add((region, instance_class))
 
+    def exhaust_class(self, region: str, instance_class: str) -> None:
+        """RDS offers this instance class in the region, and has no capacity for it now."""
+        offers.scarce.add((region, instance_class))
+
     def set_quota(self, region: str, service: str, code: str, value: int) -> None:
         """Service Quotas says so; quotas that nobody set are unknown to it."""
         offers.raised[region, service, code] = value

@@ -19,6 +19,7 @@ _MODULES = (
     "rds_clusters",
     "rds_options",
     "rds_quotas",
+    "rds_restores",
     "rds_sharing",
     "s3",
     "snapshot_locks",

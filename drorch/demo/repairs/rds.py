@@ -187,18 +187,6 @@ def _delete_db_snapshot(original: Any, self: Any, db_snapshot_identifier: str) -
     return gone
 
 
-@around(RDSBackend, "restore_db_instance_from_db_snapshot")
-def _restore(original: Any, self: Any, from_snapshot_id: str, overrides: Any) -> Any:
-    """With real databases the new instance's DBName names its own copy: all of them live in one server."""
-    snapshot = self.get_db_snapshot(from_snapshot_id)
-    if snapshot.status != "available":
-        raise RDSClientError("InvalidDBSnapshotState", f"The snapshot {from_snapshot_id} is {snapshot.status}")
-    if databases and snapshot.database_name:
-        wish = f"{snapshot.database.db_name} {overrides['db_instance_identifier']}"
-        overrides["db_name"] = databases.copy(self.region_name, snapshot.database_name, wish)
-    return original(self, from_snapshot_id, overrides)
-
-
 @around(RDSBackend, "restore_db_instance_to_point_in_time")
 def _restore_to_point_in_time(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     if databases:  # the real database keeps no log to replay, and two instances must not share one
