@@ -50,6 +50,9 @@ def declared(module: str) -> frozenset[str]:
     if module == "drorch.aws.asking":
         of_kinds = {action for kind in SNAPSHOT_KINDS for action in declared_of(kind).permissions}
         return frozenset({*asking.PERMISSIONS, *of_kinds}) | NEEDS_NO_RIGHT
+    kind, restoring, _ = module.partition(":")
+    if restoring:
+        return frozenset(importlib.import_module(kind).RESTORE_PERMISSIONS) | NEEDS_NO_RIGHT
     found = importlib.import_module(f"{module}.permissions" if module.endswith(".s3") else module)
     return frozenset(found.PERMISSIONS) | NEEDS_NO_RIGHT
 
@@ -75,6 +78,8 @@ def _caller() -> str:
         module = _ADAPTER.match(str(frame.f_globals.get("__name__", "")))
         if module and module[0] == _SHARED:
             module = _ADAPTER.match(type(frame.f_locals.get("self")).__module__)
+            if module and str(frame.f_globals["__name__"]).startswith(f"{_SHARED}.restore"):
+                return f"{module[0]}:restore"
         if module and module[0] != _SHARED:
             return module[0]
         frame = frame.f_back  # type: ignore[assignment]  # the outermost has none

@@ -173,6 +173,12 @@ class EmbeddedAws:
         """Every DB instance and DB cluster is available now."""
         states.finish(_INSTANCES)
 
+    def fail_database(self, region: str, identifier: str, status: str = "failed") -> None:
+        """An instance or a cluster ends in `status`, as RDS calls it. KeyError when there is none."""
+        backend = rds_backends[ACCOUNT][region]
+        database: Any = backend.databases.get(identifier) or backend.clusters[identifier]
+        database.__dict__["_forced_status"] = status
+
     def fail_snapshot(self, region: str, native_id: str, message: str = "An internal error has occurred") -> None:
         """An EBS snapshot goes to ``error``, an image or one of RDS to ``failed``. NotFound when there is none."""
         states.fail(_snapshot(region, native_id), message)

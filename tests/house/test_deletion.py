@@ -33,8 +33,17 @@ the fake of images to the fake that it extends.
 AT_THE_PROVIDER = {
     "kinds/ebs.py": {"delete_snapshot", "DeleteSnapshot"},
     "kinds/ami/": {"deregister_image", "DeregisterImage", "delete_snapshot", "DeleteSnapshot"},
-    "kinds/rds_instance.py": {"delete_db_snapshot", "DeleteDBSnapshot"},
-    "kinds/rds_cluster.py": {"delete_db_cluster_snapshot", "DeleteDBClusterSnapshot"},
+    "kinds/rds_instance.py": {"delete_db_snapshot", "DeleteDBSnapshot", "DeleteDBInstance"},
+    "kinds/rds_cluster.py": {
+        "delete_db_cluster_snapshot",
+        "DeleteDBClusterSnapshot",
+        "DeleteDBInstance",
+        "DeleteDBCluster",
+    },
+    # What a drill made, by its tag and its name.
+    "kinds/rds_family/restores.py": {"delete_db_instance", "DeleteDBInstance"},
+    "kinds/rds_family/restore_cluster.py": {"delete_db_cluster", "DeleteDBCluster"},
+    "domain/iam_rds_restored.py": {"DeleteDBInstance", "DeleteDBCluster"},  # the rights alone, each with its condition
     "stores/s3/": {"delete_object", "DeleteObject", "abort_multipart_upload", "AbortMultipartUpload"},
 }
 """The operations of AWS that end something, by the module or package that may name them."""

@@ -174,7 +174,8 @@ def _delete_db_snapshot(original: Any, self: Any, db_snapshot_identifier: str) -
     to be deleted" (RDS API, DeleteDBSnapshot).
     """
     there = self.database_snapshots.get(db_snapshot_identifier)
-    if there and there.status == "creating" and not there.source_db_snapshot_identifier:
+    made = there and there.snapshot_type == "manual" and not there.source_db_snapshot_identifier
+    if made and there.status == "creating":  # automated ones go with their instance, whatever they are at
         raise RDSClientError("InvalidDBSnapshotState", f"The snapshot {db_snapshot_identifier} is {there.status}")
     gone = original(self, db_snapshot_identifier)
     for backend in (backend for regions in rds_backends.values() for backend in regions.values()):

@@ -31,6 +31,7 @@ from drorch.kinds.rds_family.restores import (
     bears,
     is_drill,
     is_of,
+    name_of,
     progress,
     state_of,
     value_of,
@@ -43,9 +44,10 @@ _ADDRESSES = {CLUSTER: "aws_rds_cluster", MEMBER: "aws_rds_cluster_instance"}
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """One member that is to be: its name, what is recorded of it, the classes to try."""
+    """One member that is to be: its name and the source's, what is recorded of that, the classes to try."""
 
     name: str
+    source_id: str
     recorded: Mapping[str, Any]
     classes: tuple[str, ...]
 
@@ -69,8 +71,10 @@ class RestoresClusters(RestoresDatabases):
         there = {str(each["DBInstanceIdentifier"]): each for each in instances if _belongs(order, each, name)}
         if state_of(str(cluster.get("Status") or "creating")) == READY:
             there |= self._made_members(order, cluster, wanted, there, instances)
-        members = [there[each.name] for each in wanted if each.name in there]
-        made = [_cluster_made(cluster, part.source_id, members, bool(wanted)), *map(_member_made, members)]
+        made_of = [each for each in wanted if each.name in there]
+        members = [there[each.name] for each in made_of]
+        made = [_cluster_made(cluster, part.source_id, members, bool(wanted))]
+        made += [_member_made(there[each.name], each.source_id) for each in made_of]
         whole = len(members) == len(wanted)
         return progress(made, whole=whole, notes=self._notes(order, part, cluster, tuple(members)))
 
@@ -87,7 +91,7 @@ class RestoresClusters(RestoresDatabases):
 
     def discard(self, account: str, region: str, tag: str, restore: str) -> tuple[Made, ...]:
         """Members first, then the clusters without any, all without a last snapshot; each looked at once more."""
-        self._check_discard(tag, account, region)
+        self._check_discard(tag, restore, account, region)
         clusters, instances = self._drilled(account, region, restore)
         for entry in instances:
             if entry.get("DBInstanceStatus") != "deleting":
@@ -229,7 +233,7 @@ class RestoresClusters(RestoresDatabases):
         self, order: NativeRestore, part: RestorePart, entry: Entry | None, members: tuple[Entry, ...] = ()
     ) -> tuple[str, ...]:
         options, recorded = _options(order), _recorded(part)
-        name = str(entry["DBClusterIdentifier"]) if entry else options.name or part.source_id
+        name = str(entry["DBClusterIdentifier"]) if entry else name_of(order, options, part)
         shown = cluster_settings(entry, members) if entry else None
         found = [*differences(recorded, shown)] if shown else []
         found += deliberate(options, recorded, drill=order.tag == TAG_DRILL and shown is None)
@@ -295,7 +299,7 @@ def _members(order: NativeRestore, part: RestorePart, cluster: str) -> tuple[_Wa
         classes = options.wanted_classes or tuple(filter(None, [str(said.get("class") or "")]))
         if not classes:
             return ()
-        found.append(_Wanted(name, said, classes))
+        found.append(_Wanted(name, str(known["instance"]) if known is not None else "", said, classes))
     return tuple(found)
 
 
@@ -326,6 +330,6 @@ def _cluster_made(entry: Entry, source_id: str, members: Sequence[Entry], needs_
     return Made(CLUSTER, name, state_of(status), status, source_id, _ADDRESSES[CLUSTER], name, endpoint)
 
 
-def _member_made(entry: Entry) -> Made:
+def _member_made(entry: Entry, source_id: str = "") -> Made:
     status, name = str(entry.get("DBInstanceStatus") or "creating"), str(entry["DBInstanceIdentifier"])
-    return Made(MEMBER, name, state_of(status), status, "", _ADDRESSES[MEMBER], name)
+    return Made(MEMBER, name, state_of(status), status, source_id, _ADDRESSES[MEMBER], name)

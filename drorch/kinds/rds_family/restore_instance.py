@@ -19,6 +19,7 @@ from drorch.kinds.rds_family.restores import (
     bears,
     is_drill,
     is_of,
+    name_of,
     progress,
     state_of,
     value_of,
@@ -50,7 +51,7 @@ class RestoresInstances(RestoresDatabases):
 
     def discard(self, account: str, region: str, tag: str, restore: str) -> tuple[Made, ...]:
         """DeleteDBInstance without a last snapshot, each looked at once more before it."""
-        self._check_discard(tag, account, region)
+        self._check_discard(tag, restore, account, region)
         found, _ = self._found(account, region)
         for entry in found:
             if is_drill(entry, restore) and entry.get("DBInstanceStatus") != "deleting":
@@ -103,7 +104,7 @@ class RestoresInstances(RestoresDatabases):
 
     def _notes(self, order: NativeRestore, part: RestorePart, entry: Entry | None) -> tuple[str, ...]:
         options, recorded = _options(order), part.settings
-        name = str(entry["DBInstanceIdentifier"]) if entry else options.name or part.source_id
+        name = str(entry["DBInstanceIdentifier"]) if entry else name_of(order, options, part)
         shown = instance_settings(entry) if entry else None
         drill = order.tag == TAG_DRILL and shown is None  # else it stands among the differences
         found = [*(differences(recorded, shown) if shown else ()), *deliberate(options, recorded, drill=drill)]

@@ -6,6 +6,7 @@ that call say by whom. Nothing is modified, and nothing is deleted but what a dr
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from drorch.domain.errors import Busy, NotFound, Refused, Unavailable
 from drorch.domain.model import native_vault_name
 from drorch.domain.native_restore import (
     CREATING,
+    DRILL_NAMES,
     FAILED,
     READY,
     TAG_DRILL,
@@ -48,14 +50,17 @@ NO_CAPACITY = frozenset({"InsufficientDBInstanceCapacity", "InsufficientDBCluste
 _READY = frozenset({"available", "storage-optimization", "storage-initialization"})
 """An instance answers in each of them (RDS user guide, "Viewing DB instance status")."""
 _FAILED = frozenset({"failed", "deleting", "stopped", "restore-error", "insufficient-capacity", "storage-full"})
+_LONGEST = 60
+"""Characters of a name that leave room for the numbers of members; RDS takes 63."""
 _LISTED = 20
 """Security groups in one question, more than an instance takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is to be made of an order: the call but for its class, the classes to try in their order, and the tags of the
-    snapshot, of which those that people gave come along.
+    """What is to be made of an order: the call but for its class, and the classes to try in their order.
+
+    Of `tags`, the snapshot's, those that people gave come along.
     """
 
     name: str
@@ -119,9 +124,14 @@ class RestoresDatabases(ManualSnapshots):
 
     def _name(self, order: NativeRestore, options: RestoredDatabase, part: RestorePart, taken: Iterable[str]) -> str:
         """The new identifier. Refused when something else has it, or when nobody says one."""
-        name = options.name or part.source_id
+        name = name_of(order, options, part)
         if not name:
             raise self.refused(order, f"the new {self.noun} has no name", "none is recorded", "name: NAME")
+        if order.tag == TAG_DRILL and not name.startswith(DRILL_NAMES):
+            cause = f"{name} could be anybody's, and what a drill makes is deleted"
+            raise self.refused(
+                order, "it is no name for a drill", cause, f"leave out name:, or name: {DRILL_NAMES}NAME"
+            )
         if name in taken:
             raise self.taken(order, name)
         return name
@@ -294,13 +304,13 @@ class RestoresDatabases(ManualSnapshots):
 
     # --- drills
 
-    def _check_discard(self, tag: str, account: str, region: str) -> None:
-        if tag != TAG_DRILL:
+    def _check_discard(self, tag: str, restore: str, account: str, region: str) -> None:
+        if tag != TAG_DRILL or not restore:
             raise Refused(
-                f"what bears {tag} is not cleared away",
+                f"what bears {tag}={restore} is not cleared away",
                 operation=f"discard {self.kind}",
                 vault=native_vault_name(account, region),
-                cause=f"only what bears {TAG_DRILL} is",
+                cause=f"only what bears {TAG_DRILL} with the id of a drill is",
                 hint="delete it by hand when it is no longer needed",
             )
 
@@ -342,8 +352,18 @@ def value_of(entry: Entry, tag: str) -> str:
 
 
 def is_drill(entry: Entry, restore: str) -> bool:
-    """Whether it is of this drill and of no restore: asked before anything is deleted."""
-    return bool(restore) and bears(entry, TAG_DRILL, restore) and not bears(entry, TAG_RESTORE)
+    """Whether it is of this drill and of no restore, by its tags and by its name: asked before anything is deleted."""
+    name = str(entry.get("DBInstanceIdentifier") or entry.get("DBClusterIdentifier") or "")
+    drilled = bool(restore) and bears(entry, TAG_DRILL, restore) and not bears(entry, TAG_RESTORE)
+    return drilled and name.startswith(DRILL_NAMES)
+
+
+def name_of(order: NativeRestore, options: RestoredDatabase, part: RestorePart) -> str:
+    """The identifier that is said; else of a drill one of its own, of a restore the recorded one ("" for none)."""
+    if options.name or order.tag != TAG_DRILL:
+        return options.name or part.source_id
+    said = re.sub(r"[^a-z0-9]+", "-", f"{order.id}-{order.resource}".lower()).strip("-")
+    return f"{DRILL_NAMES}{said}"[:_LONGEST].rstrip("-")
 
 
 def is_of(order: NativeRestore, entry: Entry) -> bool:
