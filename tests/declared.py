@@ -85,6 +85,8 @@ def _caller() -> str:
         module = None if name == _FOR_OTHERS else _ADAPTER.match(name)
         if module and module[0] == _SHARED:
             module = _ADAPTER.match(type(frame.f_locals.get("self")).__module__)
+            if module and str(frame.f_globals["__name__"]).startswith(f"{_SHARED}.restore"):
+                return f"{module[0]}:restore"
         if module and module[0] != _SHARED:
             return module[0]
         frame = frame.f_back  # type: ignore[assignment]  # the outermost has none

@@ -57,7 +57,8 @@ _CODES: dict[str, tuple[type[DrorchError], str]] = {
         SharedSnapshotQuotaExceeded CrossRegionSnapshotCopyQuotaExceeded LimitExceededException
         InstanceQuotaExceeded StorageQuotaExceeded VolumeLimitExceeded InstanceLimitExceeded AMIQuotaExceeded
         InsufficientCapacity InsufficientInstanceCapacity InsufficientVolumeCapacity
-        InsufficientDBInstanceCapacity""",
+        InsufficientDBInstanceCapacity InsufficientDBClusterCapacityFault InsufficientStorageClusterCapacity
+        DBClusterQuotaExceededFault""",
     ),
     **_codes(
         Unavailable,

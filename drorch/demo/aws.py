@@ -199,6 +199,12 @@ class EmbeddedAws:
         """Every DB instance and DB cluster is available now."""
         states.finish(_INSTANCES)
 
+    def fail_database(self, region: str, identifier: str, status: str = "failed") -> None:
+        """An instance or a cluster ends in `status`, as RDS calls it. KeyError when there is none."""
+        backend = rds_backends[ACCOUNT][region]
+        database: Any = backend.databases.get(identifier) or backend.clusters[identifier]
+        database.__dict__["_forced_status"] = status
+
     def fail_snapshot(self, region: str, native_id: str, message: str = "An internal error has occurred") -> None:
         """An EBS snapshot goes to ``error``, an image or one of RDS to ``failed``. NotFound when there is none."""
         states.fail(_snapshot(region, native_id), message)
@@ -227,6 +233,10 @@ class EmbeddedAws:
     def refuse_launches(self, zone: str, instance_type: str, code: str = "InsufficientInstanceCapacity") -> None:
         """EC2 refuses to launch this instance type in the zone; with code "" it launches it again."""
         offers.full[zone, instance_type] = code
+
+    def exhaust_class(self, region: str, instance_class: str) -> None:
+        """RDS offers this instance class in the region, and has no capacity for it now."""
+        offers.scarce.add((region, instance_class))
 
     def set_quota(self, region: str, service: str, code: str, value: int) -> None:
         """Service Quotas says so; quotas that nobody set are unknown to it."""

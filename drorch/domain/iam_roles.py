@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from drorch.domain.catalogue_native import TAG_SITE
 from drorch.domain.iam import Conditions, Statement
 from drorch.domain.iam_ec2_restored import restored_in_ec2
+from drorch.domain.iam_rds_restored import restored_in_rds
 from drorch.domain.iam_runbook import RunbookUse, runbook_statements
 
 ROLES = ("backup", "vault", "restore")
@@ -319,10 +320,7 @@ def _restored_ec2(use: AccountUse, actions: Sequence[str], regions: Sequence[str
 
 
 def _restored_databases(use: AccountUse, actions: Sequence[str], regions: Sequence[str]) -> Iterator[Statement]:
-    """A database is restored into groups that are there: subnets, options, parameters."""
-    kinds = ("snapshot:drorch-*", "cluster-snapshot:drorch-*", "db:*", "cluster:*", "subgrp:*", "og:*", "pg:*")
-    arns = tuple(f"{_rds(region, use.id)}:{kind}" for region in regions for kind in kinds)
-    yield from _if_any("RestoreRds", tuple(actions), arns)
+    yield from restored_in_rds(actions, [_rds(region, use.id) for region in regions])
 
 
 # --- buckets and roles ---------------------------------------------------------------------------------------------

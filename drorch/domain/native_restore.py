@@ -9,6 +9,9 @@ from datetime import datetime
 TAG_RESTORE, TAG_DRILL, TAG_EXPIRES = "drorch:restore", "drorch:drill", "drorch:expires-at"
 """On everything that a restore makes; on everything that a drill makes, and until when that may be there."""
 
+DRILL_NAMES = "drorch-drill-"
+"""What the name of everything begins with that a drill makes and RDS knows by its name: nothing else is let go."""
+
 CREATING, READY, FAILED = "creating", "ready", "failed"
 
 

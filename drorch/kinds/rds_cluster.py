@@ -15,8 +15,11 @@ from drorch.domain.instant import floor_second
 from drorch.domain.model import native_vault_name
 from drorch.domain.native import NativeSnapshot, Source
 from drorch.kinds import GIB, KEY_PERMISSIONS, legible
+from drorch.kinds.rds_family.restore_cluster import RestoresClusters
+from drorch.kinds.rds_family.restore_options import RestoredCluster
+from drorch.kinds.rds_family.restores import RESTORE_LOOKING
 from drorch.kinds.rds_family.settings import cluster_settings
-from drorch.kinds.rds_family.snapshots import Identified, ManualSnapshots, Nouns, people_tags, shown_snapshot
+from drorch.kinds.rds_family.snapshots import Identified, Nouns, people_tags, shown_snapshot
 from drorch.ports import CopyOrder
 
 PERMISSIONS = (
@@ -33,15 +36,33 @@ PERMISSIONS = (
     *KEY_PERMISSIONS,
 )
 
+RESTORE_PERMISSIONS = (
+    "rds:DescribeDBClusterSnapshots",
+    "rds:DescribeDBClusters",
+    "rds:DescribeDBInstances",
+    "rds:DescribeDBClusterParameterGroups",
+    "rds:RestoreDBClusterFromSnapshot",
+    "rds:CreateDBInstance",
+    "rds:AddTagsToResource",
+    "rds:DeleteDBInstance",  # of drills alone
+    "rds:DeleteDBCluster",  # of drills alone
+    *(right for right in RESTORE_LOOKING if right != "rds:DescribeOptionGroups"),
+)
+"""What a person needs who makes clusters of snapshots, and clears away what a drill made."""
+
 _ENGINES = ("aurora", "mysql", "postgres")
 """What the engines of RDS's own clusters begin with; the same listing shows those of Neptune and DocumentDB."""
+
+
+RestoreOptions = RestoredCluster
+"""What may be said of what a restore makes."""
 
 
 class Options(Identified):
     """``identifier: shop-orders``: the cluster's identifier, which RDS keeps in lower case."""
 
 
-class RdsClusterSnapshots(ManualSnapshots):
+class RdsClusterSnapshots(RestoresClusters):
     """Manual snapshots of Aurora and Multi-AZ DB clusters (SnapshotKind)."""
 
     kind = "rds-cluster"

@@ -23,8 +23,11 @@ from drorch.kinds.rds_family.option_groups import (
     refused_for_options,
     speaks_of_options,
 )
+from drorch.kinds.rds_family.restore_instance import RestoresInstances
+from drorch.kinds.rds_family.restore_options import RestoredInstance
+from drorch.kinds.rds_family.restores import RESTORE_LOOKING
 from drorch.kinds.rds_family.settings import instance_settings
-from drorch.kinds.rds_family.snapshots import Identified, ManualSnapshots, Nouns, people_tags, shown_snapshot
+from drorch.kinds.rds_family.snapshots import Identified, Nouns, people_tags, shown_snapshot
 from drorch.ports import CopyOrder
 
 PERMISSIONS = (
@@ -40,15 +43,26 @@ PERMISSIONS = (
     *GROUP_PERMISSIONS,
     *KEY_PERMISSIONS,
 )
-RESTORE_PERMISSIONS = ("rds:RestoreDBInstanceFromDBSnapshot",)
-"""What a person needs who makes instances of snapshots."""
+RESTORE_PERMISSIONS = (
+    "rds:DescribeDBSnapshots",
+    "rds:DescribeDBInstances",
+    "rds:RestoreDBInstanceFromDBSnapshot",
+    "rds:AddTagsToResource",
+    "rds:DeleteDBInstance",  # of drills alone
+    *RESTORE_LOOKING,
+)
+"""What a person needs who makes instances of snapshots, and clears away what a drill made."""
+
+
+RestoreOptions = RestoredInstance
+"""What may be said of what a restore makes."""
 
 
 class Options(Identified):
     """``identifier: shop-ledger``: the instance's identifier, which RDS keeps in lower case."""
 
 
-class RdsInstanceSnapshots(ManualSnapshots):
+class RdsInstanceSnapshots(RestoresInstances):
     """Manual snapshots of RDS instances (SnapshotKind)."""
 
     kind = "rds-instance"

@@ -164,7 +164,8 @@ def test_the_restore_role_reads_and_makes_and_changes_nothing_that_is_there() ->
         )
     assert not allowed(restore, "ec2:CreateVolume", f"arn:aws:ec2:{AWAY}:{PROD}:volume/*", {"aws:TagKeys": ["app"]})
     assert not allowed(restore, "ec2:CreateTags", f"arn:aws:ec2:{AWAY}:{PROD}:volume/vol-1")
-    assert allowed(restore, "rds:RestoreDBInstanceFromDBSnapshot", RDS_SNAPSHOT)
+    assert allowed(restore, "rds:RestoreDBInstanceFromDBSnapshot", RDS_SNAPSHOT, {"aws:TagKeys": ["drorch:restore"]})
+    assert not allowed(restore, "rds:RestoreDBInstanceFromDBSnapshot", RDS_SNAPSHOT)
     for action, of in (("ec2:DeleteSnapshot", SNAPSHOT), ("rds:DeleteDBSnapshot", RDS_SNAPSHOT)):
         assert not allowed(restore, action, of, MINE)
 
@@ -208,6 +209,28 @@ def test_the_restore_role_attaches_what_was_restored_and_no_other_volume() -> No
         assert allowed(restore, "ec2:AttachVolume", of_ec2("volume"), {f"aws:ResourceTag/{tag}": "r1"})
     assert not allowed(restore, "ec2:AttachVolume", of_ec2("volume"), MINE)
     assert allowed(restore, "ec2:AttachVolume", of_ec2("instance"))
+
+
+def test_the_restore_role_lets_go_databases_by_a_drills_tag_and_name_together() -> None:
+    restore, drilled = role("restore"), {"aws:ResourceTag/drorch:drill": "d7k2"}
+    for action, kind in (("rds:DeleteDBInstance", "db"), ("rds:DeleteDBCluster", "cluster")):
+        own, other = (f"arn:aws:rds:{AWAY}:{PROD}:{kind}:{name}" for name in ("drorch-drill-d7k2-data", "shop-ledger"))
+        assert allowed(restore, action, own, drilled)
+        assert not allowed(restore, action, own)
+        assert not allowed(restore, action, other, drilled)
+        assert not allowed(restore, action, own, {"aws:ResourceTag/drorch:restore": "r1"})
+    for action in ("rds:ModifyDBInstance", "rds:ModifyDBCluster", "rds:RemoveTagsFromResource"):
+        assert not allowed(restore, action, f"arn:aws:rds:{AWAY}:{PROD}:db:drorch-drill-d7k2-data", drilled)
+
+
+def test_the_restore_role_makes_databases_that_will_bear_a_tag() -> None:
+    restore, made = role("restore"), f"arn:aws:rds:{AWAY}:{PROD}:db:shop-ledger"
+    for action in ("rds:RestoreDBInstanceFromDBSnapshot", "rds:CreateDBInstance", "rds:AddTagsToResource"):
+        assert allowed(restore, action, made, {"aws:TagKeys": ["app", "drorch:restore"]})
+        assert allowed(restore, action, made, {"aws:TagKeys": ["drorch:drill"]})
+        assert not allowed(restore, action, made, {"aws:TagKeys": ["app"]})
+    group = f"arn:aws:rds:{AWAY}:{PROD}:cluster-pg:shop"
+    assert allowed(restore, "rds:RestoreDBClusterFromSnapshot", group, {"aws:TagKeys": ["drorch:restore"]})
 
 
 def test_the_vault_account_takes_copies_and_cuts_nothing() -> None:

@@ -38,8 +38,17 @@ AT_THE_PROVIDER = {
     "kinds/ec2_restoring.py": {"delete_volume", "DeleteVolume"},
     # The rights alone, each with its condition.
     "domain/iam_ec2_restored.py": {"DeleteVolume", "TerminateInstances", "DeleteLaunchTemplateVersions"},
-    "kinds/rds_instance.py": {"delete_db_snapshot", "DeleteDBSnapshot"},
-    "kinds/rds_cluster.py": {"delete_db_cluster_snapshot", "DeleteDBClusterSnapshot"},
+    "kinds/rds_instance.py": {"delete_db_snapshot", "DeleteDBSnapshot", "DeleteDBInstance"},
+    "kinds/rds_cluster.py": {
+        "delete_db_cluster_snapshot",
+        "DeleteDBClusterSnapshot",
+        "DeleteDBInstance",
+        "DeleteDBCluster",
+    },
+    # What a drill made, by its tag and its name.
+    "kinds/rds_family/restores.py": {"delete_db_instance", "DeleteDBInstance"},
+    "kinds/rds_family/restore_cluster.py": {"delete_db_cluster", "DeleteDBCluster"},
+    "domain/iam_rds_restored.py": {"DeleteDBInstance", "DeleteDBCluster"},  # the rights alone, each with its condition
     "stores/s3/": {"delete_object", "DeleteObject", "abort_multipart_upload", "AbortMultipartUpload"},
 }
 """The operations of AWS that end something, by the module or package that may name them."""

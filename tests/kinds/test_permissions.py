@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 
 from native_clouds import (
@@ -25,6 +26,8 @@ from native_clouds import (
     selected,
 )
 from native_restores import ID, AmiRestores, EbsRestores
+from rds_restores import ID as RDS_ID
+from rds_restores import ClusterRestores, InstanceRestores
 
 from drorch.domain.native_restore import TAG_DRILL
 from drorch.kinds import ami, ebs, rds_cluster, rds_instance
@@ -151,6 +154,52 @@ def restored_and_discarded(world: EbsRestores | AmiRestores) -> None:
     assert world.kind.made(ACCOUNT, AWAY, TAG_DRILL)
     for _ in range(2):
         world.kind.discard(ACCOUNT, AWAY, TAG_DRILL, ID)
+
+
+def test_restores_of_databases_call_what_they_declare(aws: Cloud) -> None:
+    instances = InstanceRestores(aws, encrypted=True)
+    recorded = {**instances.part.settings, "parameter_groups": ["shop"], "option_groups": ["shop"]}
+    instances.part = replace(instances.part, settings=recorded)
+    instances.world.option_group(AWAY, engine="mysql", major="8.0")
+    prepare_groups(instances)
+    restored_and_discarded_databases(instances)
+    assert seen(instances.world) | {"rds:AddTagsToResource"} == set(rds_instance.RESTORE_PERMISSIONS)
+
+
+def test_restores_of_clusters_call_what_they_declare(aws: Cloud) -> None:
+    clusters = ClusterRestores(aws, encrypted=True)
+    members = [{**each, "parameter_groups": ["shop"]} for each in clusters.part.settings["members"]]  # type: ignore[attr-defined]
+    settings = {**clusters.part.settings, "members": members, "parameter_group": "shop"}
+    clusters.part = replace(clusters.part, settings=settings)
+    prepare_groups(clusters)
+    restored_and_discarded_databases(clusters)
+    assert seen(clusters.world) | {"rds:AddTagsToResource"} == set(rds_cluster.RESTORE_PERMISSIONS)
+
+
+def prepare_groups(world: InstanceRestores | ClusterRestores) -> None:
+    """Groups of the region by the recorded names, and a key that the copy is encrypted with."""
+    ec2, rds = world.world.client("ec2", AWAY), world.rds
+    subnets = ec2.describe_subnets()["Subnets"]
+    groups = ec2.describe_security_groups()["SecurityGroups"]
+    of_one_vpc = [each["SubnetId"] for each in subnets if each["VpcId"] == groups[0]["VpcId"]]
+    said = {"Description": "the shop's", "DBParameterGroupFamily": "shop"}
+    rds.create_db_subnet_group(DBSubnetGroupName="shop", DBSubnetGroupDescription="-", SubnetIds=of_one_vpc[:2])
+    rds.create_db_parameter_group(DBParameterGroupName="shop", **said)
+    rds.create_db_cluster_parameter_group(DBClusterParameterGroupName="shop", **said)
+    world.said = {"security_groups": (groups[0]["GroupId"],), "subnet_group": "shop"}
+    world.aws.calls.clear()
+
+
+def restored_and_discarded_databases(world: InstanceRestores | ClusterRestores) -> None:
+    """Everything that the port of restores offers."""
+    world.kind.check_restore(world.order())
+    for _ in range(4):
+        world.kind.advance(world.order())
+        world.settle()
+    assert world.kind.made(ACCOUNT, AWAY, TAG_DRILL)
+    for _ in range(2):
+        world.kind.discard(ACCOUNT, AWAY, TAG_DRILL, RDS_ID)
+    assert world.kind.discard(ACCOUNT, AWAY, TAG_DRILL, RDS_ID) == ()
 
 
 def test_options_are_read_without_loading_an_sdk() -> None:

@@ -22,6 +22,7 @@ _MODULES = (
     "rds_clusters",
     "rds_options",
     "rds_quotas",
+    "rds_restores",
     "rds_sharing",
     "records",
     "s3",

@@ -15,6 +15,8 @@ from drorch.demo.repairs.replacing import around
 
 withheld: set[tuple[str, str]] = set()
 """(region, instance class) of what is not offered; everything else is."""
+scarce: set[tuple[str, str]] = set()
+"""(region, instance class of RDS) of what is offered, and not to be had now."""
 raised: dict[tuple[str, str, str], int] = {}
 """(region, service, code of the quota) -> its value; what is not here is no such resource."""
 full: dict[tuple[str, str], str] = {}
@@ -25,6 +27,7 @@ def clear() -> None:
     """Everything is offered, there is enough of it, and no quota was raised."""
     withheld.clear()
     full.clear()
+    scarce.clear()
     raised.clear()
 
 

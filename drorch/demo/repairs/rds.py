@@ -174,7 +174,8 @@ def _delete_db_snapshot(original: Any, self: Any, db_snapshot_identifier: str) -
     to be deleted" (RDS API, DeleteDBSnapshot).
     """
     there = self.database_snapshots.get(db_snapshot_identifier)
-    if there and there.status == "creating" and not there.source_db_snapshot_identifier:
+    made = there and there.snapshot_type == "manual" and not there.source_db_snapshot_identifier
+    if made and there.status == "creating":  # automated ones go with their instance, whatever they are at
         raise RDSClientError("InvalidDBSnapshotState", f"The snapshot {db_snapshot_identifier} is {there.status}")
     gone = original(self, db_snapshot_identifier)
     for backend in (backend for regions in rds_backends.values() for backend in regions.values()):
@@ -185,18 +186,6 @@ def _delete_db_snapshot(original: Any, self: Any, db_snapshot_identifier: str) -
     if databases and gone.database_name:
         databases.drop(gone.database_name)
     return gone
-
-
-@around(RDSBackend, "restore_db_instance_from_db_snapshot")
-def _restore(original: Any, self: Any, from_snapshot_id: str, overrides: Any) -> Any:
-    """With real databases the new instance's DBName names its own copy: all of them live in one server."""
-    snapshot = self.get_db_snapshot(from_snapshot_id)
-    if snapshot.status != "available":
-        raise RDSClientError("InvalidDBSnapshotState", f"The snapshot {from_snapshot_id} is {snapshot.status}")
-    if databases and snapshot.database_name:
-        wish = f"{snapshot.database.db_name} {overrides['db_instance_identifier']}"
-        overrides["db_name"] = databases.copy(self.region_name, snapshot.database_name, wish)
-    return original(self, from_snapshot_id, overrides)
 
 
 @around(RDSBackend, "restore_db_instance_to_point_in_time")

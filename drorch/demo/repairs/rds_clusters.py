@@ -1,6 +1,6 @@
 """RDS clusters and their snapshots: states that take time, copies that say where they come from, listings in pages.
 
-As of instances (`rds`). The clusters hold no real database: nothing restores them yet.
+As of instances (`rds`). The clusters hold no real database.
 """
 
 from __future__ import annotations
@@ -127,15 +127,6 @@ def _delete_db_cluster_snapshot(original: Any, self: Any, db_snapshot_identifier
             if snapshot.source_db_cluster_snapshot_arn == gone.arn and snapshot.status == "copying":
                 states.fail(snapshot, "The source snapshot was deleted")
     return gone
-
-
-@around(RDSBackend, "restore_db_cluster_from_snapshot")
-def _restore(original: Any, self: Any, from_snapshot_id: str, overrides: Any) -> Any:
-    snapshot = self.get_db_cluster_snapshot(from_snapshot_id)
-    if snapshot.status != "available":
-        message = f"The snapshot {from_snapshot_id} is {snapshot.status}"
-        raise RDSClientError("InvalidDBClusterSnapshotStateFault", message)
-    return original(self, from_snapshot_id, overrides)
 
 
 @instead_of(RDSResponse, "describe_db_cluster_snapshots")
