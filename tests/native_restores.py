@@ -22,6 +22,7 @@ from native_clouds import (
     listed,
     selected,
 )
+from rds_restores import ClusterRestores, InstanceRestores
 
 from drorch.domain.native import NativeSnapshot
 from drorch.domain.native_restore import TAG_DRILL, NativeRestore, RestorePart
@@ -207,5 +208,7 @@ class AmiRestores(_OnEc2):
 RESTORING_WORLDS: dict[str, Callable[[Callable[[], Cloud]], RestoreWorld]] = {
     "ebs": lambda open_cloud: EbsRestores(open_cloud()),
     "ami": lambda open_cloud: AmiRestores(open_cloud()),
+    "rds-instance": lambda open_cloud: InstanceRestores(open_cloud()),
+    "rds-cluster": lambda open_cloud: ClusterRestores(open_cloud()),
 }
 """Name -> the world, of what opens the embedded cloud; a world that needs none does not call it."""

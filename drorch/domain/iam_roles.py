@@ -60,6 +60,8 @@ class NativeUse:
     copies: Mapping[str, frozenset[str]] = field(default_factory=dict)
     from_homes: frozenset[tuple[str, str]] = frozenset()
     shared_with: frozenset[str] = frozenset()
+    drilled: bool = False
+    """Whether copies there are brought back in drills, by who makes them."""
 
     @property
     def regions(self) -> frozenset[str]:
@@ -143,7 +145,9 @@ def partition(region: str) -> str:
 def _working(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Statement]:
     if not native:
         return
-    yield _looking(native, (*_declared(native), *use.asking))
+    drilled = [one for one in native if one.drilled]
+    yield _looking(native, dict.fromkeys([*_declared(native), *use.asking, *_wanted(drilled)]))
+    yield from _bringing_back(use, drilled)
     for service, of in (("ec2", _of_ec2), ("rds", _of_rds)):
         mine = [one for one in native if one.service == service]
         if mine:
@@ -300,17 +304,25 @@ def _restoring(use: AccountUse) -> Iterator[Statement]:
     """
     if not use.native:
         return
-    wanted = dict.fromkeys(action for one in use.native for action in one.declared.restore)
-    yield _looking(use.native, dict.fromkeys([*_declared(use.native), *wanted, *use.asking]))
-    for service, of in (("ec2", _restored_ec2), ("rds", _restored_databases)):
-        regions = sorted({region for one in use.native if one.service == service for region in one.regions})
-        actions = [action for action in wanted if action.startswith(f"{service}:") and _verb(action) not in _READING]
-        yield from of(use, actions, regions)
-    profiles = (
-        f"arn:{partition(region)}:iam::{use.id}:instance-profile/*" for one in use.native for region in one.regions
-    )
-    yield from _if_any("LookAtProfiles", tuple(a for a in wanted if a.startswith("iam:")), tuple(sorted(set(profiles))))
+    yield _looking(use.native, dict.fromkeys([*_declared(use.native), *_wanted(use.native), *use.asking]))
+    yield from _bringing_back(use, use.native)
     yield from _of_keys(use, use.native)
+
+
+def _wanted(native: Sequence[NativeUse]) -> dict[str, None]:
+    """What brings copies of these kinds back."""
+    return dict.fromkeys(action for one in native for action in one.declared.restore)
+
+
+def _bringing_back(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Statement]:
+    wanted = _wanted(native)
+    for service, of in (("ec2", _restored_ec2), ("rds", _restored_databases)):
+        regions = sorted({region for one in native if one.service == service for region in one.regions})
+        actions = [action for action in wanted if action.startswith(f"{service}:") and _verb(action) not in _READING]
+        if actions:
+            yield from of(use, actions, regions)
+    profiles = (f"arn:{partition(region)}:iam::{use.id}:instance-profile/*" for one in native for region in one.regions)
+    yield from _if_any("LookAtProfiles", tuple(a for a in wanted if a.startswith("iam:")), tuple(sorted(set(profiles))))
 
 
 def _restored_ec2(use: AccountUse, actions: Sequence[str], regions: Sequence[str]) -> Iterator[Statement]:

@@ -17,6 +17,7 @@ from drorch.domain.errors import DrorchError, NotFound, OutcomeUnknown, Refused,
 from drorch.domain.kms import DEFAULT_OF_AWS, KmsKey, faults_of
 from drorch.domain.model import native_vault_name
 from drorch.domain.native import Source
+from drorch.domain.native_restore import TAG_DRILL, NativeRestore
 from drorch.ports import CopyOrder
 
 if TYPE_CHECKING:
@@ -88,6 +89,15 @@ def carried_tags(own: Mapping[str, str], source: Mapping[str, str], reserved: Se
     """Our own tags and as many of the source's user tags as fit under AWS's ceiling, the last by key left out."""
     room = max(0, MOST_TAGS - len(own))
     return {**own, **dict(list(user_tags(source, reserved).items())[:room])}
+
+
+def restored_tags(order: NativeRestore, source: Mapping[str, str], reserved: Sequence[str] = ()) -> dict[str, str]:
+    """What a restore's things bear: its own tags, then the source's user tags; those of a drill its own alone.
+
+    A policy selects by user tags: what a drill made in its region must not be cut as if it were the application's.
+    """
+    own = {**order.tags, order.tag: order.id}
+    return own if order.tag == TAG_DRILL else carried_tags(own, source, reserved)
 
 
 def copied_tags(order: CopyOrder, reserved: Sequence[str] = ()) -> dict[str, str]:

@@ -30,6 +30,7 @@ class _Gathered:
     from_homes: set[tuple[str, str]] = field(default_factory=set)
     locks: bool = False
     shared_with: set[str] = field(default_factory=set)
+    drilled: bool = False
 
     def use(self, kind: str) -> NativeUse:
         """The value."""
@@ -40,6 +41,7 @@ class _Gathered:
             copies={region: frozenset(keys) for region, keys in self.copies.items()},
             from_homes=frozenset(self.from_homes),
             shared_with=frozenset(self.shared_with),
+            drilled=self.drilled,
         )
 
 
@@ -96,6 +98,8 @@ def _native(config: Config, policies: Sequence[Policy]) -> Mapping[str, Mapping[
     for _, resource in native_resources(policies):
         home = resource.home
         found[home.account][resource.kind].homes[home.region].add(str(getattr(resource.options, "identifier", "*")))
+        for vault in resource.drill.from_ if resource.drill else ():
+            found[place_of(vault)[0]][resource.kind].drilled = True
         for rule, account, region in copy_places(resource):
             if rule.home:
                 continue

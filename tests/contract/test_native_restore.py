@@ -111,11 +111,16 @@ def test_what_is_made_bears_every_tag_from_its_creating_call_on(world: RestoreWo
     assert all(world.order().tags.items() <= dict(tags).items() for tags in made.values())
 
 
-def test_user_tags_of_the_source_come_along_and_none_of_the_cuts(world: RestoreWorld) -> None:
-    finished(world)
-    for native_id in bearing(world):
+@pytest.mark.parametrize(("tag", "app"), [(TAG_RESTORE, "shop"), (TAG_DRILL, None)])
+def test_user_tags_come_along_but_not_into_a_drill_and_none_of_the_cuts(
+    world: RestoreWorld, tag: str, app: str | None
+) -> None:
+    finished(world, tag=tag)
+    found = bearing(world, tag=tag)
+    assert found
+    for native_id in found:
         tags = world.things()[native_id]
-        assert tags.get("app") == "shop"
+        assert tags.get("app") == app, "a policy that selects by it would cut what a drill made"
         assert not {"drorch:point", "drorch:slot", "drorch:source", "drorch:set"} & tags.keys()
 
 

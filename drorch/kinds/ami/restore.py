@@ -16,7 +16,7 @@ from drorch.domain.errors import Busy, NotFound, Refused, Unavailable
 from drorch.domain.model import native_vault_name
 from drorch.domain.native import IMAGE
 from drorch.domain.native_restore import CREATING, FAILED, READY, Made, NativeRestore, RestorePart, RestoreProgress
-from drorch.kinds import carried_tags, legible, named_in, pages, tag_list, tag_map
+from drorch.kinds import MOST_TAGS, legible, named_in, pages, restored_tags, tag_list, tag_map
 from drorch.kinds.ami import placing, template
 from drorch.kinds.ami.placing import Launch, Manner, differences, launches, options_of, types_of
 from drorch.kinds.ami.placing import RestoreOptions as RestoreOptions
@@ -285,8 +285,10 @@ def _request(
     order: NativeRestore, image: RestorePart, launch: Launch, tags: Mapping[str, str], chosen: tuple[str, str]
 ) -> dict[str, Any]:
     options, (kind, subnet) = options_of(order), chosen
-    own = carried_tags(order.tags, tags)
-    of_volumes = carried_tags({**order.tags, TAG_IMAGE: image.native_id}, tags)
+    own = restored_tags(order, tags)
+    of_volumes = {**own, TAG_IMAGE: image.native_id}
+    if len(of_volumes) > MOST_TAGS:
+        of_volumes = {**restored_tags(order, {}), TAG_IMAGE: image.native_id}
     given = {"instance": own, "network-interface": own, "volume": of_volumes}
     request: dict[str, Any] = {
         "ImageId": image.native_id,

@@ -14,7 +14,7 @@ from drorch.domain.catalogue_native import TAG_IMAGE
 from drorch.domain.errors import Refused, Unavailable
 from drorch.domain.model import native_vault_name
 from drorch.domain.native_restore import FAILED, READY, Made, NativeRestore, RestorePart, RestoreProgress
-from drorch.kinds import KEY_PERMISSIONS, carried_tags, check_kms_key, legible, named_in, tag_list, tag_map
+from drorch.kinds import KEY_PERMISSIONS, check_kms_key, legible, named_in, restored_tags, tag_list, tag_map
 from drorch.kinds.ebs.volumes import RestoreOptions as RestoreOptions
 from drorch.kinds.ebs.volumes import devices_for, differences, shape_of
 from drorch.kinds.ec2_restoring import PERMISSIONS as SHARED
@@ -245,7 +245,7 @@ def _snapshots(client: Any, wanted: Sequence[str], vault: str) -> Mapping[str, E
 
 def _request(order: NativeRestore, part: RestorePart, snapshot: Entry, options: RestoreOptions) -> dict[str, Any]:
     shape = shape_of(part, options)
-    tags = carried_tags(order.tags, tag_map(snapshot.get("Tags")))
+    tags = restored_tags(order, tag_map(snapshot.get("Tags")))
     numbers = {
         "Iops": shape.iops,
         "Throughput": shape.throughput,

@@ -28,7 +28,7 @@ from drorch.domain.native_restore import (
     RestorePart,
     RestoreProgress,
 )
-from drorch.kinds import carried_tags, check_kms_key, legible, tag_list, tag_map
+from drorch.kinds import check_kms_key, legible, restored_tags, tag_list, tag_map
 from drorch.kinds.rds_family.restore_options import DEFAULT, RestoredDatabase
 from drorch.kinds.rds_family.restore_request import is_default
 from drorch.kinds.rds_family.snapshots import RESERVED_PREFIXES, ManualSnapshots
@@ -244,8 +244,7 @@ class RestoresDatabases(ManualSnapshots):
         client = self._accounts.client("rds", order.account, order.region, repeatable=False)
         operation = f"rds {client.meta.method_to_api_mapping[call]}"
         vault = native_vault_name(order.account, order.region)
-        own = {**order.tags, order.tag: order.id}
-        request = {**wish.request, "Tags": tag_list(carried_tags(own, wish.tags, RESERVED_PREFIXES))}
+        request = {**wish.request, "Tags": tag_list(restored_tags(order, wish.tags, RESERVED_PREFIXES))}
         for instance_class in wish.classes or ("",):
             chosen = {class_field: instance_class} if instance_class else {}
             try:
