@@ -81,6 +81,16 @@ RECORDS = {
         live={"gcs-eu": {"abcdefghij2345670000": "33" * 32}},
         lost={"gcs-eu": {"klmnopqrst2345670000": "2026-11-01T00:00:00Z"}},
     ),
+    "drorch/v1/runbooks/shop/20261120T120005Z.json": compose(
+        RecordType.RUNBOOK,
+        site="acme",
+        at=AT,
+        application="shop",
+        regions={"us-west-2": {"ledger": {"subnet_group": "dr"}}},
+        kinds={"ledger": "rds-instance"},
+        steps=[{"name": "database", "restore": "ledger", "needs": []}],
+        policy={"digest": "ab" * 32, "commit": "cafe"},
+    ),
     f"drorch/v1/approvals/20261120T120005Z-{'ab' * 8}.json": compose(
         RecordType.APPROVAL, site="acme", at=AT, digest="ab" * 32, deletions=[["gcs-eu", "abcdefghij2345670000"]]
     ),
@@ -150,6 +160,7 @@ def test_an_entry_of_the_journal_that_does_not_say_what_it_must_is_refused(chang
 
 @pytest.mark.parametrize(
     "change", [{"format": 2}, {"type": "runbook"}, {"format": 9, "type": "manifest", "at": 12}, {"type": "report"}]
+    "change", [{"format": 2}, {"type": "report"}, {"format": 9, "type": "manifest", "at": 12}, {"type": "journal"}]
 )
 def test_a_later_format_or_type_is_unsupported_whatever_else_it_says(change: dict[str, Any]) -> None:
     found = parse(canonical_bytes(parse_canonical(manifest().data) | change))
