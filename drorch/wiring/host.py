@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import pwd
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -60,6 +57,7 @@ from drorch.wiring import adapters
 from drorch.wiring.databases import ask_servers
 from drorch.wiring.jobs import compose_job
 from drorch.wiring.journal import journal_of
+from drorch.wiring.machine import host_name, own_folder, person
 
 
 @dataclass
@@ -225,19 +223,8 @@ class Host:
 
     @cached_property
     def _state(self) -> Path:
-        """The state folder. Refused for root in a daemon's folder: the files it left would stop the daemon."""
-        state = self.config.state
-        owner = state.stat().st_uid if state.exists() else os.geteuid()
-        if os.geteuid() == 0 and owner != 0:
-            try:
-                name = pwd.getpwuid(owner).pw_name
-            except KeyError:
-                name = f"#{owner}"
-            raise Refused(
-                f"{state} belongs to {name}, and this is root",
-                hint=f"sudo -u {name} drorch ...: what root leaves there the daemon could not open any more",
-            )
-        return state
+        """The state folder. Refused for root in a daemon's folder."""
+        return own_folder(self.config.state)
 
     @cached_property
     def cache(self) -> Cache:
@@ -341,12 +328,7 @@ class Host:
     @cached_property
     def name(self) -> str:
         """What heads call this host: its name, and something that no other host or state folder has."""
-        try:
-            machine = Path("/etc/machine-id").read_text().strip()
-        except OSError:
-            machine = ""
-        own = hashlib.sha256(f"{machine}\0{self.config.state.resolve()}".encode()).hexdigest()[:8]
-        return f"{socket.gethostname()}-{own}"
+        return host_name(self.config.state)
 
     def _remember_lock(self, vault: str, application: str, point: str, lock: ObjectLock) -> None:
         self.cache.set_lock(vault, application, point, lock.mode.value, to_text(lock.until))
@@ -435,10 +417,7 @@ class Host:
 
     def who(self) -> str:
         """The person who gives an order, as far as the system tells."""
-        try:
-            return self.environ.get("SUDO_USER") or pwd.getpwuid(os.geteuid()).pw_name
-        except KeyError:
-            return f"uid {os.geteuid()}"
+        return person(self.environ)
 
     def now(self) -> datetime:
         """The present."""

@@ -159,8 +159,7 @@ def test_an_entry_of_the_journal_that_does_not_say_what_it_must_is_refused(chang
 
 
 @pytest.mark.parametrize(
-    "change", [{"format": 2}, {"type": "runbook"}, {"format": 9, "type": "manifest", "at": 12}, {"type": "report"}]
-    "change", [{"format": 2}, {"type": "report"}, {"format": 9, "type": "manifest", "at": 12}, {"type": "journal"}]
+    "change", [{"format": 2}, {"type": "report"}, {"format": 9, "type": "manifest", "at": 12}, {"type": "audit"}]
 )
 def test_a_later_format_or_type_is_unsupported_whatever_else_it_says(change: dict[str, Any]) -> None:
     found = parse(canonical_bytes(parse_canonical(manifest().data) | change))
