@@ -94,6 +94,7 @@ class Replicated:
     latest: datetime | None = None
     why: str = ""
     unseen: str = ""
+    arn: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ def _replicated(database: Database, home: str, region: str, seen: RegionSeen | s
         why = f"the replication of its automated backups has stopped{_since(newest.latest)}"
     else:
         why = _behind(newest.latest, database.latest or now)
-    return Replicated(region, newest.status, newest.retention_days, newest.latest, why)
+    return Replicated(region, newest.status, newest.retention_days, newest.latest, why, arn=newest.arn)
 
 
 def _behind(latest: datetime | None, source: datetime) -> str:

@@ -51,6 +51,16 @@ def test_members_are_made_once_the_cluster_is_there_and_all_at_once_when_they_ar
     assert [made.address for made in progress.made] == ["aws_rds_cluster", *["aws_rds_cluster_instance"] * 2]
 
 
+def test_a_cluster_without_its_writer_has_no_endpoint_however_it_is_asked_for(aws: Cloud) -> None:
+    world = ClusterRestores(aws)
+    world.kind.advance(world.order())
+    world.settle()
+    for done in (False, True):
+        found = [made for _, made in world.kind.made(ACCOUNT, AWAY, TAG_DRILL) if made.what == "cluster"]
+        assert [bool(made.endpoint) for made in found] == [done]
+        restored(world)
+
+
 def test_the_writer_is_there_before_members_of_other_classes_are_made(aws: Cloud) -> None:
     world = ClusterRestores(aws)
     with_classes(world, "db.r6g.2xlarge", "db.r6g.large")

@@ -79,9 +79,13 @@ class RestoresClusters(RestoresDatabases):
         return progress(made, whole=whole, notes=self._notes(order, part, cluster, tuple(members)))
 
     def made(self, account: str, region: str, tag: str, restore: str = "") -> tuple[tuple[str, Made], ...]:
-        """Clusters, each followed by its members, by two whole listings."""
+        """Clusters, then members, by two whole listings."""
         found, instances = self._found(account, region)
-        clusters = [(value_of(e, tag), _cluster_made(e, "", (), False)) for e in found if bears(e, tag, restore)]
+        clusters = [
+            (value_of(e, tag), _cluster_made(e, "", _writers(e, instances), _needs_writer(e)))
+            for e in found
+            if bears(e, tag, restore)
+        ]
         members = [
             (value_of(e, tag), _member_made(e))
             for e in instances
@@ -123,18 +127,7 @@ class RestoresClusters(RestoresDatabases):
     ) -> Wish:
         options, recorded = _options(order), _recorded(part)
         name = self._name(order, options, part, {str(entry["DBClusterIdentifier"]) for entry in found})
-        taken = {str(entry["DBInstanceIdentifier"]) for entry in instances}
-        wanted = _members(order, part, name)
-        if used := [each.name for each in wanted if each.name in taken]:
-            raise self.taken(order, used[0], "instance")
-        if has_members(recorded) and not wanted:
-            raise self.refused(
-                order, "no member of the cluster is recorded", "it would be empty", "class: and members:"
-            )
-        if options.members and not has_members(recorded):
-            raise self.refused(
-                order, "the members of such a cluster are not made here", "RDS does", "leave out members:"
-            )
+        wanted = self._checked_members(order, part, name, instances)
         shown = self._check_snapshot(order, part)
         engine = str(shown.get("Engine") or recorded.get("engine") or "")
         request = {
@@ -153,6 +146,24 @@ class RestoresClusters(RestoresDatabases):
             self._offered(order, engine, member.classes)
         classes = options.wanted_classes or (str(recorded["class"]),) if is_multi_az_cluster(recorded) else ()
         return Wish(name, request, self._offered(order, engine, classes), tag_map(shown.get("TagList")))
+
+    def _checked_members(
+        self, order: NativeRestore, part: RestorePart, cluster: str, instances: Sequence[Entry]
+    ) -> tuple[_Wanted, ...]:
+        """The members that are to be. Refused when somebody has a name of theirs, and when there would be none."""
+        made_here = has_members(_recorded(part))
+        taken = {str(entry["DBInstanceIdentifier"]) for entry in instances}
+        wanted = _members(order, part, cluster)
+        if used := [each.name for each in wanted if each.name in taken]:
+            raise self.taken(order, used[0], "instance")
+        if made_here and not wanted:
+            cause, way = "it would be empty", "class: and members:"
+            raise self.refused(order, "no member of the cluster is recorded", cause, way)
+        if _options(order).members and not made_here:
+            raise self.refused(
+                order, "the members of such a cluster are not made here", "RDS does", "leave out members:"
+            )
+        return wanted
 
     def _restored(self, order: NativeRestore, wish: Wish) -> Entry:
         operation, vault = "rds RestoreDBClusterFromSnapshot", native_vault_name(order.account, order.region)
@@ -315,6 +326,16 @@ def _options(order: NativeRestore) -> RestoredCluster:
 
 def _belongs(order: NativeRestore, entry: Entry, cluster: str) -> bool:
     return entry.get("DBClusterIdentifier") == cluster and is_of(order, entry)
+
+
+def _needs_writer(entry: Entry) -> bool:
+    return not entry.get("DBClusterInstanceClass") and entry.get("EngineMode") != "serverless"
+
+
+def _writers(entry: Entry, instances: Sequence[Entry]) -> list[Entry]:
+    members = entry.get("DBClusterMembers") or ()
+    names = {each.get("DBInstanceIdentifier") for each in members if each.get("IsClusterWriter")}
+    return [each for each in instances if each["DBInstanceIdentifier"] in names]
 
 
 def _status(entry: Entry | None) -> str:
