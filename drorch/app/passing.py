@@ -97,7 +97,8 @@ class Pass:
 @dataclass(frozen=True, slots=True)
 class Guards:
     """What a host says about deletion, locks, heads and reading by turns. Without `host` no heads are written, without
-    `turns` ((application) -> resource and vault -> turn -> when it was read) nothing is read by turns.
+    `turns` ((application) -> resource and vault -> turn -> when it was read) nothing is read by turns. What it answers
+    is remembered with a plan: it changes with `Cache.changes`, or with what `turn_read` is told.
     """
 
     grace: timedelta = timedelta(days=3)
