@@ -94,7 +94,6 @@ class Replicated:
     latest: datetime | None = None
     why: str = ""
     unseen: str = ""
-    arn: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +192,7 @@ def _replicated(database: Database, home: str, region: str, seen: RegionSeen | s
         why = f"the replication of its automated backups has stopped{_since(newest.latest)}"
     else:
         why = _behind(newest.latest, database.latest or now)
-    return Replicated(region, newest.status, newest.retention_days, newest.latest, why, arn=newest.arn)
+    return Replicated(region, newest.status, newest.retention_days, newest.latest, why)
 
 
 def _behind(latest: datetime | None, source: datetime) -> str:

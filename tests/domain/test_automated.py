@@ -65,7 +65,7 @@ def wrong(seen: Listed) -> list[tuple[str, str]]:
 def test_what_is_kept_is_shown() -> None:
     kept = automated(LEDGER, listed(BACKUP), NOW)
     assert (kept.retention_days, kept.protected, kept.latest) == (7, True, NOW - timedelta(minutes=5))
-    assert kept.replicated == (Replicated("us-west-2", "replicating", 14, NOW - HOUR / 6, arn=BACKUP_ARN),)
+    assert kept.replicated == (Replicated("us-west-2", "replicating", 14, NOW - HOUR / 6),)
     assert list(kept.wrong) == []
 
 
