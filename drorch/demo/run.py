@@ -11,6 +11,7 @@ from drorch.app.catalogue import read_vault
 from drorch.app.passing import Finished, Pass
 from drorch.demo import lifetime, site
 from drorch.demo.break_glass import Tables, break_glass
+from drorch.demo.coming_back import come_back
 from drorch.demo.letting_go import let_go, rob
 from drorch.demo.postgres import wheel_binaries
 from drorch.demo.story import Stage, Story, Watch
@@ -81,9 +82,11 @@ def run_demo(stage: Stage, keep: Path | None = None) -> Outcome:
             rob(watch, story, installation.vault)
         with story.act("region lost", f"4. The home region {site.HOME} is lost"):
             _lose_region(world, host, story)
-        with story.act("AWS gone", "5. AWS is gone, all of it"):
+        with story.act("coming back", f"5. Its volumes and its ledger come back in {site.SECOND}"):
+            come_back(world, host, story)
+        with story.act("AWS gone", "6. AWS is gone, all of it"):
             _lose_aws(world, host, story, native)
-        with story.act("back", "6. Back: break glass, with a vault's address and two keys"):
+        with story.act("back", "7. Back: break glass, with a vault's address and two keys"):
             tables = break_glass(world, installation, folder, story)
         if keep is not None:
             installation.keep(keep, wheel_binaries())

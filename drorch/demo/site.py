@@ -66,7 +66,7 @@ objectives:
   region:   {{rpo: 9h, rto: 2h}}
   provider: {{rpo: 2d, rto: 12h}}
 
-resources:
+{recovery}resources:
 {native}
   - name: orders                 # a dump, encrypted before it leaves the host
     kind: postgres
@@ -98,6 +98,15 @@ _NATIVE = """\
     copies: [{{region: {second}, kms_key: {alias}}}]
     keep: {{last: 3, daily: 14}}
     exempt: {{provider: "rebuilt from the bank's feed"}}
+"""
+
+_RECOVERY = """\
+recovery:                        # how what is native comes back when the home region is lost
+  regions:
+    {second}:
+      data:   {{zone: {second}a}}
+      ledger: {{security_groups: default, subnet_group: default}}
+
 """
 
 _CONNECTION = """\
@@ -197,6 +206,7 @@ class Installation:
         policy = _POLICY.format(
             **names,
             native=native,
+            recovery="" if gone else _RECOVERY.format(**names),
             connection=connection,
             vaults=", ".join(vaults),
             drilled=DIRECTORY if gone else GCS,

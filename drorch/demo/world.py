@@ -30,6 +30,10 @@ SNAPSHOT_SECONDS = 1.5
 """How long a snapshot or a copy of one stays pending."""
 
 
+VOLUMES = {"uploads": 40, "pictures": 80, "archive": 200}
+"""Name -> GiB of the shop's volumes."""
+
+
 @dataclass
 class World:
     """Everything outside drorch. Parts can be lost; nothing outlives `open_world`."""
@@ -93,6 +97,10 @@ class World:
             autocommit=True,
         )
 
+    def volumes(self, region: str) -> dict[str, int]:
+        """Id -> GiB of every volume there."""
+        return {str(v["VolumeId"]): v["Size"] for v in self.client("ec2", region).describe_volumes()["Volumes"]}
+
     def client(self, service: str, region: str) -> Any:
         """A plain boto3 client that asks once."""
         return boto3.client(  # type: ignore[call-overload]
@@ -151,7 +159,7 @@ def _seed_volumes(ec2: Any, key: str) -> None:
     tags = {"app": "shop", "tier": "data"}
     launched = ec2.run_instances(ImageId="ami-12345678", MinCount=1, MaxCount=1)["Instances"][0]
     zone = launched["Placement"]["AvailabilityZone"]
-    for name, size, device in (("uploads", 40, "/dev/sdf"), ("pictures", 80, "/dev/sdg"), ("archive", 200, "")):
+    for (name, size), device in zip(VOLUMES.items(), ("/dev/sdf", "/dev/sdg", ""), strict=True):
         bearing = [{"Key": tag, "Value": value} for tag, value in {**tags, "Name": name}.items()]
         volume = ec2.create_volume(
             AvailabilityZone=zone,

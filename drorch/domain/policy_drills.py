@@ -10,7 +10,7 @@ from drorch.domain.explain import Problem, explain
 from drorch.domain.model import place_of
 from drorch.domain.policy import DrillRule
 from drorch.domain.policy_resource import Draft
-from drorch.domain.runbook import Recovery
+from drorch.domain.runbook import Recovery, said_of
 
 TOUCHES_OTHERS = frozenset({"attach", "launch_template"})
 """What a drill never does, whatever a mapping says: it would change what is in use."""
@@ -30,7 +30,7 @@ def drill_said(
 def options_in(recovery: Recovery | None, region: str, resource: str) -> dict[str, object]:
     """What the runbook says of a resource in a region, as plain data."""
     options = recovery.options(region, resource) if recovery is not None else None
-    return {} if options is None else options.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {} if options is None else said_of(options)
 
 
 def wrong_drills(drafts: Sequence[Draft], recovery: Recovery | None) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from drorch.domain.policy import AWS, Home, Policy
 from drorch.domain.policy_datasets import Said
 from drorch.domain.policy_recovery_form import RecoveryForm, StepForm
 from drorch.domain.policy_resource import Draft, check_region
-from drorch.domain.runbook import Launch, Recovery, RunbookStep, record_region
+from drorch.domain.runbook import Launch, Recovery, RunbookStep, record_region, said_of
 from drorch.domain.vocabulary import Vocabulary
 
 IMAGE_KIND = "ami"
@@ -132,7 +132,7 @@ def _options(draft: Draft, given: object, place: Loc, problems: list[Problem]) -
         return None
     try:
         options = form.model_validate(given)
-        canonical_bytes(options.model_dump(mode="json", by_alias=True, exclude_none=True))
+        canonical_bytes(said_of(options))
     except ValidationError as error:
         problems.extend(explain(error, given, place, form))
     except TypeError as error:

@@ -146,6 +146,11 @@ class RunbookStep:
         return said | ({"fallback": self.fallback} if self.fallback else {})
 
 
+def said_of(options: BaseModel) -> dict[str, object]:
+    """What is said of how something comes back, as plain data, what is left out left out: read again it is the same."""
+    return options.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """``recovery:`` of a policy. `regions` has, per region and resource, the `RestoreOptions` of the resource's kind.

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from drorch.domain.errors import Damaged, NotInThisVersion
 from drorch.domain.policy_recovery_form import RecoveryForm
-from drorch.domain.runbook import Recovery
+from drorch.domain.runbook import Recovery, said_of
 
 if TYPE_CHECKING:
     from drorch.domain.policy import Policy
@@ -19,10 +19,7 @@ def runbook_content(policy: Policy) -> dict[str, Any]:
     """The fields of the record: `regions`, `kinds` of the resources in them, `steps`; empty without a runbook."""
     recovery = policy.recovery or Recovery()
     regions = {
-        region: {
-            name: options.model_dump(mode="json", by_alias=True, exclude_none=True) for name, options in of.items()
-        }
-        for region, of in recovery.regions.items()
+        region: {name: said_of(options) for name, options in of.items()} for region, of in recovery.regions.items()
     }
     mapped = {name for of in regions.values() for name in of}
     return {

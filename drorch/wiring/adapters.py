@@ -201,7 +201,7 @@ def restore_options(kind: str, said: Mapping[str, object]) -> BaseModel:
         return model(**said)
     except ValidationError as error:
         wrong = "; ".join(_wrong(problem) for problem in explain(error, dict(said), (), model))
-        known = ", ".join(model.model_fields)
+        known = ", ".join(field.alias or name for name, field in model.model_fields.items())
         hint = f"--with KEY=VALUE, or recovery: in the policy; {kind} knows {known}"
         raise Refused(f"how {kind} is brought back is not said whole", cause=wrong, hint=hint) from error
 

@@ -26,6 +26,7 @@ from drorch.domain.host_path import HostPath, granting
 from drorch.domain.model import place_of
 from drorch.domain.policy import CredentialRef
 from drorch.domain.policy_drills import options_in
+from drorch.domain.runbook import said_of
 from drorch.wiring import adapters
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def _native_drill(host: Host, action: Drill, scene: Scene) -> NativeDrillJob:
     return NativeDrillJob(
         order=order.to_json(),
         kind=kind,
-        options=options_json(adapters.drill_options(kind, mapped, own, point.id)),
+        options=said_of(adapters.drill_options(kind, mapped, own, point.id)),
         vaults=tuple(_vault(host, name) for name in host.vaults),
         signing_key=host.signing_key().text(),
         host=host_spec(host),

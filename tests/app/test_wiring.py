@@ -237,7 +237,7 @@ def test_repair_names_its_point_and_both_vaults(tmp_path: Path) -> None:
         (lambda: adapters.build_engine("rds-cluster"), Refused, "no kind of dump"),
         (lambda: adapters.build_engine("oracle"), Refused, "no kind of dump"),
         (lambda: adapters.engine_options("postgres", {"connection": {}}), Refused, "no options of postgres"),
-        (lambda: adapters.engine_of_target("region:us-east-1"), Usage, "not in this version"),
+        (lambda: adapters.engine_of_target("region:us-east-1"), Usage, "no restore target"),
         (lambda: adapters.engine_of_target("orders"), Usage, "no restore target"),
     ],
 )
