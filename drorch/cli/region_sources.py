@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from drorch.domain.policy import Policy
     from drorch.domain.runbook import Recovery
     from drorch.ports import Clock
+    from drorch.wiring.host import Host
 
 
 @dataclass(frozen=True)
@@ -88,23 +89,34 @@ def configured(config: str | None, asked: Asked) -> Sources:
         reader=Reader(keys=trusted, identities=(), clock=host.clock),
         valid_id=valid_id,
     )
-    loaded = host.policies().get(asked.application)
-    natives = _natives(loaded.policy, asked) if loaded else {}
-    mapped = _mapped(loaded.policy, asked.region) if loaded else None
+    policy = _policy(host, asked.application)
     return Sources(
         restores=restores,
         clock=host.clock,
         site=host.config.site,
-        natives=natives,
-        mapped=mapped,
+        natives=_natives(policy, asked) if policy else {},
+        mapped=_mapped(policy, asked.region) if policy else None,
         locks=locks_of(host),
-        promised=_promised(loaded.policy) if loaded else None,
-        recovery=loaded.policy.recovery or Recovery() if loaded else None,
-        account=loaded.policy.home.account or "" if loaded else "",
+        promised=_promised(policy) if policy else None,
+        recovery=policy.recovery or Recovery() if policy else None,
+        account=policy.home.account or "" if policy else "",
         commands=host.config.recovery.commands,
         journal=restores_of(host, lambda why: tell(f"this restore stands in no journal: {why}", color="yellow")),
         accounts_of=lambda _names: host.accounts,
     )
+
+
+def _policy(host: Host, application: str) -> Policy | None:
+    """The one in force; a crisis does not stop for policies that cannot be read."""
+    from drorch.cli.screen import tell
+    from drorch.domain.errors import DrorchError
+
+    try:
+        loaded = host.policies().get(application)
+    except DrorchError as error:
+        tell(f"the policies cannot be read, the signed runbook counts: {error}", color="yellow")
+        return None
+    return loaded.policy if loaded else None
 
 
 def _promised(policy: Policy) -> timedelta | None:
