@@ -128,7 +128,9 @@ class NativeRestores:
                     raise
                 left[resource] = str(error)
         if not located:
-            cause = "; ".join(f"{name}: {why}" for name, why in sorted(left.items()))
+            told = [f"{name}: {why}" for name, why in sorted(left.items())]
+            told += [f"{vault} could not be read: {why}" for vault, why in sorted(unread.items())]
+            cause = "; ".join(told)
             kind = Unavailable if unread else NotFound
             raise kind(
                 f"nothing of {request.application} can be brought back in {request.region}",

@@ -182,8 +182,9 @@ def test_a_copy_that_somebody_deleted_is_passed_over_and_named(tmp_path: Path) -
 def test_a_region_that_does_not_answer_is_unavailable_not_empty(tmp_path: Path) -> None:
     world = lived(tmp_path)
     world.cloud.lose("us-west-2")
-    with pytest.raises(Unavailable, match="nothing of shop can be brought back in us-west-2"):
+    with pytest.raises(Unavailable, match="nothing of shop can be brought back in us-west-2") as caught:
         found(world)
+    assert "prod.us-west-2 could not be read" in caught.value.cause
 
 
 def test_a_region_without_copies_is_told_as_such(tmp_path: Path) -> None:
