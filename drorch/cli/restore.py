@@ -187,8 +187,8 @@ def _into_region(config: str | None, application: str, resources: tuple[str, ...
 
     if said.with_globals or said.into_password_file or said.accept_unsigned:
         raise Usage("--globals, --into-password-file and --accept-unsigned are for dumps")
-    if len(resources) != 1 and (said.point or said.name):
-        raise Usage("--point and --as are for one resource", hint="name it")
+    if len(resources) != 1 and said.point:
+        raise Usage("--point is for one resource", hint="name it")
     found = region_sources.break_glass if said.urls else region_sources.configured
     request = region_sources.Asked(
         application=application,

@@ -17,7 +17,7 @@ from worlds import AWAY, EU, HOME, IMAGES, Installation, outcomes
 
 from drorch.aws import AwsAccount, AwsAccounts
 from drorch.domain.action import Cut, Expire, Hold
-from drorch.domain.errors import NotInThisVersion, Refused
+from drorch.domain.errors import Refused
 from drorch.domain.model import Copy as PointCopy
 from drorch.domain.model import CopyState
 from drorch.domain.native import PART
@@ -183,13 +183,13 @@ def test_a_plan_says_that_a_cut_restarts_the_instances(tmp_path: Path) -> None:
     assert "restarts every selected instance" in cut.reason
 
 
-def test_a_restore_says_that_images_are_not_restored_in_this_version(tmp_path: Path) -> None:
+def test_a_restore_of_images_into_anything_but_a_region_says_what_takes_them(tmp_path: Path) -> None:
     world = Installation(tmp_path, WEB)
     days(world, 1)
     catalogue = world.reconciler.look().plans["shop"].catalogue
-    with pytest.raises(NotInThisVersion, match="restoring ami points") as refused:
+    with pytest.raises(Refused, match="snapshots \\(ami\\)") as refused:
         choose_point(catalogue, Wanted("shop", "web"), world.clock.now())
-    assert "points" in refused.value.hint
+    assert refused.value.hint == "drorch restore shop web --into region:NAME"
 
 
 # --- on the embedded cloud

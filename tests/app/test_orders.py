@@ -310,7 +310,7 @@ def test_drill_of_what_cannot_be_drilled(dumps: Counter, volumes: Counter) -> No
     dumps.world.faults(EU).black_hole()
     with pytest.raises(Unavailable, match="could not be read"):
         dumps.orders.drill(*dumps.look("desk", fresh=True), EU)
-    with pytest.raises(Refused, match="not in this version"):
+    with pytest.raises(NotFound, match=f"there is no vault '{EU}' of data"):
         volumes.orders.drill(*volumes.look("shop"), EU)
 
 

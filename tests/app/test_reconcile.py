@@ -118,7 +118,7 @@ def test_vaults_are_listed_every_quarter_of_an_hour_and_each_record_is_read_once
     assert "gcs-eu list" not in calls_of_a_pass(world)
     world.clock.turn(minutes=15)
     seen = calls_of_a_pass(world)
-    assert seen["gcs-eu list"] == 4  # records, data, heads, approvals
+    assert seen["gcs-eu list"] == 5  # records, data, heads, runbooks, approvals
     assert "gcs-eu read" not in seen
     world.restart(without=("cache",))
     assert calls_of_a_pass(world)["gcs-eu read"] == 4  # two records, two signatures

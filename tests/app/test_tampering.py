@@ -181,6 +181,12 @@ RECORDS = {
     RecordType.PROOF: {"vault": "gcs-eu", "outcome": "passed", "seconds": {"total": 3}},
     RecordType.VAULT: {"vault": "gcs-eu", "id": "v1"},
     RecordType.JOURNAL: {"event": "restore", "host": "dr1", "seq": 7, "application": APPLICATION, "outcome": "done"},
+    RecordType.RUNBOOK: {
+        "application": APPLICATION,
+        "regions": {"us-west-2": {"data": {"zone": "us-west-2a"}}},
+        "kinds": {"data": "ebs"},
+        "steps": [{"name": "volumes", "restore": "data", "needs": []}],
+    },
     RecordType.HEAD: {"application": APPLICATION, "host": "backup1", "seq": 7, "live": {"gcs-eu": {"p1": "0" * 64}}},
     RecordType.APPROVAL: {"digest": digest_of([("gcs-eu", "p1")]), "deletions": [["gcs-eu", "p1"]]},
     RecordType.KEY_TOKEN: {**OF_KEY, "sealed": "YWdl", "sha256": "0" * 64, "public": "1" * 64},

@@ -50,7 +50,10 @@ class Counter:
             by="ada",
         )
         config = SimpleNamespace(grace=timedelta(days=3))
-        return SimpleNamespace(reconciler=world.reconciler, orders=orders, clock=world.clock, config=config)
+        vaults = world.reconciler.observer.vaults
+        return SimpleNamespace(
+            reconciler=world.reconciler, orders=orders, clock=world.clock, config=config, vaults=vaults
+        )
 
     def drorch(self, *arguments: str) -> Said:
         return typed(*arguments)

@@ -104,7 +104,7 @@ def sources(world: Installation, *, glass: bool = False, **over: Any) -> Sources
 
 
 def asked(**over: Any) -> Asked:
-    given: dict[str, Any] = dict.fromkeys(("vault", "point", "name", "terraform"), "")
+    given: dict[str, Any] = dict.fromkeys(("vault", "point", "note", "name", "terraform"), "")
     given |= {"urls": (), "trust": (), "options": (), "resources": (), "at": None}
     given |= {"plan_only": False, "asks": False, "as_json": True}
     return Asked("shop", region=REGION, **(given | over))

@@ -59,7 +59,7 @@ def test_status_has_every_stable_field_and_null_where_nothing_is_known(lived: De
     region, account = shop["levels"]["region"], shop["levels"]["account"]
     assert (region["rpo_objective_s"], region["rto_objective_s"]) == (9 * 3600, 2 * 3600)
     assert (region["rpo_met"], region["rto_met"]) == (True, True)
-    assert 0 <= region["rpo_attained_s"] < 300
+    assert 0 <= region["rpo_attained_s"] < 3600  # the points are cut once for all tests of this package
     assert region["rto_attained_s"] is not None
     assert re.fullmatch(f"orders: {DRILLED}", region["rto_basis"])
     assert region["rto_breaks_at"] is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -43,7 +44,7 @@ class Site:
     """A host with one vault in a folder, and two volumes at HOME, one of them encrypted."""
 
     def __init__(self, folder: Path, aws: EmbeddedAws) -> None:
-        self.aws, self.folder = aws, folder
+        self.aws, self.folder, self.name = aws, folder, ""
         self.config = furnish(folder, ["disk"], recovery={"commands": True})
         self.policy = POLICY.format(home=HOME, away=AWAY, alias=ALIAS, offset=week_offset())
         (folder / "policies" / "shop.yaml").write_text(self.policy)
@@ -55,6 +56,10 @@ class Site:
 
     def drorch(self, *arguments: str) -> Said:
         return typed("--config", str(self.config), *arguments)
+
+    def restore(self, *arguments: str) -> Said:
+        """Under a name of each test's own: for a token that it knows EC2 would name volumes that are deleted."""
+        return self.drorch("restore", "shop", "--into", f"region:{AWAY}", "--as", self.name, *arguments)
 
     def volumes(self) -> list[dict[str, Any]]:
         return list(client(self.aws, "ec2", AWAY).describe_volumes()["Volumes"])
@@ -80,8 +85,9 @@ def lived(tmp_path_factory: pytest.TempPathFactory, aws: EmbeddedAws) -> Iterato
 
 
 @pytest.fixture
-def site(lived: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def site(lived: Site, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Site]:
     """As it is before anything came back."""
+    lived.name = f"t{zlib.crc32(request.node.name.encode()):08x}"
     for name, value in aws_environment(lived.aws.endpoint_url, HOME).items():
         monkeypatch.setenv(name, value)
     yield lived
@@ -96,12 +102,12 @@ def tags_of(entry: dict[str, Any]) -> dict[str, str]:
 
 def test_the_region_is_lost_and_the_volumes_come_back_as_they_were(site: Site) -> None:
     site.aws.lose_region(HOME)
-    planned = site.drorch("restore", "shop", "--into", f"region:{AWAY}", "--plan", "--json")
+    planned = site.restore("--plan", "--json")
     assert planned.code == 0, planned.err
     (resource,) = planned.json["resources"]
     assert (resource["resource"], resource["kind"], resource["vault"]) == ("data", "ebs", f"prod.{AWAY}")
     assert site.volumes() == [], "a plan touches nothing"
-    said = site.drorch("restore", "shop", "--into", f"region:{AWAY}", "--yes", "--json")
+    said = site.restore("--yes", "--json")
     assert said.code == 0, said.err
     (back,) = said.json["resources"]
     assert (back["outcome"], back["point"]) == ("done", resource["point"])
@@ -111,13 +117,13 @@ def test_the_region_is_lost_and_the_volumes_come_back_as_they_were(site: Site) -
     assert sorted((v["Size"], tags_of(v)["Name"]) for v in found) == [(8, "one"), (16, "two")]
     assert {(v["AvailabilityZone"], v["VolumeType"]) for v in found} == {(f"{AWAY}a", "gp3")}
     for entry in found:
-        assert tags_of(entry)["drorch:restore"] == f"shop/data/{resource['point']}"
+        assert tags_of(entry)["drorch:restore"] == f"shop/data/{resource['point']}/{site.name}"
         assert not {"drorch:point", "drorch:site", "drorch:slot"} & tags_of(entry).keys()
 
 
 def test_the_same_command_again_finds_everything_there(site: Site) -> None:
-    first = site.drorch("restore", "shop", "--into", f"region:{AWAY}", "--yes", "--json")
-    again = site.drorch("restore", "shop", "--into", f"region:{AWAY}", "--yes", "--json")
+    first = site.restore("--yes", "--json")
+    again = site.restore("--yes", "--json")
     assert (first.code, again.code) == (0, 0)
     ids = [{made["id"] for made in said.json["resources"][0]["made"]} for said in (first, again)]
     assert ids[0] == ids[1] and len(ids[0]) == 2
@@ -129,27 +135,27 @@ def test_break_glass_takes_the_vault_alone_with_what_the_signed_runbook_says(sit
     shutil.copytree(site.folder / "disk", site.folder / "stick")
     public = SecretKey.parse((site.folder / "signing.key").read_text()).public.text()  # as it lies in a safe
     words = ["--vault-url", f"file://{site.folder / 'stick'}", "--trust", public]
-    said = typed("restore", "shop", "data", "--into", f"region:{AWAY}", *words, "--yes", "--json")
+    said = typed("restore", "shop", "data", "--into", f"region:{AWAY}", "--as", site.name, *words, "--yes", "--json")
     assert said.code == 0, said.err
     assert {m["source_id"] for m in said.json["resources"][0]["made"]} == site.sources
 
 
 def test_what_is_typed_goes_over_what_the_policy_says_and_nonsense_is_refused(site: Site) -> None:
-    wrong = site.drorch("restore", "shop", "--into", f"region:{AWAY}", "--with", "zone=mars-1a", "--yes")
+    wrong = site.restore("--with", "zone=mars-1a", "--yes")
     assert wrong.code == 3
     assert "zone: must have the right form" in wrong.err
-    wrong = site.drorch("restore", "shop", "--into", f"region:{AWAY}", "--with", f"zone={AWAY}z", "--yes")
+    wrong = site.restore("--with", f"zone={AWAY}z", "--yes")
     assert wrong.code == 3
     assert f"{AWAY}z" in wrong.err and f"{AWAY}b" in wrong.err
     assert site.volumes() == []
-    said = site.drorch("restore", "shop", "--into", f"region:{AWAY}", "--with", f"zone={AWAY}b", "--yes", "--json")
+    said = site.restore("--with", f"zone={AWAY}b", "--yes", "--json")
     assert said.code == 0, said.err
     assert {v["AvailabilityZone"] for v in site.volumes()} == {f"{AWAY}b"}
 
 
 def test_import_blocks_are_written_where_they_are_wanted(site: Site) -> None:
     file = site.folder / "restored.tf"
-    said = site.drorch("restore", "shop", "--into", f"region:{AWAY}", "--yes", "--terraform", str(file))
+    said = site.restore("--yes", "--terraform", str(file))
     assert said.code == 0, said.err
     text = file.read_text()
     assert text.count("import {") == 2 and "to = aws_ebs_volume.restored_data" in text
@@ -163,7 +169,7 @@ def test_a_drill_proves_that_the_copies_are_restorable_and_leaves_nothing(site: 
     (drilled,) = said.json["drills"]
     assert (drilled["outcome"], drilled["point"], drilled["left"]) == ("restorable", point["id"], [])
     assert site.volumes() == []
-    planned = site.drorch("restore", "shop", "--into", f"region:{AWAY}", "--plan", "--json").json
+    planned = site.restore("--plan", "--json").json
     assert [step["estimate_s"] is not None for step in planned["steps"]] == [False, True]
 
 
@@ -207,11 +213,11 @@ resources:
 
 def test_the_runbook_is_shown_and_carried_out_in_its_order(site: Site, runbook: Path) -> None:
     site.aws.lose_region(HOME)
-    planned = site.drorch("restore", "shop", "--into", f"region:{AWAY}", "--plan", "--json")
+    planned = site.restore("--plan", "--json")
     assert planned.code == 0, planned.err
     assert [step["step"] for step in planned.json["steps"]] == ["volumes", "healthy", "reindex"]
     assert site.volumes() == [] and not runbook.exists()
-    said = site.drorch("restore", "shop", "--into", f"region:{AWAY}", "--yes", "--json")
+    said = site.restore("--yes", "--json")
     assert said.code == 0, said.err
     assert [step["outcome"] for step in said.json["steps"]] == ["done"] * 3
     assert len(site.volumes()) == 2 and runbook.exists()
@@ -221,7 +227,8 @@ def test_the_runbook_is_shown_and_carried_out_in_its_order(site: Site, runbook: 
 def test_break_glass_carries_the_signed_runbook_out_and_runs_commands_only_when_told(site: Site, runbook: Path) -> None:
     site.aws.lose_region(HOME)
     public = SecretKey.parse((site.folder / "signing.key").read_text()).public.text()
-    words = ["--into", f"region:{AWAY}", "--vault-url", f"file://{site.folder / 'disk'}", "--trust", public, "--yes"]
+    words = ["--into", f"region:{AWAY}", "--as", site.name, "--yes"]
+    words += ["--vault-url", f"file://{site.folder / 'disk'}", "--trust", public]
     refused = typed("restore", "shop", *words)
     assert refused.code == 3
     assert "--allow-commands" in refused.err
@@ -237,7 +244,7 @@ def test_a_manual_step_in_a_pipe_waits_for_nobody_and_is_told_as_left(site: Site
     policy.write_text(
         policy.read_text().replace("{name: healthy,", "{name: word, manual: Tell payments}\n    - {name: healthy,")
     )
-    said = site.drorch("restore", "shop", "--into", f"region:{AWAY}", "--yes", "--json")
+    said = site.restore("--yes", "--json")
     assert said.code == 3
     assert {step["step"]: step["outcome"] for step in said.json["steps"]} == {
         "volumes": "done",

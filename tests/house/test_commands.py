@@ -10,7 +10,7 @@ import click
 import pytest
 from desks import typed
 
-from drorch.cli.main import COMMANDS, LATER, LazyGroup, cli
+from drorch.cli.main import COMMANDS, LazyGroup, cli
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,12 +51,6 @@ def test_every_command_stands_in_the_readmes_table_and_nothing_else_does() -> No
         assert any(words == name or words.startswith(f"{name} ") for words in named), name
     for words in named:
         assert any(words == name or words.startswith(f"{name} ") for name in ALL), words
-
-
-def test_the_readme_promises_no_reserved_command() -> None:
-    text = (ROOT / "README.md").read_text()
-    for name in LATER:
-        assert f"drorch {name}" not in text
 
 
 def test_options_that_the_readme_names_exist() -> None:

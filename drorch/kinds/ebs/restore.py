@@ -69,13 +69,18 @@ class RestoresVolumes:
         """
         options, there = _options(order), self._volumes(order)
         missing = [part for part in order.parts if part.native_id not in there]
+        unseen = set()
         if missing:
             snapshots = self._require(order, missing)
             for part in missing:
                 there[part.native_id] = [self._create(order, part, snapshots[part.native_id])]
+                unseen.add(there[part.native_id][0]["VolumeId"])
         volumes = [there[part.native_id][0] for part in order.parts]
         made = tuple(volume_made(v, part.source_id) for v, part in zip(volumes, order.parts, strict=True))
-        waited = [f"{each.native_id} is {each.detail}" for each in made if each.state != READY]
+        # For a token that it knows EC2 names the volume of then, though somebody may have deleted it.
+        waited = [
+            f"{each.native_id} is {each.detail}" for each in made if each.state != READY or each.native_id in unseen
+        ]
         if waited:
             return RestoreProgress(made, done=False, waiting=", ".join(waited))
         if options.attach is not None and (attaching := self._attach(order, volumes, options.attach.instance)):
