@@ -88,15 +88,25 @@ class TooSlow(BaseException):
 
 
 def tried(parser: Parser, data: bytes) -> tuple[Finding | None, float]:
-    """What one input does, and the seconds it took."""
-    before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    """What one input does, and the seconds it took.
+
+    What seems slow is tried once more: in a process of ten thousand tests the first input that needs a model builds it,
+    and pays for a look through everybody's memory.
+    """
+    finding, seconds = _tried_once(parser, data)
+    slow = finding is not None and finding.mark == f"slow {parser.name}"
+    return _tried_once(parser, data) if slow else (finding, seconds)
+
+
+def _tried_once(parser: Parser, data: bytes) -> tuple[Finding | None, float]:
+    before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.thread_time()
     finding: Finding | None = None
     try:
         with _limited(10 * SECONDS):
             parser.check(data)
     except (Exception, TooSlow) as error:  # noqa: BLE001  # whatever it is, it is what we look for
         finding = Finding(parser.name, data, _mark(error), "".join(traceback.format_exception(error))[-3000:])
-    seconds = time.process_time() - begun
+    seconds = time.thread_time() - begun  # other tests' servers work in threads of this process
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     if finding is None and seconds > SECONDS:
         finding = Finding(parser.name, data, f"slow {parser.name}", f"it took {seconds:.1f} s")
