@@ -87,7 +87,10 @@ class Streams:
         return [results[artefact.name] for artefact in batch]
 
     def commit(self) -> None:
-        """Make everything visible in the vaults that took all of it."""
+        """Make everything visible in the vaults that took all of it: all are waited for before anything is."""
+        for writers in self._more:
+            writers.settle()
+        self._share_losses()
         for writers in self._more:
             writers.commit()
             self._share_losses()

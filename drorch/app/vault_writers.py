@@ -122,6 +122,10 @@ class VaultWriters:
         """Make every object written so far visible in the vaults still good; returns when all are done or dropped."""
         self._everywhere(_Writer.commit)
 
+    def settle(self) -> None:
+        """Returns when all that was written so far is through in the vaults still good, nothing of it visible yet."""
+        self._everywhere(lambda _writer: None)
+
     def put(self, objects: Sequence[tuple[str, bytes]], *, last: bool = False) -> None:
         """Write small objects, in this order, in every vault; `last`: what was begun is not cancelled any more."""
         self._everywhere(lambda writer: writer.put(objects), cancellable=not last)
