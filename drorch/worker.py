@@ -107,10 +107,9 @@ class Wired:
 
     def restoring(self, kind: str, /) -> RestoresSnapshots:
         """See `Builders`. Refused for a kind that is none."""
-        found = self._adapters.build_kinds(self._accounts).get(kind)
-        if not isinstance(found, RestoresSnapshots):
-            raise Refused(f"points of kind {kind} cannot be brought back", operation="worker")
-        return found
+        from drorch.app.native_restore import restoring_kind
+
+        return restoring_kind(self._adapters.build_kinds(self._accounts), kind)
 
     def restore_options(self, kind: str, options: Mapping[str, Any], /) -> object:
         """See `Builders`. Refused when they are not whole."""

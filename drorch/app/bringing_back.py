@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from drorch.app.native_restore import Found, Located, as_of, data_loss
-from drorch.domain.errors import DrorchError, OutcomeUnknown, Unavailable
+from drorch.app.pauses import pauses
+from drorch.domain.errors import DrorchError, OutcomeUnknown, Unavailable, worst_code
 from drorch.domain.instant import to_text
 from drorch.domain.native_restore import FAILED, READY, Made
 from drorch.domain.recovery import Step
 from drorch.ports import Clock, RestoresSnapshots
 
-FIRST_PAUSE, LONGEST_PAUSE = 2.0, 15.0
-"""Seconds between two rounds: short at first, when the quick things become ready."""
+FIRST_PAUSE = 2.0
+"""Seconds between the first two rounds."""
 
 PATIENCE = timedelta(minutes=15)
 """So long a provider may fail to answer about one resource before it is given up."""
@@ -82,8 +83,7 @@ class RegionReport:
     @property
     def exit_code(self) -> int:
         """0 when all is there; else the worst, as the contract orders them."""
-        codes = {each.exit_code for each in self.resources} - {0}
-        return next((code for code in (6, 4, 3, 1) if code in codes), 0)
+        return worst_code(each.exit_code for each in self.resources)
 
     def to_json(self) -> dict[str, object]:
         """The stable fields (contract, section 4; README: restore into a region)."""
@@ -148,7 +148,7 @@ class BringingBack:
         ]
         for each in under:
             self._step(Step("locate", each.located.resource, as_of(each.located), outcome=DONE))
-        pause = FIRST_PAUSE
+        between = pauses(FIRST_PAUSE)
         while True:
             for each in under:
                 if each.ended is None:
@@ -157,8 +157,7 @@ class BringingBack:
             if not waiting:
                 break
             self._shown(tuple(_now(each, self._clock.now()) for each in waiting))
-            self._clock.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE)
+            self._clock.sleep(next(between))
         ended = tuple(each.ended for each in under if each.ended is not None)
         return RegionReport(application, region, ended, tuple(self._steps), found.left)
 

@@ -8,12 +8,13 @@ nobody looked inside. What a killed worker leaves is gone on with by the next on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Event
 
 from drorch import __version__
+from drorch.app.pauses import pauses
 from drorch.app.signing import write_record
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.catalogue_point import RESTORABLE
@@ -27,8 +28,8 @@ from drorch.domain.recovery import Step
 from drorch.ports import Clock, ObjectStore, RestoresSnapshots
 
 FAILED = "failed"
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
-"""Seconds between two looks: short at first, when the quick things become ready."""
+FIRST_PAUSE = 1.0
+"""Seconds between the first two looks."""
 CLEARING = timedelta(minutes=30)
 """So long the things of a drill are asked to go before the sweeper is left with them."""
 
@@ -146,7 +147,7 @@ class NativeDrill:
 
     def _until_ready(self, restore: NativeRestore, order: NativeDrillOrder, found: _Found) -> None:
         until, began, silent = until_of(restore.id) or self.clock.now(), self.ticker(), ""
-        pauses = _pauses()
+        between = pauses(FIRST_PAUSE)
         while not found.why:
             self._interrupted(order)
             try:
@@ -168,7 +169,7 @@ class NativeDrill:
                 found.why = "it was not ready in the time that a drill may take"
                 break
             self._tell(order, found)
-            self.clock.sleep(next(pauses))
+            self.clock.sleep(next(between))
         took = math.ceil(self.ticker() - began)
         found.seconds["create"] = took
         detail = found.why or f"{len(found.made)} made of point {order.point}"
@@ -184,7 +185,7 @@ class NativeDrill:
 
     def _clear(self, restore: NativeRestore, found: _Found) -> tuple[Made, ...]:
         """Everything goes; what is left after a while is told, and is the sweeper's."""
-        began, deadline, left, pauses = self.ticker(), self.clock.now() + CLEARING, found.made, _pauses()
+        began, deadline, left, between = self.ticker(), self.clock.now() + CLEARING, found.made, pauses(FIRST_PAUSE)
         while True:
             try:
                 left = self.kind.discard(restore.account, restore.region, restore.tag, restore.id)
@@ -198,19 +199,12 @@ class NativeDrill:
             stopping = self.cancel is not None and self.cancel.is_set()
             if stopping or self.clock.now() >= deadline:
                 break
-            self.clock.sleep(next(pauses))
+            self.clock.sleep(next(between))
         took = math.ceil(self.ticker() - began)
         detail = f"{len(left)} left to the sweeper" if left else "everything that it made is gone"
         step = Step("clear", restore.resource, detail, took_s=took, outcome=FAILED if left else "done")
         found.steps.append(step)
         return left
-
-
-def _pauses() -> Iterator[float]:
-    pause = FIRST_PAUSE
-    while True:
-        yield pause
-        pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
 def _proof(order: NativeDrillOrder, found: _Found, at: datetime) -> Record:

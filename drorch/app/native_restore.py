@@ -21,6 +21,7 @@ from drorch.domain.errors import DrorchError, InvalidInput, NotFound, Refused, U
 from drorch.domain.instant import to_text
 from drorch.domain.model import FailureDomain, RecoveryPoint, Vault, native_vault_name, place_of
 from drorch.domain.native_restore import TAG_RESTORE, NativeRestore, RestorePart
+from drorch.domain.policy import Policy
 from drorch.domain.record import Record, RecordType
 from drorch.domain.recovery import Choice, Wanted, choose_point
 from drorch.ports import ObjectStore, RestoresSnapshots, SnapshotKind
@@ -83,6 +84,16 @@ class Found:
 
 OptionsOf = Callable[[str, str, Mapping[str, object]], object]
 """(kind, resource, what the newest signed runbook says of it there) -> its RestoreOptions. Refused when not whole."""
+
+
+def natives_of(policy: Policy, region: str) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """The native resources of a policy that have copies in the region: (kind, accounts of its copies there)."""
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for resource in policy.resources:
+        places = [place_of(rule.vault) for rule in resource.targets] if resource.native else []
+        if accounts := tuple(account for account, where in places if where == region):
+            found[resource.name] = (resource.kind, accounts)
+    return found
 
 
 class NativeRestores:
@@ -219,10 +230,7 @@ class NativeRestores:
 
     def restoring(self, kind: str) -> RestoresSnapshots:
         """The kind, as one that brings back. Refused for one that cannot."""
-        found = self._kinds.get(kind)
-        if not isinstance(found, RestoresSnapshots):
-            raise Refused(f"points of kind {kind} cannot be brought back", operation="restore")
-        return found
+        return restoring_kind(self._kinds, kind)
 
 
 def _order(choice: Choice, request: RegionRequest, views: Mapping[str, VaultView], options: object) -> NativeRestore:
@@ -242,6 +250,14 @@ def _order(choice: Choice, request: RegionRequest, views: Mapping[str, VaultView
         parts=tuple(restore_parts(point, vault, native_records(views.values(), point))),
         options=options,
     )
+
+
+def restoring_kind(kinds: Mapping[str, SnapshotKind], kind: str) -> RestoresSnapshots:
+    """One of the kinds, as one that brings back. Refused for one that cannot."""
+    found = kinds.get(kind)
+    if not isinstance(found, RestoresSnapshots):
+        raise Refused(f"points of kind {kind} cannot be brought back", operation="restore")
+    return found
 
 
 def restore_id(application: str, resource: str, point: str, name: str = "") -> str:

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from drorch.app.failpoint import reach
+from drorch.app.pauses import pauses
 from drorch.app.runbook_hands import Ask, Hand, asked
-from drorch.domain.errors import DrorchError, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.errors import DrorchError, NotInThisVersion, OutcomeUnknown, Refused, Unavailable, worst_code
 from drorch.domain.recovery import Step
 from drorch.domain.runbook import Recovery, RunbookStep, StepProgress
 from drorch.domain.runbook_order import BY_HAND, DONE, FAILED, NOT_BEGUN, cut_off, described, ready, resource_of
 from drorch.ports import Clock
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
-"""Seconds between two rounds: short at first, when the quick steps end."""
+FIRST_PAUSE = 1.0
+"""Seconds between the first two rounds, and after a step has ended."""
 
 PATIENCE = timedelta(minutes=15)
 """So long nobody may answer about one step before it is given up."""
@@ -77,7 +78,7 @@ class _Course:
 
     def report(self) -> RunbookReport:
         steps = tuple(self.ended[step.name] for step in self.steps)
-        code = next((code for code in (6, 4, 3, 1) if code in self.codes), 0)  # the worst, as the contract orders them
+        code = worst_code(self.codes)
         return RunbookReport(self.application, self.region, steps, tuple(self.notes), tuple(self.to_do), code)
 
 
@@ -115,7 +116,7 @@ class CarryingOut:
     def run(self, application: str, region: str, recovery: Recovery) -> RunbookReport:
         """Until every step has ended. Raises nothing of the tree: what fails is in the report."""
         course = _Course(application, region, recovery.steps)
-        pause = FIRST_PAUSE
+        between = pauses(FIRST_PAUSE)
         while True:
             before = len(course.outcomes)
             for step in ready(recovery.steps, course.outcomes):
@@ -125,12 +126,11 @@ class CarryingOut:
             if not ready(recovery.steps, course.outcomes):
                 return course.report()
             if len(course.outcomes) > before:
-                pause = FIRST_PAUSE
+                between = pauses(FIRST_PAUSE)
                 continue  # what needed it can begin at once
             now = self._clock.now()
             self._shown(tuple(_now(under, now) for under in course.under.values()))
-            self._clock.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE)
+            self._clock.sleep(next(between))
 
     def _go_on(self, course: _Course, step: RunbookStep) -> None:
         under = course.under.get(step.name)

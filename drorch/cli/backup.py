@@ -152,6 +152,7 @@ def _pin(
 
 
 def worst(errors: Sequence[DrorchError]) -> int:
-    """The exit code of several outcomes: 6, then 4, 3, 5; a fault in drorch itself is not hidden behind the others."""
-    codes = {error.exit_code for error in errors}
-    return next((code for code in (6, 1, 4, 3, 5, 2) if code in codes), 0)
+    """The exit code of several errors."""
+    from drorch.domain.errors import worst_code
+
+    return worst_code(error.exit_code for error in errors)

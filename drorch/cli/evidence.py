@@ -119,12 +119,12 @@ class _Sources:
 
 def _by_urls(urls: Sequence[str], trust: Sequence[str]) -> _Sources:
     from drorch.aws import AwsAccounts
+    from drorch.cli.opening import require_trust
     from drorch.cli.typed import trusted_key
-    from drorch.domain.errors import DrorchError, Usage
+    from drorch.domain.errors import DrorchError
     from drorch.wiring import adapters
 
-    if not trust:
-        raise Usage("--vault-url needs --trust", hint="the public key from your own safe: RW..., or minisign.pub")
+    require_trust(trust)
     stores, unopened = {}, {}
     for url in urls:
         store_type, options = adapters.store_from_url(url)

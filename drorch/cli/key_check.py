@@ -94,16 +94,13 @@ def _open(records: Sequence[Record], identities: Sequence[str], passphrase_file:
 def _tokens_at(url: str, trust: Sequence[str]) -> Sequence[Record]:
     """By nothing but the vault: what lies there, or what the trusted keys signed."""
     from drorch.app.key_check import read_keys
-    from drorch.aws import AwsAccounts
+    from drorch.cli.opening import store_at
     from drorch.cli.screen import tell
     from drorch.cli.typed import trusted_key
-    from drorch.wiring import adapters
 
     if not trust:
         tell("without --trust anybody may have written this token; the host will tell", color="yellow")
-    store_type, options = adapters.store_from_url(url)
-    store = adapters.build_store(url, store_type, options, AwsAccounts())
-    return read_keys(store, [trusted_key(text) for text in trust] or None)
+    return read_keys(store_at(url), [trusted_key(text) for text in trust] or None)
 
 
 def _tokens_in(config: str | None, vault: str, trust: Sequence[str]) -> Sequence[Record]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,23 @@ def the_host(config: str | None, *, clock: Clock | None = None, asks_servers: bo
 
     configure(environ=os.environ)
     return open_host(config, clock=clock, asks_servers=asks_servers)
+
+
+def store_at(url: str) -> ObjectStore:
+    """The store of a ``--vault-url``, with whatever AWS credentials this process has. Usage for anything else."""
+    from drorch.aws import AwsAccounts
+    from drorch.wiring import adapters
+
+    store_type, options = adapters.store_from_url(url)
+    return adapters.build_store(url, store_type, options, AwsAccounts())
+
+
+def require_trust(trust: Sequence[str]) -> None:
+    """Usage without ``--trust``: under break glass nothing else says whose records count."""
+    from drorch.domain.errors import Usage
+
+    if not trust:
+        raise Usage("--vault-url needs --trust", hint="the public key from your own safe: RW..., or minisign.pub")
 
 
 def stores_of(host: Host, first: str = "") -> dict[str, ObjectStore]:

@@ -69,7 +69,7 @@ class Sources:
 def configured(config: str | None, asked: Asked) -> Sources:
     """With this host's configuration, its policies as far as they can be read, and its accounts."""
     from drorch.app.loading import Reader
-    from drorch.app.native_restore import NativeRestores
+    from drorch.app.native_restore import NativeRestores, natives_of
     from drorch.cli.opening import locks_of, stores_of, the_host
     from drorch.cli.screen import tell
     from drorch.cli.typed import trusted_key
@@ -94,7 +94,7 @@ def configured(config: str | None, asked: Asked) -> Sources:
         restores=restores,
         clock=host.clock,
         site=host.config.site,
-        natives=_natives(policy, asked) if policy else {},
+        natives=natives_of(policy, asked.region) if policy else {},
         mapped=_mapped(policy, asked.region) if policy else None,
         locks=locks_of(host),
         promised=_promised(policy) if policy else None,
@@ -134,35 +134,18 @@ def _mapped(policy: Policy, region: str) -> dict[str, Mapping[str, object]]:
     return {resource.name: options_in(policy.recovery, region, resource.name) for resource in policy.resources}
 
 
-def _natives(policy: Policy, asked: Asked) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """What the policy in force says of its native resources with copies in the region."""
-    from drorch.domain.model import place_of
-
-    found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for resource in policy.resources:
-        places = [place_of(rule.vault) for rule in resource.targets] if resource.native else []
-        accounts = tuple(account for account, region in places if region == asked.region)
-        if accounts and (not asked.resources or resource.name in asked.resources):
-            found[resource.name] = (resource.kind, accounts)
-    return found
-
-
 def break_glass(_config: str | None, asked: Asked) -> Sources:
     """Vault URLs and trusted keys from the command line, and whatever AWS credentials this process has."""
     from drorch.app.clock import SystemClock
     from drorch.app.loading import Reader
     from drorch.app.native_restore import NativeRestores
     from drorch.aws import AwsAccount, AwsAccounts
+    from drorch.cli.opening import require_trust, store_at
     from drorch.cli.typed import trusted_key
-    from drorch.domain.errors import Usage
     from drorch.wiring import adapters
 
-    if not asked.trust:
-        raise Usage("--vault-url needs --trust", hint="the public key from your own safe: RW..., or minisign.pub")
-    stores = {}
-    for url in asked.urls:
-        store_type, options = adapters.store_from_url(url)
-        stores[url] = adapters.build_store(url, store_type, options, AwsAccounts())
+    require_trust(asked.trust)
+    stores = {url: store_at(url) for url in asked.urls}
     clock = SystemClock()
 
     def accounts_of(names: Collection[str]) -> AwsAccounts:

@@ -214,20 +214,16 @@ def _into_region(config: str | None, application: str, resources: tuple[str, ...
 def _break_glass(said: _Said) -> _Sources:
     """No configuration, cache, policy or daemon: vault URLs, identities and trusted keys from the command line."""
     from drorch.app.clock import SystemClock
-    from drorch.aws import AwsAccounts
+    from drorch.cli.opening import require_trust, store_at
     from drorch.cli.screen import ProgressLine
     from drorch.cli.typed import trusted_key
     from drorch.domain.errors import Usage
     from drorch.wiring import adapters
 
-    if not said.trust:
-        raise Usage("--vault-url needs --trust", hint="the public key from your own safe: RW..., or minisign.pub")
+    require_trust(said.trust)
     if not said.identities:
         raise Usage("--vault-url needs --identity", hint="the age identity file that opens the dumps")
-    stores = {}
-    for url in said.urls:
-        store_type, options = adapters.store_from_url(url)
-        stores[url] = adapters.build_store(url, store_type, options, AwsAccounts())
+    stores = {url: store_at(url) for url in said.urls}
     line = ProgressLine(quiet=said.as_json)
     reader = _reader([trusted_key(text) for text in said.trust], _identities(said), SystemClock(), line)
     return _Sources(stores, reader, adapters.build_engine(adapters.engine_of_target(said.into)), "", line)

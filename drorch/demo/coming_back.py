@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from drorch.app.bringing_back import BringingBack, RegionReport
 from drorch.app.loading import Reader
-from drorch.app.native_restore import NativeRestores, RegionRequest, check_all
+from drorch.app.native_restore import NativeRestores, RegionRequest, check_all, natives_of
 from drorch.demo import site
 from drorch.demo.story import Story
 from drorch.demo.world import VOLUMES, World
-from drorch.domain.model import place_of
 from drorch.domain.policy_drills import options_in
 from drorch.domain.recovery import Step
 from drorch.wiring import adapters
@@ -34,11 +33,7 @@ def come_back(world: World, host: Host, story: Story) -> None:
 
 def _once(host: Host, story: Story | None) -> RegionReport:
     policy = next(loaded.policy for loaded in host.policies().valid)
-    natives = {
-        resource.name: (resource.kind, tuple(a for a, region in places if region == site.SECOND))
-        for resource in policy.resources
-        if (places := [place_of(rule.vault) for rule in resource.targets]) and resource.native
-    }
+    natives = natives_of(policy, site.SECOND)
     restores = NativeRestores(
         kinds_of=lambda _accounts: host.kinds,
         stores={name: host.store(name) for name in host.vaults},

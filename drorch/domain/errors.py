@@ -19,7 +19,7 @@ one of them, once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -136,3 +136,11 @@ class OutcomeUnknown(DrorchError):
     """The request may have been carried out: look at the world before repeating it."""
 
     exit_code = 4
+
+
+def worst_code(codes: Iterable[int]) -> int:
+    """The exit code of several outcomes: 6, then 4, 3, 5 (contract, section 4); a fault in drorch itself is not hidden
+    behind the others.
+    """
+    found = set(codes)
+    return next((code for code in (6, 1, 4, 3, 5, 2) if code in found), 0)

@@ -32,7 +32,7 @@ from drorch.app.native_locks import LockListings
 from drorch.app.observe import Observer
 from drorch.app.orders import Orders
 from drorch.app.passing import Guards
-from drorch.app.policies import PolicyFolder, PolicySet
+from drorch.app.policies import LoadedPolicy, PolicyFolder, PolicySet
 from drorch.app.reading import TrustedKey
 from drorch.app.reconcile import Reconciler
 from drorch.app.restore_guide import GuideWords
@@ -214,9 +214,13 @@ class Host:
         self._loaded = loaded
         return loaded
 
+    def in_force(self, application: str) -> LoadedPolicy | None:
+        """The policy of an application as it was read last; the files are read when none was yet."""
+        return (self._loaded or self.policies()).get(application)
+
     def provenance(self, application: str) -> dict[str, str]:
         """Digest and git commit of the policy text in force, for the records of an application."""
-        loaded = (self._loaded or self.policies()).get(application)
+        loaded = self.in_force(application)
         return {} if loaded is None else {"digest": loaded.digest, "commit": loaded.commit}
 
     # --- the loop ---

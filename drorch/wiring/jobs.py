@@ -162,7 +162,7 @@ def _native_drill(host: Host, action: Drill, scene: Scene) -> NativeDrillJob:
         bytes=copy.bytes,
         most=timedelta(hours=(rule.max_hours if rule else None) or MOST_HOURS),
     )
-    loaded = host.policies().get(action.application)
+    loaded = host.in_force(action.application)
     recovery, region = loaded.policy.recovery if loaded else None, place_of(action.vault)[1]
     mapped, own = options_in(recovery, region, action.resource), rule.options if rule else {}
     return NativeDrillJob(
