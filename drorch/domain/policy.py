@@ -5,11 +5,9 @@ These are values; `drorch.domain.policy_file` reads them from what stands in a f
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -31,6 +29,7 @@ from drorch.domain.duration import Duration, duration_text
 from drorch.domain.explain import fault, type_name
 from drorch.domain.ignore import Ignore
 from drorch.domain.model import FailureDomain, FailureLevel, LockMode
+from drorch.domain.probe_answer import instant_of, meets, understood
 from drorch.domain.runbook import Recovery
 from drorch.domain.schedule import Schedule
 from drorch.domain.window import Window
@@ -225,16 +224,6 @@ class BrakeRule(Frozen):
 
 # --- drills --------------------------------------------------------------------------------------------------------
 
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-_EXPECT = re.compile(r"\s*(==|!=|>=|<=|>|<)\s*(.*?\S)\s*", re.DOTALL)
-
 
 class Probe(Frozen):
     """A question asked of restored data: its single value is compared (`expect`) or must be recent (`newer_than`)."""
@@ -246,7 +235,7 @@ class Probe(Frozen):
     @field_validator("expect")
     @classmethod
     def _understood(cls, text: str | None) -> str | None:
-        if text is not None and not _EXPECT.fullmatch(text):
+        if text is not None and not understood(text):
             raise fault("expect is not understood", 'OP VALUE with OP one of == != >= <= > <, such as ">= 1"')
         return text
 
@@ -270,44 +259,9 @@ class Probe(Frozen):
         if value is None:
             return False
         if self.newer_than is not None:
-            when = _instant(value)
+            when = instant_of(value)
             return now is not None and when is not None and when > now - self.newer_than
-        match = _EXPECT.fullmatch(self.expect or "")
-        if match is None:
-            return False
-        expected = _number(match[2])
-        if expected is None:
-            given = str(value).lower() if isinstance(value, bool) else str(value)
-            return _COMPARE[match[1]](given, _unquoted(match[2]))
-        number = _number(value)
-        return match[1] == "!=" if number is None else _COMPARE[match[1]](number, expected)
-
-
-def _instant(value: object) -> datetime | None:
-    """A timestamp, a date or the text of either; without a zone it is read as UTC."""
-    try:
-        when = datetime.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
-        return None
-    if isinstance(when, date) and not isinstance(when, datetime):
-        when = datetime.combine(when, time())
-    if not isinstance(when, datetime):
-        return None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
-
-
-def _number(value: object) -> Decimal | None:
-    if isinstance(value, bool):
-        return None
-    try:
-        number = Decimal(str(value).strip())
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
-
-
-def _unquoted(text: str) -> str:
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+        return meets(value, self.expect or "")
 
 
 def _check_vault(text: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
-from typing import NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 _T = TypeVar("_T")
 _RESOLUTION = timedelta.resolution
@@ -66,7 +66,35 @@ class _Closed:
         raise Unfollowed("its text")
 
 
-class Present(_Closed):
+class _Compared(_Closed):
+    """Can be compared: `_against` notes what with, and gives what `_value` has to be compared with."""
+
+    __slots__ = ()
+    __hash__ = None
+
+    def _value(self) -> Any:
+        raise NotImplementedError
+
+    def _against(self, other: object) -> Any:
+        raise NotImplementedError
+
+    def __lt__(self, other: object) -> bool:
+        return bool(self._value() < self._against(other))
+
+    def __le__(self, other: object) -> bool:
+        return bool(self._value() <= self._against(other))
+
+    def __gt__(self, other: object) -> bool:
+        return bool(self._value() > self._against(other))
+
+    def __ge__(self, other: object) -> bool:
+        return bool(self._value() >= self._against(other))
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._value() == self._against(other))
+
+
+class Present(_Compared):
     """The present, `shift` later."""
 
     __slots__ = ("_horizon", "_shift")
@@ -86,21 +114,6 @@ class Present(_Closed):
             raise Unfollowed("a comparison")
         self._horizon.note(_moved(other, -self._shift))
         return other
-
-    def __lt__(self, other: object) -> bool:
-        return self._value() < self._against(other)
-
-    def __le__(self, other: object) -> bool:
-        return self._value() <= self._against(other)
-
-    def __gt__(self, other: object) -> bool:
-        return self._value() > self._against(other)
-
-    def __ge__(self, other: object) -> bool:
-        return self._value() >= self._against(other)
-
-    def __eq__(self, other: object) -> bool:
-        return self._value() == self._against(other)
 
     def __bool__(self) -> bool:
         return True
@@ -137,7 +150,7 @@ class Present(_Closed):
         return value(at)
 
 
-class Span(_Closed):
+class Span(_Compared):
     """How long ago `anchor` was (`sign` 1), or how far it is ahead (-1): it grows, or shrinks, with the present."""
 
     __slots__ = ("_anchor", "_horizon", "_sign")
@@ -162,21 +175,6 @@ class Span(_Closed):
             return other._value()
         self._horizon.note(_moved(self._anchor, self._sign * _plain(other)))
         return _plain(other)
-
-    def __lt__(self, other: object) -> bool:
-        return self._value() < self._against(other)
-
-    def __le__(self, other: object) -> bool:
-        return self._value() <= self._against(other)
-
-    def __gt__(self, other: object) -> bool:
-        return self._value() > self._against(other)
-
-    def __ge__(self, other: object) -> bool:
-        return self._value() >= self._against(other)
-
-    def __eq__(self, other: object) -> bool:
-        return self._value() == self._against(other)
 
     def __bool__(self) -> bool:
         return self._value() != self._against(timedelta())
