@@ -39,6 +39,7 @@ from drorch.app.native_drill import NativeDrill, NativeDrillOrder
 from drorch.app.native_locks import LockListings
 from drorch.app.native_restore import native_records, restore_parts
 from drorch.app.observe import Observer
+from drorch.app.orders import Orders
 from drorch.app.passing import Finished, Guards, Pass
 from drorch.app.policies import LoadedPolicy, PolicySet
 from drorch.app.reading import TrustedKey
@@ -404,6 +405,22 @@ class Installation:
         through_the_pipe = NativeDrillOrder.from_json(json.loads(json.dumps(order.to_json())))
         drill = NativeDrill(kind, self.stores, self.clock, self.key, lambda: self.clock.now().timestamp())
         return drill.run(through_the_pipe, SimpleNamespace(name=f"drorch-drill-{point.id}"))
+
+    def orders(self, **more: Any) -> Orders:
+        """What a person orders of the process that lives now."""
+        return Orders(
+            site=SITE,
+            reconciler=self.reconciler,
+            light=self.light,
+            heavy=self.hands,
+            locks=self.locks,
+            intents=self.intents,
+            signing=lambda: self.key,
+            store_of=self.stores.__getitem__,
+            point_id=self.point_id,
+            clock=self.clock,
+            **more,
+        )
 
     def load(self) -> PolicySet:
         return PolicySet(

@@ -56,19 +56,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Journalling:
 
 
 def person(world: Journalling) -> Orders:
-    return Orders(
-        site=SITE,
-        reconciler=world.reconciler,
-        light=world.light,
-        heavy=world.hands,
-        locks=world.locks,
-        intents=world.intents,
-        signing=lambda: world.key,
-        store_of=world.stores.__getitem__,
-        point_id=world.point_id,
-        clock=world.clock,
-        by="ann",
-    )
+    return world.orders(by="ann")
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 from worlds import EU, HOME, ORDERS, SITE, VOLUMES, WEST, Installation, policies
 
 from drorch.app.locks import resource_lock
-from drorch.app.orders import Orders
 from drorch.app.passing import ApplicationPlan, Pass
 from drorch.app.signing import write_record
 from drorch.domain import layout
@@ -30,19 +29,7 @@ class Counter:
     def __init__(self, world: Installation) -> None:
         self.world = world
         self.heard: list[str] = []
-        self.orders = Orders(
-            site=SITE,
-            reconciler=world.reconciler,
-            light=world.light,
-            heavy=world.hands,
-            locks=world.locks,
-            intents=world.intents,
-            signing=lambda: world.key,
-            store_of=world.stores.__getitem__,
-            point_id=world.point_id,
-            clock=world.clock,
-            watch=self.hear,
-        )
+        self.orders = world.orders(watch=self.hear)
 
     def hear(self, resource: str, progress: Mapping[str, Any]) -> None:
         self.heard.append(f"{resource}: {progress.get('step', '')}")

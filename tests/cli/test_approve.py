@@ -14,7 +14,6 @@ import pytest
 from desks import Said, typed
 from worlds import EU, ORDERS, SITE, WEST, Installation, policies
 
-from drorch.app.orders import Orders
 from drorch.app.signing import write_record
 from drorch.domain.action import Braked, Expire, Mark
 from drorch.domain.model import CopyState
@@ -36,19 +35,7 @@ class Counter:
     @property
     def host(self) -> Any:
         world = self.world
-        orders = Orders(
-            site=SITE,
-            reconciler=world.reconciler,
-            light=world.light,
-            heavy=world.hands,
-            locks=world.locks,
-            intents=world.intents,
-            signing=lambda: world.key,
-            store_of=world.stores.__getitem__,
-            point_id=world.point_id,
-            clock=world.clock,
-            by="ada",
-        )
+        orders = world.orders(by="ada")
         config = SimpleNamespace(grace=timedelta(days=3))
         vaults = world.reconciler.observer.vaults
         return SimpleNamespace(
