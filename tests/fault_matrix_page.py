@@ -24,7 +24,8 @@ In a world in memory that behaves as the kinds' contract (`tests/contract/`) say
 the same passes another application is carried on. What else must hold: every tag is on every snapshot, nothing is
 signed or counted that is not whole at the provider. A letter says why the fault cannot meet the action.
 One example of each fault runs through the real kinds on the embedded cloud (`tests/app/test_aws_faults_embedded.py`).
-A drill or a restore of native points, which a disabled key would fail, is not in this version.
+No drill is planned of a copy whose key is disabled: it is not usable. What restores and drills of native points meet:
+`tests/contract/test_native_restore.py`, `tests/app/test_native_restore.py` and `tests/app/test_native_drill.py`.
 """
 _IN_GENERAL = """
 ## In general, by action
