@@ -13,7 +13,6 @@ from unittest import mock
 from drorch.app.passing import ApplicationPlan
 from drorch.app.plan_memory import Remembered
 from drorch.app.planning import Look, Planner
-from drorch.domain.objective import as_of
 from drorch.domain.policy import Policy
 
 INSTANT = timedelta.resolution
@@ -39,7 +38,7 @@ class Recollection:
         self.counts["until some instant" if known.until else "for ever"] += 1
         for later in (end - INSTANT, look.now + (end - look.now) / 3):
             anew = planner.fresh(policy, replace(look, now=later), valid=valid)
-            if (known.actions, as_of(known.status, later)) != (anew.actions, anew.status):
+            if (known.actions, known.ages.at(later)) != (anew.actions, anew.status):
                 self.wrong.append(f"{policy.application} at {look.now}, of {later}: not what it would be then")
 
 

@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from drorch.domain.action import Action
+from drorch.domain.ages import Ages
 from drorch.domain.asked import Asked
 from drorch.domain.catalogue import Catalogue
-from drorch.domain.objective import ApplicationStatus
 from drorch.domain.plan import Failure
 from drorch.domain.policy import Policy
 
@@ -43,8 +43,8 @@ class Grounds:
 class Remembered:
     """A plan with its grounds, the instant that it was made at, and from when on it may be another one (None: never).
 
-    `policy` is that of the grounds with the cadences that measured times make it have. The ages in `status` are spans
-    that grow with the present; `turns` are those of its `Observed`.
+    `policy` is that of the grounds with the cadences that measured times make it have, `ages` have the status, and
+    `turns` are those of its `Observed`.
     """
 
     grounds: Grounds
@@ -54,7 +54,7 @@ class Remembered:
     policy: Policy
     catalogue: Catalogue
     actions: tuple[Action, ...]
-    status: ApplicationStatus
+    ages: Ages
     turns: Mapping[tuple[str, str], Mapping[int, datetime]] | None
 
     def holds(self, grounds: Grounds, now: datetime) -> bool:

@@ -17,6 +17,7 @@ from drorch.app.observe import Observer, World
 from drorch.app.passing import ApplicationPlan, Guards
 from drorch.app.plan_memory import Grounds, PlanMemory, Remembered
 from drorch.domain.action import Action
+from drorch.domain.ages import Ages
 from drorch.domain.asked import Asked
 from drorch.domain.brake import approved_pairs
 from drorch.domain.cadence import Ground, by_measure
@@ -24,7 +25,7 @@ from drorch.domain.catalogue import Catalogue
 from drorch.domain.copy_urgency import with_due
 from drorch.domain.feasibility import domains_of
 from drorch.domain.intent_keys import copied_point
-from drorch.domain.objective import ApplicationStatus, Places, as_of, status
+from drorch.domain.objective import ApplicationStatus, Places, status
 from drorch.domain.plan import Failure, Observed, PointId, plan
 from drorch.domain.policy import Policy
 from drorch.domain.present import FAILS, Horizon, holds_present
@@ -41,6 +42,7 @@ class Look:
     intents: Mapping[str, datetime]
     copied: Mapping[str, bool]
     failures: Mapping[str, Failure]
+    never_read: frozenset[str]
     common: Mapping[str, Any]
     common_evidence: tuple[object, ...]
 
@@ -72,12 +74,13 @@ class Planner:
     ) -> Look:
         """What all applications are planned from."""
         guards, observer = self._guards, self._observer
+        never_read = observer.never_read(world)
         common: Mapping[str, Any] = {
             "object_vaults": tuple(observer.vaults),
             "unread": world.unread,
             "state_since": self._state_since(),
             "drills": self._drills,
-            "never_read": observer.never_read(world),
+            "never_read": never_read & set(observer.vaults),
             "skewed": world.skewed,
             "host": guards.host,
             "grace": guards.grace,
@@ -88,12 +91,12 @@ class Planner:
             "keys": world.keys,
             "shared": world.shared,
         }
-        evidence = observer.common_evidence(world)
+        evidence = (never_read, *observer.common_evidence(world))
         if self._before is not None and self._before == (common, evidence):
             common, evidence = self._before  # the same objects: each application sees at a glance that they are
         self._before = common, evidence
         copied = dict.fromkeys((point for key in intents if (point := copied_point(key))), True)
-        return Look(world, now, intents, copied, dict(failures), common, evidence)
+        return Look(world, now, intents, copied, dict(failures), never_read, common, evidence)
 
     def planned(self, policy: Policy, look: Look, *, valid: bool) -> ApplicationPlan:
         """The application's plan, as remembered where nothing of it can have changed."""
@@ -105,7 +108,7 @@ class Planner:
                 return self._fresh(grounds, look)
             self._memory.keep(known)
         observed = _observed(grounds, known.catalogue, known.turns)
-        return ApplicationPlan(known.policy, known.catalogue, observed, known.actions, as_of(known.status, look.now))
+        return ApplicationPlan(known.policy, known.catalogue, observed, known.actions, known.ages.at(look.now))
 
     def fresh(self, policy: Policy, look: Look, *, valid: bool, held: Container[str] = ()) -> ApplicationPlan:
         """The plan, decided anew. `held` are the resources whose locks are this process's own, for the actions that are
@@ -129,7 +132,7 @@ class Planner:
     def _fresh(self, grounds: Grounds, look: Look) -> ApplicationPlan:
         catalogue = self._observer.catalogue(grounds.policy, look.world, look.now)
         observed = _observed(grounds, catalogue, self._turns(grounds.policy))
-        policy, actions, standing = self._decide(grounds, observed, look.now)
+        policy, actions, standing = self._decide(grounds, observed, look, look.now)
         return ApplicationPlan(policy, catalogue, observed, actions, standing)
 
     def _decided(self, grounds: Grounds, look: Look) -> Remembered | None:
@@ -140,7 +143,7 @@ class Planner:
         turns = self._turns(grounds.policy)
         try:
             catalogue = self._observer.catalogue(grounds.policy, look.world, now)
-            policy, actions, standing = self._decide(grounds, _observed(grounds, catalogue, turns, asked), now)
+            policy, actions, standing = self._decide(grounds, _observed(grounds, catalogue, turns, asked), look, now)
         except FAILS as error:  # a fault of another kind is one without a memory, too
             log.debug("plan not remembered", application=grounds.policy.application, asked=str(error))
             return None
@@ -149,17 +152,17 @@ class Planner:
         for each in asked:
             each.close()
         alone = replace(grounds, intents={}, copied={}, failures={})
-        return Remembered(alone, look.now, horizon.until, asked, policy, catalogue, actions, standing, turns)
+        return Remembered(alone, look.now, horizon.until, asked, policy, catalogue, actions, Ages(standing), turns)
 
     def _decide(
-        self, grounds: Grounds, observed: Observed, now: datetime
+        self, grounds: Grounds, observed: Observed, look: Look, now: datetime
     ) -> tuple[Policy, tuple[Action, ...], ApplicationStatus]:
         """The policy with the cadences that measured times make it have, what is to be done, and how it stands."""
         catalogue, locks = observed.catalogue, self._guards.locks
         domains = domains_of(grounds.policy, self._observer.vaults)
         policy = by_measure(grounds.policy, catalogue, Ground(domains, locks, grounds.policy.reach_back), now)
         actions = plan(policy, observed, now, self._point_id)
-        places = Places(domains, grounds.common["never_read"], frozenset(self._guards.locks))
+        places = Places(domains, look.never_read, frozenset(self._guards.locks))
         empty = frozenset(name for name, seen in observed.sources.items() if not seen.why and not seen.sources)
         standing = status(policy, catalogue, places, now, policy_valid=not observed.stale, empty=empty)
         return policy, with_due(actions, policy, catalogue, standing, domains, now), standing
@@ -170,7 +173,7 @@ class Planner:
             "sources": {r.name: self._observer.sources_of(r, world) for r in policy.resources if r.native},
             "claimed": {r.name: why for r in policy.resources if (why := world.claims.get((application, r.name)))},
             "running": {name: holder for name, holder in self._held_locks(policy).items() if name not in held},
-            "servers": {r.name: str(getattr(r.options, "server", "")) for r in policy.resources},
+            "servers": {r.name: "" if r.native else str(getattr(r.options, "server", "")) for r in policy.resources},
             "stale": not valid,
             "restoring": self._locks.sharer(restoring_lock(application)),
         }
@@ -193,14 +196,12 @@ def _observed(
     asked: tuple[Asked[datetime], Asked[bool], Asked[Failure]] | None = None,
 ) -> Observed:
     intents, copied, failures = asked or (grounds.intents, grounds.copied, grounds.failures)
-    common = {**grounds.common}
-    common["never_read"] = common["never_read"] & set(common["object_vaults"])
     return Observed(
         catalogue=catalogue,
         intents=intents,
         copied=copied,
         failures=failures,
         turns=turns,
-        **common,
+        **grounds.common,
         **grounds.own,
     )

@@ -88,10 +88,23 @@ class PolicyFolder:
         self.folder = folder
         self.vocabulary = vocabulary
         self._seen: dict[tuple[str, str], _Read] = {}
+        self._last: tuple[tuple[object, ...], PolicySet] | None = None
 
     def load(self, last_valid: Mapping[str, str]) -> PolicySet:
-        """As `load_policies`."""
-        texts, findings, commit = _settled(self.folder)
+        """As `load_policies`; the same object as the last time where the same is read."""
+        texts, unread, commit = _settled(self.folder)
+        told = (texts, unread, commit, last_valid)
+        if self._last is None or self._last[0] != told:
+            self._last = (texts, unread, commit, dict(last_valid)), self._understood(texts, unread, commit, last_valid)
+        return self._last[1]
+
+    def _understood(
+        self,
+        texts: Mapping[str, str],
+        findings: Mapping[str, list[Finding]],
+        commit: str,
+        last_valid: Mapping[str, str],
+    ) -> PolicySet:
         if not texts and not findings:
             raise InvalidInput(f"there is no policy in {self.folder}", hint="one file APPLICATION.yaml per application")
         seen, self._seen = self._seen, {}
@@ -177,49 +190,54 @@ def check_files(paths: Sequence[Path], vocabulary: Vocabulary) -> tuple[tuple[Po
 def _settled(folder: Path) -> tuple[dict[str, str], dict[str, list[Finding]], str]:
     """All texts, all files that cannot be read, and the commit, of one instant in which nothing changed."""
     for _ in range(ATTEMPTS):
-        files = _files(folder)
-        before = _stamp(folder, files)
+        before = _stamp(folder)
         texts: dict[str, str] = {}
         findings: dict[str, list[Finding]] = {}
-        for path in files:
-            text, found = read_text(path, str(path))
+        for name in before.files:
+            path = f"{folder}{os.sep}{name}"
+            text, found = read_text(path, path)
             if text is None:
-                findings[path.name] = found
-            elif path.suffix == ".yml":
-                findings[path.name] = [
-                    Finding(str(path), 1, 1, "not read: its name ends in .yml", "rename it to .yaml")
-                ]
+                findings[name] = found
+            elif name.endswith(".yml"):
+                findings[name] = [Finding(path, 1, 1, "not read: its name ends in .yml", "rename it to .yaml")]
             else:
-                texts[path.name] = text
+                texts[name] = text
         if _stamp(folder) == before:
-            return texts, findings, str(before[0])
+            return texts, findings, before.commit
     raise Unavailable(
         f"the policies in {folder} change while they are read", hint="they are read again at the next pass"
     )
 
 
-def _files(folder: Path) -> list[Path]:
-    """The policy files of the folder, hidden ones left out (``.pre-commit-config.yaml`` is none)."""
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """Another one once the checked-out commit or a policy file has changed. `files` has, by name and in their order,
+    inode, size and time of change; nothing where a file cannot be asked.
+    """
+
+    commit: str
+    files: Mapping[str, tuple[int, ...]]
+
+
+def _stamp(folder: Path) -> _Stamp:
+    """Of the policy files of the folder, hidden ones left out (``.pre-commit-config.yaml`` is none)."""
+    commit = commit_of(folder)
     try:
-        names = [entry.name for entry in os.scandir(folder)]
+        with os.scandir(folder) as entries:
+            found = [(e.name, e) for e in entries if e.name.endswith((".yaml", ".yml")) and e.name[0] != "."]
     except OSError as error:
         reason = (error.strerror or "").lower()
         hint = "policies: in drorch.yaml names the folder"
         raise InvalidInput(f"the policies folder {folder} cannot be read: {reason}", hint=hint) from error
-    return [folder / name for name in sorted(names) if name.endswith((".yaml", ".yml")) and name[0] != "."]
+    return _Stamp(commit, {name: _of_file(entry) for name, entry in sorted(found)})
 
 
-def _stamp(folder: Path, files: Sequence[Path] | None = None) -> tuple[object, ...]:
-    """Something that differs once a file or the checked-out commit has changed."""
-    return commit_of(folder), *(_file_stamp(path) for path in (_files(folder) if files is None else files))
-
-
-def _file_stamp(path: Path) -> tuple[object, ...]:
+def _of_file(entry: os.DirEntry[str]) -> tuple[int, ...]:
     try:
-        seen = os.stat(path)  # noqa: PTH116  twice for each file in every pass, and much faster
+        seen = entry.stat()
     except OSError:
-        return (path.name,)
-    return path.name, seen.st_ino, seen.st_size, seen.st_mtime_ns
+        return ()
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 
 def _parse(folder: Path, name: str, text: str, vocabulary: Vocabulary) -> _Read:

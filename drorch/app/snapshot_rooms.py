@@ -45,7 +45,8 @@ class SnapshotRooms:
     def fitted(self, plans: Mapping[str, ApplicationPlan], now: datetime) -> dict[str, ApplicationPlan]:
         """The plans, with what does not fit held."""
         self._resources = {(name, r.name): r for name, plan in plans.items() for r in plan.policy.resources}
-        actions = {name: plan.actions for name, plan in plans.items()}
+        counted = (name for name, plan in plans.items() if any(r.kind in COUNTED for r in plan.policy.resources))
+        actions = {name: plans[name].actions for name in counted}
         wanted = pools_wanted((action for each in actions.values() for action in each), self._resources)
         if not wanted:
             return dict(plans)

@@ -21,7 +21,6 @@ from drorch.domain.forecast import SOON, Measured, could_start, growth, measured
 from drorch.domain.instant import to_text
 from drorch.domain.model import Copy, CopyState, FailureDomain, FailureLevel, LockMode, RecoveryPoint, survives
 from drorch.domain.policy import Objective, Policy, ResourcePolicy
-from drorch.domain.present import span_at
 from drorch.domain.retention import FUTURE
 
 
@@ -133,32 +132,6 @@ def status(
     datasets = tuple(_dataset(name, policy, resources) for name in names)
     levels = {level: _worst(level, datasets) for level in FailureLevel}
     return ApplicationStatus(policy.application, policy_valid, levels, datasets, resources)
-
-
-def as_of(told: ApplicationStatus, now: datetime) -> ApplicationStatus:
-    """A status that was told of a present (`drorch.domain.present`), with its ages as they are at an instant."""
-    made: dict[int, Standing] = {}
-
-    def aged(levels: Mapping[FailureLevel, Standing]) -> Mapping[FailureLevel, Standing]:
-        return {level: made.get(id(was)) or _aged(was, now, made) for level, was in levels.items()}
-
-    resources = [ResourceStatus(r.resource, r.kind, r.dataset, r.newest_cut_at, aged(r.levels)) for r in told.resources]
-    datasets = [DatasetStatus(d.dataset, d.resources, d.exempt, aged(d.levels)) for d in told.datasets]
-    levels = aged(told.levels)
-    return ApplicationStatus(told.application, told.policy_valid, levels, tuple(datasets), tuple(resources))
-
-
-def _aged(was: Standing, now: datetime, made: dict[int, Standing]) -> Standing:
-    """The standing of that instant; what has no age that grows stays the same. `made` has those of its parts."""
-    attained, verified, parts = was.rpo_attained, was.rpo_verified, was.parts
-    if parts:
-        parts = tuple([made.get(id(part)) or _aged(part, now, made) for part in parts])
-    if attained is not None or verified is not None or parts:
-        attained, verified = span_at(attained, now), span_at(verified, now)
-        told = was.rto_attained, was.objective, was.known, was.exempt, was.why
-        was, before = Standing(attained, verified, *told, parts, was.rto_basis, was.rto_breaks_at), was
-        made[id(before)] = was
-    return was
 
 
 # --- resources -----------------------------------------------------------------------------------------------------

@@ -14,12 +14,13 @@ from planner_worlds import Drawn, worlds
 from planning import NOW, WEST, drilled, head, hours, point_id, seen
 
 from drorch.domain.action import Action, Copy, Cut
+from drorch.domain.ages import Ages
 from drorch.domain.asked import Asked
 from drorch.domain.catalogue_upkeep import Bygone
 from drorch.domain.copy_urgency import with_due
 from drorch.domain.intent_keys import copy_intent
 from drorch.domain.model import FailureDomain, FailureLevel, LockMode, RecoveryPoint
-from drorch.domain.objective import ApplicationStatus, Places, as_of, status
+from drorch.domain.objective import ApplicationStatus, Places, status
 from drorch.domain.plan import Failure, Observed, plan
 from drorch.domain.policy import DrillRule, LockRule, Objective, Policy, Retired
 from drorch.domain.present import FAILS, Horizon, holds_present
@@ -139,8 +140,8 @@ def test_until_its_horizon_a_plan_and_its_promises_are_what_they_would_be_anew(g
         actions, standing, horizon = lasting(made, observed, world.now)
     except FAILS:
         return  # nothing is remembered of it
-    assert (actions, as_of(standing, world.now)) == decided(made, observed, world.now)
+    assert (actions, Ages(standing).at(world.now)) == decided(made, observed, world.now)
     end = horizon.until or world.now + timedelta(days=1000)
     part = given.draw(st.floats(0, 1))
     for later in (end - INSTANT, world.now + (end - INSTANT - world.now) * part):
-        assert (actions, as_of(standing, later)) == decided(made, observed, later)
+        assert (actions, Ages(standing).at(later)) == decided(made, observed, later)
