@@ -426,5 +426,11 @@ def _unmarked(vault: str, why: str) -> Refused:
     )
 
 
+def of_applications(world: World) -> tuple[object, ...]:
+    """All that a world says of single applications: where it is equal, so is the evidence of each."""
+    locks = tuple(view.locks for view in world.natives)
+    return world.groups, locks, world.changes, world.sources, world.claims
+
+
 def _both(world: World) -> Iterable[tuple[NativeView, Mapping[str, Group]]]:
     return zip(world.natives, world.groups, strict=True)

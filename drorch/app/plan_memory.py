@@ -16,8 +16,11 @@ from drorch.domain.action import Action
 from drorch.domain.ages import Ages
 from drorch.domain.asked import Asked
 from drorch.domain.catalogue import Catalogue
-from drorch.domain.plan import Failure
+from drorch.domain.plan import Failure, Observed
 from drorch.domain.policy import Policy
+
+Locked = tuple[Mapping[str, str], str]
+"""Who holds the locks of its resources, by name; and which restore of the application runs here, or ""."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,13 @@ class Remembered:
     ages: Ages
     turns: Mapping[tuple[str, str], Mapping[int, datetime]] | None
 
+    def lasts(self, now: datetime) -> bool:
+        """Whether the same would be decided from its own grounds at that instant."""
+        return self.at <= now and (self.until is None or now < self.until)
+
     def holds(self, grounds: Grounds, now: datetime) -> bool:
         """Whether the same would be decided from these grounds at that instant."""
-        if now < self.at or (self.until is not None and now >= self.until):
+        if not self.lasts(now):
             return False
         was = self.grounds
         return (
@@ -80,6 +87,25 @@ class Remembered:
         return 1 + len(self.catalogue.points) + turns // 10
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What was found to hold of an application in a look, and as what it was `observed`: found again at a glance while
+    looks bear the same `number`, which says that they saw the same, and what they do not see is as it was.
+    """
+
+    number: int
+    policy: Policy
+    valid: bool
+    locked: Locked
+    known: Remembered
+    observed: Observed
+
+    def holds(self, number: int, policy: Policy, valid: bool, locked: Locked, now: datetime) -> bool:
+        """Whether it does for a look of that number at that instant."""
+        same = self.number == number and self.policy is policy and self.valid == valid and self.locked == locked
+        return same and self.known.lasts(now)
+
+
 @dataclass(slots=True)
 class PlanMemory:
     """The plans of applications by their names, about so many `points` in all.
@@ -91,6 +117,7 @@ class PlanMemory:
     points: int = 20_000
     _held: int = 0
     _plans: dict[str, Remembered] = field(default_factory=dict)
+    _glances: dict[str, Glance] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._plans)
@@ -102,6 +129,16 @@ class PlanMemory:
             self.forget(grounds.policy.application)
             return None
         return known
+
+    def glance(self, number: int, policy: Policy, valid: bool, locked: Locked, now: datetime) -> Glance | None:
+        """What the last look found to hold, when that is enough."""
+        seen = self._glances.get(policy.application)
+        return seen if seen is not None and seen.holds(number, policy, valid, locked, now) else None
+
+    def seen(self, glance: Glance) -> None:
+        """A look has found this to hold; of use only for what is remembered."""
+        if glance.policy.application in self._plans:
+            self._glances[glance.policy.application] = glance
 
     def keep(self, made: Remembered) -> None:
         """Remember it while there is room."""
@@ -118,6 +155,7 @@ class PlanMemory:
 
     def forget(self, application: str) -> None:
         """Remember nothing of it."""
+        self._glances.pop(application, None)
         known = self._plans.pop(application, None)
         if known is not None:
             self._held -= known.weight

@@ -13,9 +13,9 @@ from typing import Any
 import structlog
 
 from drorch.app.locks import Locks, resource_lock, restoring_lock
-from drorch.app.observe import Observer, World
+from drorch.app.observe import Observer, World, of_applications
 from drorch.app.passing import ApplicationPlan, Guards
-from drorch.app.plan_memory import Grounds, PlanMemory, Remembered
+from drorch.app.plan_memory import Glance, Grounds, Locked, PlanMemory, Remembered
 from drorch.domain.action import Action
 from drorch.domain.ages import Ages
 from drorch.domain.asked import Asked
@@ -35,8 +35,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at the world, and what this process knows beside it. Made once, for all applications."""
+    """One look at the world, and what this process knows beside it. Made once, for all applications.
 
+    Looks that differ in nothing but the present have the same `number`.
+    """
+
+    number: int
     world: World
     now: datetime
     intents: Mapping[str, datetime]
@@ -67,7 +71,8 @@ class Planner:
         self._drills = drills
         self._state_since = state_since
         self._memory = PlanMemory()
-        self._before: tuple[Mapping[str, Any], tuple[object, ...]] | None = None
+        self._before: tuple[Any, ...] = ()
+        self._number = 0
 
     def look(
         self, world: World, now: datetime, intents: Mapping[str, datetime], failures: Mapping[str, Failure]
@@ -92,29 +97,41 @@ class Planner:
             "shared": world.shared,
         }
         evidence = (never_read, *observer.common_evidence(world))
-        if self._before is not None and self._before == (common, evidence):
-            common, evidence = self._before  # the same objects: each application sees at a glance that they are
-        self._before = common, evidence
+        told = dict(failures)
+        seen = (common, evidence, *of_applications(world), intents, told)
+        if self._before == seen:
+            common, evidence = self._before[:2]  # the same objects: each application sees at once that they are
+        else:
+            self._before = seen
+            self._number += 1
         copied = dict.fromkeys((point for key in intents if (point := copied_point(key))), True)
-        return Look(world, now, intents, copied, dict(failures), never_read, common, evidence)
+        return Look(self._number, world, now, intents, copied, told, never_read, common, evidence)
 
     def planned(self, policy: Policy, look: Look, *, valid: bool) -> ApplicationPlan:
         """The application's plan, as remembered where nothing of it can have changed."""
-        grounds = self._grounds(policy, look, valid=valid, held=())
-        known = self._memory.find(grounds, look.now)
-        if known is None:
-            known = self._decided(grounds, look)
+        locked = self._locked(policy)
+        glance = self._memory.glance(look.number, policy, valid, locked, look.now)
+        if glance is None:
+            grounds = self._grounds(policy, look, locked, valid=valid)
+            known = self._memory.find(grounds, look.now)
             if known is None:
-                return self._fresh(grounds, look)
-            self._memory.keep(known)
-        observed = _observed(grounds, known.catalogue, known.turns)
-        return ApplicationPlan(known.policy, known.catalogue, observed, known.actions, known.ages.at(look.now))
+                known = self._decided(grounds, look)
+                if known is None:
+                    return self._fresh(grounds, look)
+                self._memory.keep(known)
+            observed = _observed(grounds, known.catalogue, known.turns)
+            glance = Glance(look.number, policy, valid, locked, known, observed)
+            self._memory.seen(glance)
+        known = glance.known
+        return ApplicationPlan(known.policy, known.catalogue, glance.observed, known.actions, known.ages.at(look.now))
 
     def fresh(self, policy: Policy, look: Look, *, valid: bool, held: Container[str] = ()) -> ApplicationPlan:
         """The plan, decided anew. `held` are the resources whose locks are this process's own, for the actions that are
         being planned.
         """
-        return self._fresh(self._grounds(policy, look, valid=valid, held=held), look)
+        running, restoring = self._locked(policy)
+        others = {name: holder for name, holder in running.items() if name not in held}
+        return self._fresh(self._grounds(policy, look, (others, restoring), valid=valid), look)
 
     @property
     def remembered(self) -> int:
@@ -167,23 +184,25 @@ class Planner:
         standing = status(policy, catalogue, places, now, policy_valid=not observed.stale, empty=empty)
         return policy, with_due(actions, policy, catalogue, standing, domains, now), standing
 
-    def _grounds(self, policy: Policy, look: Look, *, valid: bool, held: Container[str]) -> Grounds:
+    def _grounds(self, policy: Policy, look: Look, locked: Locked, *, valid: bool) -> Grounds:
         world, application = look.world, policy.application
         own: Mapping[str, Any] = {
             "sources": {r.name: self._observer.sources_of(r, world) for r in policy.resources if r.native},
             "claimed": {r.name: why for r in policy.resources if (why := world.claims.get((application, r.name)))},
-            "running": {name: holder for name, holder in self._held_locks(policy).items() if name not in held},
+            "running": locked[0],
             "servers": {r.name: "" if r.native else str(getattr(r.options, "server", "")) for r in policy.resources},
             "stale": not valid,
-            "restoring": self._locks.sharer(restoring_lock(application)),
+            "restoring": locked[1],
         }
         evidence = self._observer.evidence(policy, world)
         seen = look.intents, look.copied, look.failures
         return Grounds(policy, look.common, own, evidence, look.common_evidence, *seen)
 
-    def _held_locks(self, policy: Policy) -> dict[str, str]:
-        holders = {r.name: self._locks.holder(resource_lock(policy.application, r.name)) for r in policy.resources}
-        return {name: holder for name, holder in holders.items() if holder}
+    def _locked(self, policy: Policy) -> Locked:
+        name = policy.application
+        holders = {r.name: self._locks.holder(resource_lock(name, r.name)) for r in policy.resources}
+        held = {resource: holder for resource, holder in holders.items() if holder}
+        return held, self._locks.sharer(restoring_lock(name))
 
     def _turns(self, policy: Policy) -> Mapping[tuple[str, str], Mapping[int, datetime]] | None:
         return None if self._guards.turns is None else self._guards.turns(policy.application)

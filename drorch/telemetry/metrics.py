@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from drorch.domain.action import Action, Braked, Copy, Hold, Ship
@@ -178,8 +178,7 @@ def _objectives(page: _Page, status: ApplicationStatus, passed: timedelta) -> No
 
 def _aged(standing: Standing, passed: timedelta) -> Standing:
     """The same standing a while later, nothing new having been seen."""
-    return replace(
-        standing,
+    return standing._replace(
         rpo_attained=None if standing.rpo_attained is None else standing.rpo_attained + passed,
         rpo_verified=None if standing.rpo_verified is None else standing.rpo_verified + passed,
     )
