@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -129,6 +130,45 @@ def test_a_change_of_what_it_was_decided_from_is_seen(calm: Installation, change
     change(calm)
     calm.once()
     assert calm.reconciler._planner._memory._plans.get("shop") is not before
+
+
+@pytest.mark.parametrize("what", [0, 2], ids=["an intent", "a failure"])
+def test_what_was_asked_of_this_process_is_seen_when_it_is_another(calm: Installation, what: int) -> None:
+    calm.clock.turn(days=1)
+    calm.reconciler.look()
+    calm.reconciler.look()
+    before = calm.reconciler._planner._memory._plans["shop"]
+    key = next(iter(before.asked[what].answers))
+    if what == 0:
+        calm.intents.begin(key, calm.clock.now())
+    else:
+        calm.reconciler._failures[key] = Failure(calm.clock.now(), 1, "no")
+    calm.reconciler.look()
+    assert calm.reconciler._planner._memory._plans.get("shop") is not before
+
+
+def test_who_stood_back_is_decided_anew_when_the_other_one_has_left(calm: Installation) -> None:
+    rival = policies(VOLUMES.replace("application: shop", "application: stall"))
+    calm.policies = (*calm.policies, *rival)
+    calm.once()
+    before = calm.reconciler._planner._memory._plans["stall"]
+    calm.policies = rival
+    calm.once()
+    assert calm.reconciler._planner._memory._plans.get("stall") is not before
+
+
+def test_a_lock_that_another_listing_shows_is_seen(tmp_path: Path, memory: Recollection) -> None:
+    lock = "{region: us-west-2, lock: {for: 10d, mode: governance}}"
+    world = Installation(tmp_path, VOLUMES.replace("{region: us-west-2}", lock))
+    world.quiet()
+    world.once()
+    before = world.reconciler._planner._memory._plans["shop"]
+    snapshot = world.snapshots(AWAY)[0]
+    held = world.cloud._place(snapshot.service, snapshot.account, snapshot.region).held[snapshot.native_id]
+    assert held.lock is not None
+    held.lock = replace(held.lock, until=held.lock.until + timedelta(days=30))
+    world.once()
+    assert world.reconciler._planner._memory._plans.get("shop") is not before
 
 
 def test_what_happens_to_others_does_not_matter(calm: Installation) -> None:
