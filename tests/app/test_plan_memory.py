@@ -152,7 +152,7 @@ def test_who_stood_back_is_decided_anew_when_the_other_one_has_left(calm: Instal
     calm.policies = (*calm.policies, *rival)
     calm.once()
     before = calm.reconciler._planner._memory._plans["stall"]
-    calm.policies = rival
+    calm.policies = (*policies(LEDGER, ORDERS), *rival)
     calm.once()
     assert calm.reconciler._planner._memory._plans.get("stall") is not before
 
