@@ -12,8 +12,8 @@ import click
 from drorch.cli.opening import held_for
 
 if TYPE_CHECKING:
-    from drorch.app.bringing_back import RegionReport
     from drorch.app.native_restore import Found, OptionsOf, RegionRequest
+    from drorch.app.region_report import RegionReport
     from drorch.cli.region_sources import Asked, Sources
 
 SCHEME = "region:"
