@@ -40,7 +40,7 @@ def bring_back(asked: Asked, sources: Sources) -> int:
         found = sources.restores.find(request, _options_of(asked, sources))
         recovery = None if asked.resources else runbook_of(sources, found)
         if recovery is not None and recovery.steps and asked.region in recovery.regions:
-            return with_runbook(asked, sources, request, found, recovery)
+            return with_runbook(asked, sources, request, found, recovery.in_region(asked.region))
         return _without_runbook(asked, sources, request, found)
 
 
