@@ -81,3 +81,18 @@ def shop(steps: str = STEPS, home: str = "eu-central-1") -> str:
 def changed(old: str, new: str) -> str:
     assert shop().count(old) == 1, old
     return shop().replace(old, new)
+
+
+TWO = shop("""
+    - {name: image, restore: web}
+    - name: site
+      launch: {image: image, group: {us-west-2: dr-west, ap-south-1: dr-south}, target_group: dr}
+    - {name: healthy, wait: {http: {us-west-2: "https://west.internal/", ap-south-1: "https://south.internal/"}}}
+    - name: dns
+      record:
+        {zone: Z1, name: shop.example.com, type: A, ttl: 30, value: {us-west-2: 10.0.0.1, ap-south-1: [10.1.0.1, ::1]}}
+      fallback: {us-west-2: page 12, ap-south-1: page 13}
+    - {name: word, manual: {us-west-2: Tell the west, ap-south-1: Tell the south}}
+    - {name: reindex, command: {us-west-2: [/bin/west], ap-south-1: [/bin/south, --all]}}
+""").replace("      ledger: {subnet_group: dr, security_groups: [sg-1]}", "      web: {}\n    ap-south-1: {}")
+"""The same application with two regions to come back in, and steps that do there what has to be done there."""

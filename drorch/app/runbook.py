@@ -84,7 +84,8 @@ class _Course:
 
 class CarryingOut:
     """Runs the rounds. `hands` has the hand of every word of a step; `heard` gets each step as it ends, `shown` those
-    under way after each round, their `took_s` being the time so far.
+    under way after each round, their `took_s` being the time so far. `estimates` has the seconds that steps are
+    expected to take, by their names.
     """
 
     def __init__(
@@ -94,12 +95,14 @@ class CarryingOut:
         ask: Ask,
         heard: Callable[[Step], None] = lambda _step: None,
         shown: Callable[[tuple[Step, ...]], None] = lambda _steps: None,
+        estimates: Mapping[str, int | None] | None = None,
     ) -> None:
         self._hands = hands
         self._clock = clock
         self._ask = ask
         self._heard = heard
         self._shown = shown
+        self._estimates = estimates or {}
 
     def check(self, recovery: Recovery, refused: Mapping[str, Refused] | None = None) -> None:
         """Look, before anything begins, whether every step has its hand; `refused` says why a word has none here.
@@ -129,7 +132,7 @@ class CarryingOut:
                 between = pauses(FIRST_PAUSE)
                 continue  # what needed it can begin at once
             now = self._clock.now()
-            self._shown(tuple(_now(under, now) for under in course.under.values()))
+            self._shown(tuple(self._so_far(under, now) for under in course.under.values()))
             self._clock.sleep(next(between))
 
     def _go_on(self, course: _Course, step: RunbookStep) -> None:
@@ -175,7 +178,7 @@ class CarryingOut:
     def _end(self, course: _Course, under: _Under, outcome: str, detail: str) -> None:
         del course.under[under.step.name]
         told = f"{under.why.message}; {detail}" if under.why is not None and outcome == BY_HAND else detail
-        ended = replace(_now(under, self._clock.now()), detail=told or described(under.step), outcome=outcome)
+        ended = replace(self._so_far(under, self._clock.now()), detail=told or described(under.step), outcome=outcome)
         course.outcomes[under.step.name], course.ended[under.step.name] = outcome, ended
         if outcome != FAILED:
             reach(f"step.{under.step.deed.word}.recorded")
@@ -188,7 +191,7 @@ class CarryingOut:
         course.to_do.append(f"{name}: {described(step)}")
         self._heard(ended)
 
-
-def _now(under: _Under, now: datetime) -> Step:
-    took = int((now - under.began).total_seconds())
-    return Step(under.step.name, resource_of(under.step), under.detail or described(under.step), took_s=took)
+    def _so_far(self, under: _Under, now: datetime) -> Step:
+        name, took = under.step.name, int((now - under.began).total_seconds())
+        detail = under.detail or described(under.step)
+        return Step(name, resource_of(under.step), detail, self._estimates.get(name), took)

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from drorch.domain.duration import duration_text
 from drorch.domain.errors import DrorchError, Refused, Unavailable
-from drorch.domain.native_restore import RestoreProgress
+from drorch.domain.native_restore import FAILED, READY, RestoreProgress
 from drorch.domain.runbook import Command, Launch, Manual, Restore, RunbookStep, StepProgress, SwitchRecord, Wait
 from drorch.ports import (
     AnswersHttp,
@@ -66,8 +66,18 @@ class RestoreHand:
         if progress.failed:
             told = "; ".join(f"{m.what} {m.native_id}: {m.detail or m.state}" for m in progress.failed)
             return StepProgress(failed=f"the provider could not make it: {told}")
+        if not progress.done:
+            return StepProgress(detail=_under_way(progress))
         made = ", ".join(f"{m.what} {m.native_id}" for m in progress.made)
-        return StepProgress(progress.done, progress.waiting or made, notes=progress.notes if progress.done else ())
+        return StepProgress(True, made, notes=progress.notes)
+
+
+def _under_way(progress: RestoreProgress) -> str:
+    """What it waits for, in a few words."""
+    ready = sum(made.state == READY for made in progress.made)
+    slow = next((made for made in progress.made if made.state not in (READY, FAILED)), None)
+    doing = f"{slow.what} {slow.native_id} {slow.detail or slow.state}" if slow else progress.waiting
+    return ", ".join(filter(None, [f"{ready} of {len(progress.made)} ready" if progress.made else "", doing]))
 
 
 @dataclass(frozen=True, slots=True)

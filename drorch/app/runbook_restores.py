@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from drorch.app.bringing_back import BroughtBack
 from drorch.app.native_restore import Found, Located, data_loss
+from drorch.app.region_report import BroughtBack
 from drorch.domain.errors import DrorchError, NotFound, Refused
 from drorch.domain.native import IMAGE
-from drorch.domain.native_restore import RestoreProgress
+from drorch.domain.native_restore import READY, RestoreProgress
+from drorch.domain.recovery import Step
+from drorch.domain.runbook import Recovery
+from drorch.domain.runbook_order import DONE, FAILED, OVER, launched, resource_of
 from drorch.ports import Clock, Made, RestoresSnapshots
+
+
+class ReadyThings:
+    """Tells of each thing that is made as it becomes ready, with how long that took since it was first seen."""
+
+    def __init__(self, clock: Clock, heard: Callable[[Step], None]) -> None:
+        self._clock = clock
+        self._heard = heard
+        self._since: dict[str, datetime] = {}
+        self._told: set[str] = set()
+
+    def note(self, resource: str, things: Iterable[Made]) -> None:
+        """These there are of the resource now."""
+        now = self._clock.now()
+        for made in things:
+            since = self._since.setdefault(made.native_id, now)
+            if made.state == READY and made.native_id not in self._told:
+                self._told.add(made.native_id)
+                detail = f"{made.what} {made.native_id}" + (f" at {made.endpoint}" if made.endpoint else "")
+                self._heard(Step("create", resource, detail, took_s=int((now - since).total_seconds()), outcome=DONE))
 
 
 @dataclass(frozen=True, slots=True)
 class LocatedRestores:
-    """Brings located resources back (Restores, of `drorch.app.runbook_hands`)."""
+    """Brings located resources back (Restores, of `drorch.app.runbook_hands`). `noted` hears what there is of each."""
 
     found: Found
     restoring: Callable[[str], RestoresSnapshots]
+    noted: Callable[[str, Iterable[Made]], None] = lambda _resource, _made: None
+    _last: dict[str, RestoreProgress] = field(default_factory=dict)
 
     def require(self, wanted: Collection[str]) -> None:
         """Refused for resources of the runbook of which nothing was located, each with why."""
@@ -32,7 +58,9 @@ class LocatedRestores:
     def advance(self, resource: str) -> RestoreProgress:
         """As `RestoresSnapshots.advance`."""
         located = self._located(resource)
-        return self.restoring(located.kind).advance(located.order)
+        progress = self._last[resource] = self.restoring(located.kind).advance(located.order)
+        self.noted(resource, progress.made)
+        return progress
 
     def image(self, resource: str) -> tuple[str, str]:
         """(account, id) of the image of the copy that was chosen. NotFound."""
@@ -42,15 +70,24 @@ class LocatedRestores:
             raise NotFound(f"the copy of {resource} holds no image", operation="launch", resource=resource)
         return order.account, found
 
-    def outcomes(self, restored: Collection[str], failed: Collection[str], clock: Clock) -> tuple[BroughtBack, ...]:
-        """What is there now of the resources that steps bring back; `failed` are those whose step was not done."""
+    def notes(self, resource: str) -> tuple[str, ...]:
+        """What its provider's kind says of it, once it is back."""
+        last = self._last.get(resource)
+        return last.notes if last is not None and last.done else ()
+
+    def outcomes(
+        self, restored: Collection[str], steps: Iterable[Step], clock: Clock, noted: Mapping[str, Sequence[str]]
+    ) -> tuple[BroughtBack, ...]:
+        """What is there now of the resources that `steps`, as they ended, bring back; `noted` was said before."""
+        ended = {step.resource: step for step in steps if step.resource}
         return tuple(
             BroughtBack(
                 located=each,
                 made=self._made(each),
-                outcome="failed" if each.resource in failed else "done",
+                outcome=DONE if ended[each.resource].outcome in OVER else FAILED,
                 data_loss_s=data_loss(each, clock.now()),
-                notes=(*each.choice.notes, *each.notes),
+                why=_why(each, ended[each.resource]),
+                notes=(*each.choice.notes, *each.notes, *noted.get(each.resource, ())),
             )
             for each in self.found.located
             if each.resource in restored
@@ -63,9 +100,25 @@ class LocatedRestores:
         return located
 
     def _made(self, each: Located) -> tuple[Made, ...]:
+        if each.resource in self._last:
+            return self._last[each.resource].made
         order = each.order
         try:
             found = self.restoring(each.kind).made(order.account, order.region, order.tag, order.id)
         except DrorchError:
             return ()  # the steps have told already what came of it
         return tuple(made for _, made in found)
+
+
+def estimates(found: Found, recovery: Recovery) -> dict[str, int | None]:
+    """Seconds by step, of those that make something: what a drill of the resource took, None where none has."""
+    measured = {each.resource: each.estimate_s for each in found.located if each.resource not in launched(recovery)}
+    return {step.name: measured.get(resource_of(step)) for step in recovery.steps}
+
+
+def _why(each: Located, ended: Step) -> str:
+    """Why it is not back, and what to do next; "" when it is."""
+    if ended.outcome in OVER:
+        return ""
+    next_best = f"; the next best is {each.next_best}" if each.next_best else ""
+    return f"{ended.detail}{next_best}; what was made stays, the same command goes on with it"

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from drorch.app.bringing_back import BroughtBack, RegionReport
     from drorch.app.native_restore import Found, Located, RegionRequest
+    from drorch.app.region_report import BroughtBack, RegionReport
     from drorch.app.runbook import RunbookReport
     from drorch.domain.recovery import Step
     from drorch.domain.runbook import Recovery
@@ -105,10 +105,11 @@ def runbook_json(
 
 def _estimated(found: Found, recovery: Recovery) -> list[Step]:
     """The steps of the runbook, those that bring something back with what a drill of it took."""
-    from drorch.domain.runbook_order import launched, runbook_plan
+    from drorch.app.runbook_restores import estimates
+    from drorch.domain.runbook_order import runbook_plan
 
-    known = {each.resource: each.estimate_s for each in found.located if each.resource not in launched(recovery)}
-    return [replace(step, estimate_s=known.get(step.resource)) for step in runbook_plan(recovery)]
+    known = estimates(found, recovery)
+    return [replace(step, estimate_s=known[step.step]) for step in runbook_plan(recovery)]
 
 
 def print_runbook(

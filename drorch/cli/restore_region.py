@@ -12,8 +12,8 @@ import click
 from drorch.cli.opening import held_for
 
 if TYPE_CHECKING:
-    from drorch.app.bringing_back import RegionReport
     from drorch.app.native_restore import Found, OptionsOf, RegionRequest
+    from drorch.app.region_report import RegionReport
     from drorch.cli.region_sources import Asked, Sources
 
 SCHEME = "region:"
@@ -40,7 +40,7 @@ def bring_back(asked: Asked, sources: Sources) -> int:
         found = sources.restores.find(request, _options_of(asked, sources))
         recovery = None if asked.resources else runbook_of(sources, found)
         if recovery is not None and recovery.steps and asked.region in recovery.regions:
-            return with_runbook(asked, sources, request, found, recovery)
+            return with_runbook(asked, sources, request, found, recovery.in_region(asked.region))
         return _without_runbook(asked, sources, request, found)
 
 

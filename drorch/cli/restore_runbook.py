@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from drorch.app.bringing_back import RegionReport
     from drorch.app.native_restore import Found, RegionRequest
+    from drorch.app.region_report import RegionReport
     from drorch.app.runbook import RunbookReport
     from drorch.app.runbook_restores import LocatedRestores
     from drorch.cli.live import LiveSteps
@@ -30,15 +30,17 @@ def runbook_of(sources: Sources, found: Found) -> Recovery | None:
 
 def with_runbook(asked: Asked, sources: Sources, request: RegionRequest, found: Found, recovery: Recovery) -> int:
     """Check every step, ask, carry out, report. Refused before anything has begun."""
-    from drorch.app.bringing_back import RegionReport
     from drorch.app.native_restore import check_all
-    from drorch.app.runbook_restores import LocatedRestores
+    from drorch.app.region_report import RegionReport
+    from drorch.app.runbook_restores import LocatedRestores, ReadyThings
+    from drorch.cli.live import LiveSteps
     from drorch.cli.region_screen import print_runbook, runbook_json
     from drorch.cli.restore_region import agreed, journal
     from drorch.cli.screen import emit_json
     from drorch.domain.runbook_order import launched
 
-    restores = LocatedRestores(found, sources.restores.restoring)
+    live = LiveSteps(quiet=asked.as_json, promised=sources.promised)
+    restores = LocatedRestores(found, sources.restores.restoring, ReadyThings(sources.clock, live.ended).note)
     restores.require(recovery.restored)
     elsewhere = {each.resource for each in found.located} - recovery.restored
     noted = check_all(found, sources.restores.restoring, without=launched(recovery) | elsewhere)
@@ -50,21 +52,21 @@ def with_runbook(asked: Asked, sources: Sources, request: RegionRequest, found: 
         if asked.plan_only or not agreed(asked):
             return 0 if asked.plan_only else 3
     began = sources.clock.now()
-    report = _carry_out(asked, sources, restores, recovery)
-    failed = {step.resource for step in report.steps if step.resource and step.outcome in ("failed", "not begun")}
-    backs = restores.outcomes(recovery.restored - launched(recovery), failed, sources.clock)
-    whole = RegionReport(asked.application, asked.region, backs, report.steps, found.left)
+    report = _carry_out(asked, sources, restores, recovery, live)
+    backs = restores.outcomes(recovery.restored - launched(recovery), report.steps, sources.clock, noted)
+    whole = RegionReport(asked.application, asked.region, backs, report.steps, found.left, report.exit_code)
     journal(asked, sources, began, whole)
     return _told(asked, report, whole)
 
 
-def _carry_out(asked: Asked, sources: Sources, restores: LocatedRestores, recovery: Recovery) -> RunbookReport:
+def _carry_out(
+    asked: Asked, sources: Sources, restores: LocatedRestores, recovery: Recovery, live: LiveSteps
+) -> RunbookReport:
     from drorch.app.runbook import CarryingOut
     from drorch.app.runbook_hands import AskedBeside, commands_refused
-    from drorch.cli.live import LiveSteps
+    from drorch.app.runbook_restores import estimates
     from drorch.wiring.runbook import build_hands
 
-    live = LiveSteps(quiet=asked.as_json, promised=sources.promised)
     ask = AskedBeside(_asking(live, as_json=asked.as_json))
     located = restores.found.located
     names = {each.order.account for each in located} | {sources.account} - {""}
@@ -80,7 +82,8 @@ def _carry_out(asked: Asked, sources: Sources, restores: LocatedRestores, recove
         region=asked.region,
         account=sources.account or located[0].order.account,
     )
-    rounds = CarryingOut(hands, sources.clock, ask, live.ended, live.shown)
+    expected = estimates(restores.found, recovery)
+    rounds = CarryingOut(hands, sources.clock, ask, live.ended, live.shown, expected)
     refused = commands_refused(configured=sources.commands, allow_commands=asked.allow_commands)
     rounds.check(recovery, {"command": refused} if refused else {})
     try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from drorch.app.bringing_back import BringingBack, RegionReport
+from drorch.app.bringing_back import BringingBack
 from drorch.app.loading import Reader
 from drorch.app.native_restore import NativeRestores, RegionRequest, check_all, natives_of
+from drorch.app.region_report import RegionReport
 from drorch.demo import site
 from drorch.demo.story import Story
 from drorch.demo.world import VOLUMES, World

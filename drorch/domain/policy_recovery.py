@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from drorch.domain.policy import AWS, Home, Policy
 from drorch.domain.policy_datasets import Said
 from drorch.domain.policy_recovery_form import RecoveryForm, StepForm
 from drorch.domain.policy_resource import Draft, check_region
-from drorch.domain.runbook import Launch, Recovery, RunbookStep, record_region, said_of
+from drorch.domain.runbook import Recovery, RunbookStep, record_region, said_of
 from drorch.domain.vocabulary import Vocabulary
 
 IMAGE_KIND = "ami"
@@ -57,7 +57,7 @@ def read_recovery(raw: object, around: Application) -> tuple[Recovery | None, li
         for region in said
         if _elsewhere(region, around, problems)
     }
-    steps = tuple(_steps(forms, raw.get("steps"), around, problems))
+    steps = tuple(_steps(forms, raw.get("steps"), said, around, problems))
     for index, form in enumerate(forms):
         if form is not None and form.restore is not None:
             _brought_back(form, ("recovery", "steps", index), regions, around, problems)
@@ -174,7 +174,11 @@ def _brought_back(
 
 
 def _steps(
-    forms: Sequence[StepForm | None], raw: object, around: Application, problems: list[Problem]
+    forms: Sequence[StepForm | None],
+    raw: object,
+    regions: Collection[str],
+    around: Application,
+    problems: list[Problem],
 ) -> Iterator[RunbookStep]:
     """The steps that are right in themselves; `forms` has None for those that are not."""
     names = [_name(entry) for entry in raw] if isinstance(raw, list) else []
@@ -192,7 +196,9 @@ def _steps(
                 restored[form.restore] = form.name
             problems.extend(_order(form, loc, earlier, names))
             problems.extend(_possible(form, loc, earlier, around))
-            yield form.step(next(reversed(earlier), ""))
+            hint = f"a value for each of {', '.join(regions)}"
+            problems.extend(Problem((*loc, *place), why, hint, at_key=True) for place, why in form.not_for(regions))
+            yield form.step(next(reversed(earlier), ""), regions)
         earlier[names[index] if index < len(names) else ""] = form
 
 
@@ -222,7 +228,7 @@ def _possible(
     if form.restore is not None and around.draft(form.restore) is None:
         known = [str(d.values["name"]) for d in around.drafts if d.values.get("name")]
         yield Problem((*loc, "restore"), f"there is no resource {form.restore}", near(form.restore, known))
-    if isinstance(form.deed, Launch) and (image := earlier.get(form.deed.image)) is not None:
+    if form.launch is not None and (image := earlier.get(form.launch.image)) is not None:
         draft = None if image.restore is None else around.draft(image.restore)
         if image.restore is None or (draft is not None and draft.values.get("kind") not in (None, IMAGE_KIND)):
             hint = f"a step that restores a resource of kind {IMAGE_KIND}"

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StrictStr, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    StrictInt,
+    StrictStr,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from drorch.domain.duration import Duration, duration_text
-from drorch.domain.explain import fault
+from drorch.domain.explain import Loc, fault
 from drorch.domain.policy import Frozen, Name, Something, Text
 from drorch.domain.runbook import (
     LONGEST_WAIT,
@@ -29,6 +41,26 @@ from drorch.domain.runbook import (
 _LONGEST_TTL = 2_147_483_647
 """Seconds (Route 53 API, ResourceRecordSet, TTL)."""
 
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]+", re.ASCII)
+
+_T = TypeVar("_T")
+
+
+def _how_said(value: object) -> str:
+    by_region = isinstance(value, Mapping) and any(isinstance(k, str) and _REGION.fullmatch(k) for k in value)
+    return "by region" if by_region else "once"
+
+
+PerRegion = Annotated[
+    Annotated[_T, Tag("once")] | Annotated[dict[StrictStr, _T], Tag("by region")], Discriminator(_how_said)
+]
+"""A value, or one for each region: ``{us-west-2: dr, eu-west-1: dr-eu}``."""
+
+
+def _said_in(region: str, value: _T | dict[str, _T]) -> _T:
+    """What is said for the region; where nothing is (that is a problem of its own) what is said for another."""
+    return value.get(region, next(iter(value.values()))) if isinstance(value, dict) else value
+
 
 class LaunchForm(Frozen):
     """``{image: STEP, group: NAME, target_group: NAME, capacity: 2}``: both groups are there already.
@@ -37,8 +69,8 @@ class LaunchForm(Frozen):
     """
 
     image: Name
-    group: Text
-    target_group: Text
+    group: PerRegion[Text]
+    target_group: PerRegion[Text]
     capacity: Annotated[StrictInt, Field(ge=2)] = 2
 
 
@@ -64,7 +96,7 @@ def _at_most_a_day(length: timedelta) -> timedelta:
 class WaitForm(Frozen):
     """``{http: ADDRESS, status: 200, for: 10m}``: waits until it answers so, for so long at most."""
 
-    http: Annotated[StrictStr, AfterValidator(_address)]
+    http: PerRegion[Annotated[StrictStr, AfterValidator(_address)]]
     status: Annotated[StrictInt, Field(ge=100, le=599)] = 200
     for_: Annotated[Duration, AfterValidator(_at_most_a_day)] = Field(timedelta(minutes=10), alias="for")
 
@@ -90,12 +122,12 @@ def _zone(text: str) -> str:
 class RecordForm(Frozen):
     """``{zone: ID, name: shop.example.com, type: CNAME, value: ..., ttl: 60}``; `was` is what it may be before."""
 
-    zone: Annotated[StrictStr, AfterValidator(_zone)]
-    name: Text
+    zone: PerRegion[Annotated[StrictStr, AfterValidator(_zone)]]
+    name: PerRegion[Text]
     type: Literal["A", "AAAA", "CNAME"]
-    value: _Values
+    value: PerRegion[_Values]
     ttl: Annotated[StrictInt, Field(ge=0, le=_LONGEST_TTL)] = 60
-    was: Annotated[_Values | None, Something] = None
+    was: Annotated[PerRegion[_Values] | None, Something] = None
 
 
 def _program(argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -104,20 +136,24 @@ def _program(argv: tuple[str, ...]) -> tuple[str, ...]:
     return argv
 
 
+_Program = Annotated[tuple[StrictStr, ...], Field(min_length=1), AfterValidator(_program)]
+
+
 class StepForm(Frozen):
-    """One entry of `steps`: a name, what it does, and `needs` (default: the step before) and `fallback` if wanted."""
+    """One entry of `steps`: a name, what it does, and `needs` (default: the step before) and `fallback` if wanted.
+
+    Texts of what it does may be said per region.
+    """
 
     name: Name
     restore: Annotated[Name | None, Something] = None
     launch: Annotated[LaunchForm | None, Something] = None
     wait: Annotated[WaitForm | None, Something] = None
     record: Annotated[RecordForm | None, Something] = None
-    manual: Annotated[Text | None, Something] = None
-    command: Annotated[
-        Annotated[tuple[StrictStr, ...], Field(min_length=1), AfterValidator(_program)] | None, Something
-    ] = None
+    manual: Annotated[PerRegion[Text] | None, Something] = None
+    command: Annotated[PerRegion[_Program] | None, Something] = None
     needs: Annotated[tuple[Name, ...] | None, Something] = None
-    fallback: Annotated[Text | None, Something] = None
+    fallback: Annotated[PerRegion[Text] | None, Something] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -136,27 +172,56 @@ class StepForm(Frozen):
             raise fault(f"step {self.name} needs itself", "needs names earlier steps")
         return self
 
-    @property
-    def deed(self) -> Deed:
-        """What is meant to be done."""
+    def deed_in(self, region: str) -> Deed:
+        """What is meant to be done in the region."""
         if self.restore is not None:
             return Restore(self.restore)
         if self.launch is not None:
-            return Launch(self.launch.image, self.launch.group, self.launch.target_group, self.launch.capacity)
+            told = self.launch
+            group, behind = _said_in(region, told.group), _said_in(region, told.target_group)
+            return Launch(told.image, group, behind, told.capacity)
         if self.wait is not None:
-            return Wait(self.wait.http, self.wait.status, self.wait.for_)
+            return Wait(_said_in(region, self.wait.http), self.wait.status, self.wait.for_)
         if self.record is not None:
             said = self.record
-            return SwitchRecord(said.zone, said.name, said.type, said.value, said.ttl, said.was or ())
-        return Command(self.command) if self.command is not None else Manual(self.manual or "")
+            zone, name, value = (_said_in(region, said.zone), _said_in(region, said.name), _said_in(region, said.value))
+            return SwitchRecord(zone, name, said.type, value, said.ttl, _said_in(region, said.was or ()))
+        if self.command is not None:
+            return Command(_said_in(region, self.command))
+        return Manual(_said_in(region, self.manual or ""))
 
-    def step(self, before: str) -> RunbookStep:
-        """What is meant, `before` being the step that stands before it ("": none)."""
-        deed = self.deed
+    def step(self, before: str, regions: Collection[str]) -> RunbookStep:
+        """What is meant in `regions`, `before` being the step that stands before it ("": none)."""
         needs = ((before,) if before else ()) if self.needs is None else self.needs
-        if isinstance(deed, Launch):
-            needs = (*needs, deed.image)
-        return RunbookStep(self.name, deed, tuple(dict.fromkeys(needs)), self.fallback or "")
+        if self.launch is not None:
+            needs = (*needs, self.launch.image)
+        needs = tuple(dict.fromkeys(needs))
+        ordered = sorted(regions) or [""]
+        each = {
+            region: RunbookStep(self.name, self.deed_in(region), needs, _said_in(region, self.fallback or ""))
+            for region in ordered
+        }
+        first = each[ordered[0]]
+        return first if all(step == first for step in each.values()) else replace(first, regional=each)
+
+    def not_for(self, regions: Collection[str]) -> Iterator[tuple[Loc, str]]:
+        """(place, what is wrong) of every value that is said per region, and not for exactly these."""
+        for loc, said in _regional(self, ()):
+            missing, other = sorted(set(regions) - said.keys()), sorted(said.keys() - set(regions))
+            if other:
+                yield loc, f"{other[0]} is no region of this runbook"
+            if missing:
+                yield loc, f"nothing is said for {', '.join(missing)}"
+
+
+def _regional(form: BaseModel, loc: Loc) -> Iterator[tuple[Loc, Mapping[str, object]]]:
+    """Everything in a form that is said per region, and where."""
+    for name in type(form).model_fields:
+        value = getattr(form, name)
+        if isinstance(value, BaseModel):
+            yield from _regional(value, (*loc, name))
+        elif isinstance(value, dict):
+            yield (*loc, name), value
 
 
 class RecoveryForm(Frozen):

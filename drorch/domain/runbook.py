@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import ClassVar
 
@@ -133,17 +133,42 @@ class StepProgress:
 
 @dataclass(frozen=True, slots=True)
 class RunbookStep:
-    """One step: what is done, after which others, and what a person does instead when it cannot be done ("": none)."""
+    """One step: what is done, after which others, and what a person does instead when it cannot be done ("": none).
+
+    `regional` has the step of every region where they differ; the step itself then is that of the first of them.
+    """
 
     name: str
     deed: Deed
     needs: tuple[str, ...] = ()
     fallback: str = ""
+    regional: Mapping[str, RunbookStep] = field(default_factory=dict)
+
+    def in_region(self, region: str) -> RunbookStep:
+        """The step as it is carried out there."""
+        return self.regional.get(region, self)
 
     def to_json(self) -> dict[str, object]:
         """As a policy says it, what it left out filled in."""
-        said: dict[str, object] = {"name": self.name, self.deed.word: self.deed.said, "needs": list(self.needs)}
+        if self.regional:
+            said = _said_per_region({region: step.to_json() for region, step in self.regional.items()})
+            return dict(said) if isinstance(said, Mapping) else {}
+        said = {"name": self.name, self.deed.word: self.deed.said, "needs": list(self.needs)}
         return said | ({"fallback": self.fallback} if self.fallback else {})
+
+
+def _said_per_region(said: Mapping[str, object]) -> object:
+    """What is the same everywhere once, the rest as a mapping by region, as deep inside as possible."""
+    first, *others = said.values()
+    if all(other == first for other in others):
+        return first
+    if isinstance(first, Mapping) and all(
+        isinstance(other, Mapping) and other.keys() == first.keys() for other in others
+    ):
+        return {
+            key: _said_per_region({r: one[key] for r, one in said.items() if isinstance(one, Mapping)}) for key in first
+        }
+    return dict(said)
 
 
 def said_of(options: BaseModel) -> dict[str, object]:
@@ -164,6 +189,10 @@ class Recovery:
     def options(self, region: str, resource: str) -> BaseModel | None:
         """How the resource comes back in the region; None where that is not said."""
         return self.regions.get(region, {}).get(resource)
+
+    def in_region(self, region: str) -> Recovery:
+        """As it is carried out there: no step says anything per region any more."""
+        return replace(self, steps=tuple(step.in_region(region) for step in self.steps))
 
     def step(self, name: str) -> RunbookStep | None:
         """The step of that name."""

@@ -43,7 +43,9 @@ def recovery_of(content: Mapping[str, Any], models: Mapping[str, type[BaseModel]
             region: {name: _options(name, given, content["kinds"], models) for name, given in of.items()}
             for region, of in form.regions.items()
         }
-        return Recovery(regions, tuple(step.step("") for step in form.steps))
+        if wrong := [f"{step.name}: {why}" for step in form.steps for _, why in step.not_for(regions)]:
+            raise Damaged("a runbook does not say whole what is done in its regions", cause="; ".join(wrong))
+        return Recovery(regions, tuple(step.step("", regions) for step in form.steps))
     except ValidationError as error:
         cause = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)[:3])
         raise NotInThisVersion(

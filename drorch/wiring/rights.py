@@ -118,15 +118,16 @@ def _runbooks(policies: Sequence[Policy], account: str) -> RunbookUse:
     zones: set[str] = set()
     for policy in policies:
         recovery = policy.recovery or Recovery()
+        deeds = {region: [step.deed for step in recovery.in_region(region).steps] for region in recovery.regions}
         if policy.home.account == account:
-            zones |= {step.deed.zone for step in recovery.steps if isinstance(step.deed, SwitchRecord)}
-        launches = [step.deed for step in recovery.steps if isinstance(step.deed, Launch)]
+            zones |= {deed.zone for there in deeds.values() for deed in there if isinstance(deed, SwitchRecord)}
         images = {step.name: resource_of(step) for step in recovery.steps}
         for resource in policy.resources:
-            own = {deed.group for deed in launches if images[deed.image] == resource.name}
-            for _, where, region in copy_places(resource) if own else ():
-                if where == account and region in recovery.regions:
-                    groups[region] |= own
+            for _, where, region in copy_places(resource):
+                if where == account:
+                    launches = (deed for deed in deeds.get(region, ()) if isinstance(deed, Launch))
+                    groups[region] |= {deed.group for deed in launches if images[deed.image] == resource.name}
+    groups = {region: names for region, names in groups.items() if names}
     return RunbookUse(
         groups={region: frozenset(names) for region, names in groups.items()},
         zones=frozenset(zones),

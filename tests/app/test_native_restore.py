@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import pytest
 from worlds import AWAY, LEDGER, SITE, VOLUMES, WEST, Installation
 
-from drorch.app.bringing_back import PATIENCE, BringingBack, RegionReport
+from drorch.app.bringing_back import BringingBack
 from drorch.app.loading import Reader
 from drorch.app.native_restore import Found, NativeRestores, RegionRequest, check_all
+from drorch.app.region_report import RegionReport
+from drorch.app.runbook import PATIENCE
 from drorch.domain.errors import NotFound, Refused, Unavailable
 from drorch.domain.native_restore import Made
 from drorch.domain.recovery import Step
@@ -71,7 +73,7 @@ def test_the_newest_point_with_a_copy_there_comes_back_with_its_region_lost(tmp_
     assert (back.outcome, report.exit_code) == ("done", 0)
     point = world.seen.plans["shop"].catalogue.of("data")[0] if world.seen else None
     assert point is not None and back.located.choice.point.id == point.id
-    assert back.data_loss_s == (world.clock.now() - back.located.choice.cut_at).total_seconds()
+    assert back.data_loss_s == int((world.clock.now() - back.located.choice.cut_at).total_seconds())
     (made,) = things(world)
     assert (made.state, made.source_id) == ("ready", "vol-1")
 
@@ -216,6 +218,24 @@ def test_a_provider_that_falls_silent_is_given_up_with_the_next_best_point_named
     older = located.located[0].next_best
     assert older and older in back.why
     assert [(step.step, step.outcome) for step in heard] == [("locate", "done"), ("ready", "failed")]
+
+
+def test_each_thing_is_told_of_as_it_becomes_ready_and_what_is_under_way_with_its_estimate(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    by = restores(world)
+    located = by.find(request(), nothing_said)
+    expected = Found(tuple(replace(each, estimate_s=90) for each in located.located), located.left)
+    heard: list[Step] = []
+    shown: list[Step] = []
+    report = BringingBack(by.restoring, world.clock, heard.append, shown.extend).run("shop", "us-west-2", expected, {})
+    assert [(step.step, step.resource, step.outcome) for step in heard] == [
+        *[("locate", "data", "done"), ("create", "data", "done"), ("ready", "data", "done")]
+    ]
+    assert report.steps == tuple(heard)
+    (made,) = report.resources[0].made
+    assert heard[1].detail == heard[2].detail == f"{made.what} {made.native_id}"
+    assert {(step.step, step.resource, step.estimate_s) for step in shown} == {("create", "data", 90)}
+    assert shown[0].detail.startswith(f"0 of 1 ready, {made.what} {made.native_id} ")
 
 
 def test_import_blocks_name_everything_that_has_an_address() -> None:

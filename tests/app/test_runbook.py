@@ -237,7 +237,7 @@ class Region:
 
 def test_a_restore_is_done_when_the_kind_says_so() -> None:
     hand, of = RestoreHand(Region()), step("database", deed=Restore("ledger"))
-    assert hand(of) == StepProgress(False, "10 %")
+    assert hand(of) == StepProgress(False, "0 of 1 ready, database instance ledger-1 creating 10 %")
     assert hand(of) == StepProgress(True, "database instance ledger-1", notes=("no option group",))
 
 

@@ -175,6 +175,20 @@ def test_break_glass_carries_the_signed_runbook_out(world: Installation, capsys:
     assert (code, [s["outcome"] for s in report["steps"]]) == (0, ["done"] * 5)
 
 
+def test_a_resource_that_does_not_come_back_names_the_next_best_point(
+    world: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full() -> None:
+        raise Refused("the quota is full")
+
+    world.faults("ebs").order("advance", full)
+    code, report = run(world, capsys, asked(), sources(world))
+    (back,) = report["resources"]
+    assert (code, back["outcome"]) == (3, "failed")
+    assert back["why"].startswith("the quota is full")
+    assert "what was made stays, the same command goes on with it" in back["why"]
+
+
 def test_a_host_that_allows_no_commands_begins_nothing(world: Installation) -> None:
     with pytest.raises(Refused, match="not allowed here"):
         bring_back(asked(), sources(world, commands=False))

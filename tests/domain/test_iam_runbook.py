@@ -9,7 +9,7 @@ import pytest
 from iam_judge import allowed
 from moto.iam.policy_validation import IAMPolicyDocumentValidator
 from policy_words import policy_of
-from runbooks import HOST, shop
+from runbooks import HOST, TWO, shop
 
 from drorch.domain.iam import documents
 from drorch.domain.iam_roles import AccountUse, statements
@@ -76,6 +76,11 @@ def test_the_role_that_restores_carries_the_steps_out(action: str, resource: str
 )
 def test_it_may_do_nothing_else(action: str, resource: str, context: dict[str, Any]) -> None:
     assert not allowed(role("restore"), action, resource, context)
+
+
+def test_groups_are_those_of_their_region() -> None:
+    found = _runbooks([policy_of(TWO, HOST)], "prod")
+    assert found.groups == {"us-west-2": frozenset({"dr-west"}), "ap-south-1": frozenset({"dr-south"})}
 
 
 def test_what_runbooks_use_is_gathered_from_the_policies() -> None:

@@ -10,7 +10,7 @@ import pytest
 from passes import OFF
 from planning import NOW, WEST, seen
 from policy_words import policy_of
-from runbooks import HOST, RESTORING, Placed, Zoned, changed, shop
+from runbooks import HOST, RESTORING, TWO, Placed, Zoned, changed, shop
 
 from drorch.domain import layout
 from drorch.domain.action import Action, Hold, Replicate, WriteRunbook
@@ -173,3 +173,21 @@ def test_options_stand_in_the_record_as_the_policy_says_them() -> None:
         "ledger": Placed(subnet_group="dr", security_groups=("sg-1",)),
         "web": Zoned(),
     }
+
+
+def test_what_is_said_per_region_is_read_back_as_it_was_meant() -> None:
+    policy = policy_of(TWO, HOST)
+    written = runbook_content(policy)
+    launch, word = written["steps"][1], written["steps"][4]
+    assert launch["launch"]["group"] == {"us-west-2": "dr-west", "ap-south-1": "dr-south"}
+    assert launch["launch"]["target_group"] == "dr"
+    assert word["manual"] == {"us-west-2": "Tell the west", "ap-south-1": "Tell the south"}
+    assert recovery_of(parse(record(policy).data).body, MODELS) == policy.recovery
+
+
+def test_a_runbook_that_leaves_a_region_out_is_damaged() -> None:
+    content = runbook_content(policy_of(TWO, HOST))
+    del content["steps"][4]["manual"]["us-west-2"]
+    with pytest.raises(Damaged, match="does not say whole") as caught:
+        recovery_of(content, MODELS)
+    assert caught.value.cause == "word: nothing is said for us-west-2"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from policy_words import KINDS, policy_of, read, words
-from runbooks import ALL, HOST, REGIONS, RESTORING, STEPS, Placed, Zoned, changed, shop
+from runbooks import ALL, HOST, REGIONS, RESTORING, STEPS, TWO, Placed, Zoned, changed, shop
 
 from drorch.domain.policy_recovery import left_out
 from drorch.domain.policy_schema import json_schema
@@ -44,6 +44,53 @@ def test_a_restored_resource_that_is_not_mapped_comes_back_under_the_defaults_of
     recovery = policy_of(shop(), HOST).recovery
     assert recovery is not None
     assert recovery.options("us-west-2", "web") == Zoned()
+
+
+def test_a_step_does_in_each_region_what_is_said_for_it() -> None:
+    recovery = policy_of(TWO, HOST).recovery
+    assert recovery is not None
+    assert [step.deed for step in recovery.in_region("us-west-2").steps] == [
+        Restore("web"),
+        Launch("image", "dr-west", "dr"),
+        Wait("https://west.internal/", 200, timedelta(minutes=10)),
+        SwitchRecord("Z1", "shop.example.com", "A", ("10.0.0.1",), 30),
+        Manual("Tell the west"),
+        Command(("/bin/west",)),
+    ]
+    south = recovery.in_region("ap-south-1")
+    assert [step.deed for step in south.steps][1:] == [
+        Launch("image", "dr-south", "dr"),
+        Wait("https://south.internal/", 200, timedelta(minutes=10)),
+        SwitchRecord("Z1", "shop.example.com", "A", ("10.1.0.1", "::1"), 30),
+        Manual("Tell the south"),
+        Command(("/bin/south", "--all")),
+    ]
+    assert [step.fallback for step in south.steps if step.fallback] == ["page 13"]
+    assert [step.needs for step in south.steps] == [step.needs for step in recovery.steps]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "message"),
+    [
+        ("group: {us-west-2: dr-west, ", "group: {", "group: {ap", "nothing is said for us-west-2"),
+        ("{us-west-2: page 12", "{us-west-2: page 12, eu-west-1: x", "fallback: {", "eu-west-1 is no region of this"),
+        ("ap-south-1: Tell the south", "ap-south-1: 5", "5}}", "must be text, not a number"),
+        ('"https://south.internal/"', "nowhere", "nowhere}", "'nowhere' is no address"),
+        ("[/bin/south, --all]", "[south]", "[south]", "absolute path"),
+        ("restore: web}", "restore: {us-west-2: web, ap-south-1: web}}", "{us-west-2: web,", "must be text"),
+        ("type: A,", "type: {us-west-2: A, ap-south-1: A},", "{us-west-2: A,", "must be one of"),
+        ("target_group: dr}", "target_group: {}}", "{}}", "must be text, not a mapping"),
+    ],
+)
+def test_what_is_said_per_region_is_said_for_exactly_the_regions_and_where_that_can_be(
+    old: str, new: str, at: str, message: str
+) -> None:
+    assert TWO.count(old) == 1, old
+    text = TWO.replace(old, new)
+    _, findings = read(text, HOST)
+    assert len(findings) == 1, findings
+    assert str(findings[0]).startswith(f"shop.yaml:{place(text, at)}: "), findings
+    assert message in str(findings[0])
 
 
 def test_regions_alone_are_enough() -> None:

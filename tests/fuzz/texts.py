@@ -40,7 +40,7 @@ recovery:
   regions: {us-west-2: {}}
   steps:
     - {name: healthy, wait: {http: "https://shop-dr.internal/health", status: 204, for: 10m}}
-    - {name: word, manual: "Tell payments", needs: []}
+    - {name: word, manual: {us-west-2: "Tell payments"}, needs: []}
     - {name: reindex, command: [/usr/local/bin/reindex, --all], needs: [healthy, word], fallback: "runbook 12"}
 """
 ZONE = ZoneInfo("Europe/Berlin")
