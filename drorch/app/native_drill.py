@@ -1,15 +1,15 @@
 """The drill of a native point: brought back under a drill's tags, waited for, measured, cleared away; its proof signed.
 
 Without a probe that asked the data anything the proof says `restorable`: the provider made all of it from the copy, and
-nobody looked inside. What a killed worker leaves is gone on with by the next one, and cleared away when its time is up
-(`drorch.app.drill_sweep`).
+nobody looked inside. What a killed worker leaves the next one clears away before it begins anew; when none comes it goes
+when its time is up (`drorch.app.drill_sweep`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Event
 
@@ -19,9 +19,9 @@ from drorch.app.signing import write_record
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.catalogue_point import RESTORABLE
 from drorch.domain.errors import DrorchError, NotFound, OutcomeUnknown, Refused, Unavailable
-from drorch.domain.instant import from_text, to_text
+from drorch.domain.instant import floor_second, from_text, to_text
 from drorch.domain.model import place_of
-from drorch.domain.native_drill import begun_of, drill_id, until_of
+from drorch.domain.native_drill import begun_before, drill_id, until_of
 from drorch.domain.native_restore import READY, TAG_DRILL, TAG_EXPIRES, Made, NativeRestore, RestorePart
 from drorch.domain.record import Record, RecordType, compose
 from drorch.domain.recovery import Step
@@ -124,14 +124,15 @@ class NativeDrill:
         }
 
     def _restore(self, order: NativeDrillOrder, options: object) -> NativeRestore:
-        """Under the tags of a drill that was begun and killed, if there is one; else of a new one."""
+        """Under tags of its own, once what a killed worker left of such a drill is cleared away. That one may have been
+        killed while it cleared away: what is on its way out would never become ready, and say nothing about the copy.
+        """
         account, region = place_of(order.vault)
-        now = self.clock.now()
-        there = [drill for drill, _ in self.kind.made(account, region, TAG_DRILL)]
-        new = drill_id(order.site, order.application, order.resource, order.point, now + order.most)
-        drill = begun_of(there, new.rpartition("/")[0] + "/", now) or new
-        until = until_of(drill) or now + order.most
-        return NativeRestore(
+        there = {drill for drill, _ in self.kind.made(account, region, TAG_DRILL)}
+        until = floor_second(self.clock.now() + order.most)
+        while (drill := _id(order, until)) in there:
+            until += timedelta(seconds=1)
+        restore = NativeRestore(
             account=account,
             region=region,
             application=order.application,
@@ -144,6 +145,9 @@ class NativeDrill:
             parts=order.parts,
             options=options,
         )
+        for begun in begun_before(there, drill.rpartition("/")[0] + "/"):
+            self._clear(replace(restore, id=begun), _Found())
+        return restore
 
     def _until_ready(self, restore: NativeRestore, order: NativeDrillOrder, found: _Found) -> None:
         until, began, silent = until_of(restore.id) or self.clock.now(), self.ticker(), ""
@@ -205,6 +209,10 @@ class NativeDrill:
         step = Step("clear", restore.resource, detail, took_s=took, outcome=FAILED if left else "done")
         found.steps.append(step)
         return left
+
+
+def _id(order: NativeDrillOrder, until: datetime) -> str:
+    return drill_id(order.site, order.application, order.resource, order.point, until)
 
 
 def _proof(order: NativeDrillOrder, found: _Found, at: datetime) -> Record:

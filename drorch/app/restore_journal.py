@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from drorch.app.beside import Beside
+from drorch.app.failpoint import reach
 from drorch.app.journal import JournalBook
 from drorch.app.restore import RestoreReport, RestoreRequest
 from drorch.domain.errors import DrorchError
@@ -84,6 +85,7 @@ class RestoreJournal:
             "began": to_text(began),
             "took_s": max(0, int((now - began).total_seconds())),
         }
+        reach("restore.before-journal")
         try:
             book = self.book()
             book.write(RESTORE, now, self.vaults, **content, **how)
@@ -92,6 +94,7 @@ class RestoreJournal:
             return
         self.beside.begin(lambda: _deliver(book, self.vaults, now))
         self.beside.wait(PATIENCE)
+        reach("restore.journal-written")
 
 
 def _deliver(book: JournalBook, vaults: Collection[str], now: datetime) -> None:

@@ -1,0 +1,190 @@
+"""kill -9 at every call by which something is brought back or drilled, then the same command: the same end state.
+
+Real processes: a command is killed by the AWS that it asks (`killing_cloud`), or at a failpoint of the product. The
+deaths of a restore, a drill, a runbook come one after the other in one life, each at what the one before left to do.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from desks import Said
+from kill_region import AWAY, HOME, RESOURCES, VAULT, Region, alike
+from kill_rows import DRILLS, FAILPOINT, INSTANTS, RESTORES, RUNBOOK_CALLS, Death, of_calls, of_restore, of_runbook
+from killing_cloud import KillingAws
+
+import drorch.app.runbook
+from drorch.domain import layout
+from drorch.domain.errors import Unavailable
+from drorch.domain.native_restore import TAG_DRILL
+from drorch.domain.runbook import WORDS
+from drorch.wiring.adapters import SNAPSHOT_KINDS
+
+pytestmark = pytest.mark.integration
+BEGUN = "it was begun before, and goes on with point "
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
+    with KillingAws() as aws:
+        made = Region(tmp_path_factory.mktemp("site"), aws)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def region(lived: Region) -> Iterator[Region]:
+    """Nothing has come back yet."""
+    lived.aws.watch()
+    yield lived
+    lived.aws.watch()
+    lived.aws.recover_region(HOME)
+    lived.empty_again()
+
+
+def test_every_kind_of_snapshot_is_restored_and_drilled_here() -> None:
+    for table in (RESTORES, DRILLS):
+        assert {RESOURCES[resource] for resource in table} == set(SNAPSHOT_KINDS)
+
+
+def test_every_instant_of_a_step_is_died_at() -> None:
+    source = Path(drorch.app.runbook.__file__).read_text()
+    written = set(re.findall(r'reach\(f"step\.\{[^}]+\}\.([a-z-]+)"\)', source))
+    assert written == set(INSTANTS)
+    assert {f"step.{word}.{instant}" for word in WORDS for instant in INSTANTS} <= {d.where for d in of_runbook()}
+
+
+def die(region: Region, death: Death, *argv: str, answer: str = "") -> Said:
+    """The command, killed there."""
+    if death.instant == FAILPOINT:
+        return region.drorch(*argv, failpoint=death.where, answer=answer)
+    region.aws.kill_at(death.where, 1, death.instant)
+    said = region.drorch(*argv, answer=answer)
+    assert region.aws.killed == 1, f"{death} was not reached: {said.err}"
+    return said
+
+
+# --- restores -------------------------------------------------------------------------------------------------------
+
+
+def restored(name: str, resource: str) -> tuple[str, ...]:
+    return ("restore", "shop", resource, "--into", f"region:{AWAY}", "--as", name, "--yes", "--json")
+
+
+def told(said: Said) -> Any:
+    """The report, but for times, and for what it says of an earlier command."""
+    report = said.json
+    for back in report["resources"]:
+        del back["data_loss_s"]
+        back["notes"] = [note for note in back["notes"] if not note.startswith(BEGUN)]
+    for step in report["steps"]:
+        del step["took_s"]
+    return alike(report)
+
+
+def journal(region: Region) -> set[str]:
+    """The entries of restores in the vault."""
+    return {path.name for path in (region.folder / "disk" / layout.JOURNAL).rglob("*-restore-*.json")}
+
+
+@pytest.mark.parametrize("resource", RESTORES)
+def test_restore_killed_at_every_step_of_one_life(region: Region, resource: str, tmp_path: Path) -> None:
+    blocks = {name: tmp_path / name for name in ("golden", "killed")}
+    region.aws.lose_region(HOME)
+    golden = region.drorch(*restored("golden", resource), "--terraform", str(blocks["golden"]))
+    assert golden.code == 0, golden.err
+    assert tuple(region.aws.changes) == RESTORES[resource], "each call that changes something has its row"
+    there, entries = region.shown(), journal(region)
+    region.empty_again()
+    command = (*restored("killed", resource), "--terraform", str(blocks["killed"]))
+    deaths = of_restore(resource)
+    for death in deaths:
+        said = die(region, death, *command)
+        assert (said.code, said.out) == (-signal.SIGKILL, ""), f"{death} was not reached: {said.err}"
+    region.aws.watch()
+    said = region.drorch(*command)
+    assert said.code == 0, said.err
+    assert region.aws.changes == [], "nothing is made twice"
+    assert region.shown() == there
+    assert told(said) == told(golden)
+    assert any(note.startswith(BEGUN) for note in said.json["resources"][0]["notes"])
+    assert alike(blocks["killed"].read_text()) == alike(blocks["golden"].read_text())
+    ends = sum(death.where == "restore.journal-written" for death in deaths)
+    assert len(journal(region) - entries) == 1 + ends, "one of each command that came so far"
+
+
+# --- drills ---------------------------------------------------------------------------------------------------------
+
+
+def drilled(resource: str) -> tuple[str, ...]:
+    return ("drill", "shop", resource, "--from", VAULT, "--json")
+
+
+def proofs(region: Region, resource: str) -> set[str]:
+    return {path.name for path in (region.folder / "disk" / layout.RECORDS / "shop" / resource).rglob("*proof*.json")}
+
+
+def nothing_left(region: Region, empty: list[str]) -> bool:
+    return region.shown() == empty and TAG_DRILL not in "".join(region.shown())
+
+
+@pytest.mark.parametrize("resource", DRILLS)
+def test_drill_whose_worker_is_killed_at_every_step_of_one_life(region: Region, resource: str) -> None:
+    empty, before = region.shown(), proofs(region, resource)
+    for death in of_calls(DRILLS[resource]):
+        said = die(region, death, *drilled(resource))
+        assert said.code == Unavailable.exit_code, said.err
+        assert said.json["drills"] == []
+    assert proofs(region, resource) == before
+    region.aws.watch()
+    said = region.drorch(*drilled(resource))
+    assert said.code == 0, said.err
+    # The last death came after the last deletion: this one was a whole drill.
+    assert tuple(region.aws.changes) == DRILLS[resource], "each call that changes something has its row"
+    (outcome,) = said.json["drills"]
+    assert (outcome["outcome"], outcome["left"]) == ("restorable", [])
+    assert len(proofs(region, resource) - before) == 1
+    assert nothing_left(region, empty)
+
+
+# --- runbooks -------------------------------------------------------------------------------------------------------
+
+
+def by_runbook(name: str, blocks: Path) -> tuple[str, ...]:
+    """Not as JSON: a person at the terminal says what is done by hand."""
+    return ("restore", "shop", "--into", f"region:{AWAY}", "--as", name, "--yes", "--terraform", str(blocks))
+
+
+def test_runbook_killed_at_every_step_of_one_life(region: Region, tmp_path: Path) -> None:
+    blocks = {name: tmp_path / name for name in ("golden", "killed")}
+    region.aws.lose_region(HOME)
+    region.aws.set_ec2_transition("immediate")  # the targets of a group are registered when it launches them
+    golden = region.drorch(*by_runbook("golden", blocks["golden"]), answer="y\n")
+    assert golden.code == 0, golden.err
+    assert [step in region.aws.changes for calls in RUNBOOK_CALLS.values() for step in calls] == [True] * 3
+    there = region.shown()
+    assert region.reindexed.exists()
+    region.empty_again()
+    command = by_runbook("killed", blocks["killed"])
+    for death in of_runbook():
+        said = die(region, death, *command, answer="y\n")
+        assert (said.code, said.out) == (-signal.SIGKILL, ""), f"{death} was not reached: {said.err}"
+    region.aws.watch()
+    said = region.drorch(*command, answer="y\n")
+    assert said.code == 0, said.err
+    assert region.aws.changes == [], "nothing is made twice"
+    assert region.shown() == there
+    assert region.reindexed.exists()
+    assert alike(blocks["killed"].read_text()) == alike(blocks["golden"].read_text())
+    assert steps(said) == steps(golden)
+
+
+def steps(said: Said) -> list[tuple[str, ...]]:
+    """Name and outcome of every step of the report."""
+    table = said.out[said.out.index("STEP") :].splitlines()[1:]
+    return [tuple(line.split()[:2]) for line in table if line.strip()]
