@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ _IN_A_PIPE = 30.0
 class LiveSteps:
     """Steps as they end, and below them those under way with their time, what is left of it and what they wait for.
 
-    `promised` is the RTO objective, against which the whole time is told.
+    `promised` is the RTO objective, against which the whole time is told. Questions are asked from another thread.
     """
 
     def __init__(self, *, quiet: bool = False, promised: timedelta | None = None) -> None:
@@ -32,7 +33,8 @@ class LiveSteps:
         self._promised = promised
         self._terminal = sys.stderr.isatty()
         self._lines = 0
-        self._asking = False
+        self._asked: str | None = None
+        self._drawing = threading.RLock()
         self._began = time.monotonic()
         self._last = self._began
 
@@ -40,17 +42,26 @@ class LiveSteps:
         """One step is over: its line stays."""
         if self._quiet:
             return
-        self.clear()
         took = "" if step.took_s is None else age(timedelta(seconds=step.took_s))
         color = {"failed": "red", "not begun": "yellow", "by hand": "yellow"}.get(step.outcome)
         name = f"{step.step:<9}" if step.resource else f"{step.step:<26}"
         resource = f"{step.resource:<16} " if step.resource else ""
-        tell(f"{step.outcome or 'done':>9}  {name} {resource}{took:>7}  {prose(step.detail)}", color=color)
+        with self._drawing:
+            self.clear()
+            if self._asked and self._terminal:
+                self._control("\r\x1b[K")  # where the answer is typed
+            tell(f"{step.outcome or 'done':>9}  {name} {resource}{took:>7}  {prose(step.detail)}", color=color)
+            if self._asked and self._terminal:
+                self._control(f"{self._asked} [y/N]: ")
 
     def shown(self, steps: Sequence[Step]) -> None:
         """These are under way; `took_s` is their time so far, `estimate_s` what it is expected to be."""
+        with self._drawing:
+            self._show(steps)
+
+    def _show(self, steps: Sequence[Step]) -> None:
         now = time.monotonic()
-        if self._quiet or self._asking or (not self._terminal and now - self._last < _IN_A_PIPE):
+        if self._quiet or self._asked is not None or (not self._terminal and now - self._last < _IN_A_PIPE):
             return
         self._last = now
         if not self._terminal:
@@ -65,19 +76,21 @@ class LiveSteps:
 
     def clear(self) -> None:
         """Leave the terminal as if nothing had been drawn."""
-        if self._lines:
-            self._control(f"\x1b[{self._lines}A\x1b[J")
-            self._lines = 0
+        with self._drawing:
+            if self._lines:
+                self._control(f"\x1b[{self._lines}A\x1b[J")
+                self._lines = 0
 
     @contextmanager
-    def standing(self) -> Iterator[None]:
-        """Nothing is drawn meanwhile: a question stands there."""
-        self.clear()
-        self._asking = True
+    def standing(self, question: str = "") -> Iterator[None]:
+        """Nothing is drawn meanwhile: a question stands there, and once more below each step that ends."""
+        with self._drawing:
+            self.clear()
+            self._asked = question
         try:
             yield
         finally:
-            self._asking = False
+            self._asked = None
 
     def _draw(self, lines: Sequence[str]) -> None:
         self._control((f"\x1b[{self._lines}A\x1b[J" if self._lines else "") + "".join(f"{line}\n" for line in lines))

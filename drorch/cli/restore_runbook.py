@@ -100,8 +100,9 @@ def _asking(live: LiveSteps, *, as_json: bool) -> Callable[[str, str], bool]:
         if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
             hint = "give the same command at a terminal: what is done already is found done"
             raise Refused(f"{text}: nobody is here to say that it is done", operation=f"step {step}", hint=hint)
-        with live.standing():
-            return click.confirm(f"{step}: {text}\nIs it done?", err=True)
+        question = f"{step}: {text}\nIs it done?"
+        with live.standing(question):
+            return click.confirm(question, err=True)
 
     return ask
 

@@ -44,6 +44,64 @@ def test_a_terminal_shows_the_newest_state_and_keeps_what_has_ended() -> None:
     ]
 
 
+ASKED = """
+import sys
+from drorch.cli.live import LiveSteps
+from drorch.domain.recovery import Step
+live = LiveSteps()
+live.shown([Step("create", "data", "0 of 2 ready")])
+question = "word: Tell payments" + chr(10) + "Is it done?"
+with live.standing(question):
+    print(question, end=" [y/N]: ", file=sys.stderr, flush=True)
+    live.shown([Step("create", "data", "1 of 2 ready")])
+    live.ended(Step("ready", "data", "2 made", took_s=7, outcome="done"))
+live.shown([Step("create", "web", "0 of 1 ready")])
+live.clear()
+"""
+
+
+def test_a_question_stands_again_below_what_ends_meanwhile_and_nothing_is_drawn_over_it() -> None:
+    shown = at_a_terminal([sys.executable, "-c", ASKED]).shown.replace("\r\n", "\n")
+    first, standing, last = shown.split("\x1b[2A\x1b[J")
+    assert "0 of 2 ready" in first
+    question = "word: Tell payments\nIs it done? [y/N]: "
+    before, after = standing.split("\r\x1b[K")
+    assert before == question
+    told, _, rest = after.partition("\n")
+    assert "2 made" in told and rest.startswith(question)
+    assert "1 of 2 ready" not in shown
+    assert "0 of 1 ready" in rest and last == ""
+
+
+RACED = """
+import sys
+import threading
+from drorch.cli.live import LiveSteps
+from drorch.domain.recovery import Step
+live = LiveSteps()
+draw = live._control
+def slowly(text):
+    draw(text)
+    if "0 of 2" in text:
+        asking.start()
+        asking.join(0.2)
+def ask():
+    with live.standing():
+        print("Is it done? [y/N]: y", file=sys.stderr, flush=True)
+asking = threading.Thread(target=ask)
+live._control = slowly
+live.shown([Step("create", "data", "0 of 2 ready")])
+asking.join()
+live.ended(Step("ready", "data", "2 made", took_s=7, outcome="done"))
+"""
+
+
+def test_a_question_that_comes_while_the_table_is_drawn_is_not_taken_for_its_lines() -> None:
+    shown = at_a_terminal([sys.executable, "-c", RACED]).shown.replace("\r\n", "\n")
+    _, rest = shown.split("\x1b[2A\x1b[J")
+    assert rest.splitlines()[0] == "Is it done? [y/N]: y"
+
+
 def test_a_pipe_gets_a_line_for_what_has_ended_and_no_control(capsys: pytest.CaptureFixture[str]) -> None:
     live = LiveSteps(promised=timedelta(hours=2))
     live.shown([Step("create", "data", "0 of 2 ready")])

@@ -73,6 +73,35 @@ def test_a_group_spreads_its_instances_over_its_zones_and_says_their_version(
     assert group["VPCZoneIdentifier"] == ",".join(subnets)
 
 
+def test_a_group_registers_its_instances_as_targets_once_they_run(aws: EmbeddedAws, ec2: Any, template: str) -> None:
+    aws.set_ec2_transition("held")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24", AvailabilityZone=f"{HOME}a")["Subnet"]["SubnetId"]
+    elbv2 = client(aws, "elbv2", HOME)
+    of = {"Name": "shop", "Protocol": "HTTP", "Port": 80, "VpcId": vpc}
+    target = elbv2.create_target_group(**of)["TargetGroups"][0]["TargetGroupArn"]
+    client(aws, "autoscaling", HOME).create_auto_scaling_group(
+        AutoScalingGroupName="shop",
+        LaunchTemplate={"LaunchTemplateId": template, "Version": "1"},
+        MinSize=0,
+        MaxSize=2,
+        DesiredCapacity=2,
+        TargetGroupARNs=[target],
+        VPCZoneIdentifier=subnet,
+    )
+
+    def healthy() -> list[str]:
+        found = elbv2.describe_target_health(TargetGroupArn=target)["TargetHealthDescriptions"]
+        return [each["Target"]["Id"] for each in found if each["TargetHealth"]["State"] == "healthy"]
+
+    assert healthy() == []
+    aws.finish_ec2()
+    ids = healthy()
+    assert len(ids) == 2
+    elbv2.deregister_targets(TargetGroupArn=target, Targets=[{"Id": ids[0]}])
+    assert healthy() == [ids[1]]
+
+
 # --- records --------------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from clouds import REGIONS, client
+from moto.s3.models import FakeKey
 
 from drorch.demo.aws import EmbeddedAws
 
@@ -109,6 +110,16 @@ def test_write_once_ends_at_a_delete_marker(s3: Any) -> None:
     s3.put_object(Bucket="vault", Key="a", Body=b"second", IfNoneMatch="*")
     assert body(s3, "a") == b"second"
     assert len(s3.list_object_versions(Bucket="vault", Prefix="a")["Versions"]) == 2
+
+
+def test_a_listing_of_versions_reads_no_contents(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    s3.put_object(Bucket="vault", Key="a", Body=b"first")
+    (listed,) = s3.list_object_versions(Bucket="vault")["Versions"]
+    with monkeypatch.context() as patched:
+        patched.setattr(FakeKey, "value", property(lambda _key: pytest.fail("the contents were read")))
+        (again,) = s3.list_object_versions(Bucket="vault")["Versions"]
+    assert (again["Size"], again["ETag"], again["IsLatest"]) == (5, listed["ETag"], True)
+    assert body(s3, "a") == b"first"
 
 
 # --- locks and unfinished uploads ------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
-"""What Auto Scaling says of versions of launch templates, and where it puts instances.
+"""What Auto Scaling says of versions of launch templates, where it puts instances, and when it registers them.
 
-moto says of every instance of a group that it is of the template's default version, and puts all of them into one zone.
+moto says of every instance of a group that it is of the template's default version, puts all of them into one zone, and
+registers them as targets at once, which its own load balancing refuses of instances that are still pending.
 """
 
 from __future__ import annotations
@@ -8,7 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from moto.autoscaling.models import FakeAutoScalingGroup, InstanceState
+from moto.autoscaling.models import (
+    AutoScalingBackend,
+    FakeAutoScalingGroup,
+    InstanceState,
+    autoscaling_backends,
+)
+from moto.elbv2.models import ELBv2Backend
 
 from drorch.demo.repairs.replacing import around
 
@@ -45,3 +52,31 @@ def _spread(original: Any, self: Any, count_needed: int, propagated_tags: dict[s
         self.vpc_zone_identifier = ",".join(sorted(subnets, key=lambda subnet: used[subnet])) or None
         original(self, 1, propagated_tags)
     self.vpc_zone_identifier = ",".join(subnets) or None
+
+
+@around(AutoScalingBackend, "update_attached_target_groups")
+def _register(original: Any, self: Any, group_name: str) -> None:
+    """Those that run: "an EC2 instance must be in the running state when you register it" (Elastic Load Balancing API,
+    RegisterTargets).
+    """
+    group = self.autoscaling_groups[group_name]
+    every = group.instance_states
+    running = [state for state in every if state.instance.state == "running"]
+    group.instance_states = running
+    try:
+        original(self, group_name)
+    finally:
+        group.instance_states = every
+    for state in running:
+        state.registered = True
+
+
+@around(ELBv2Backend, "describe_target_health")
+def _describe_health(original: Any, self: Any, target_group_arn: str, *rest: Any, **given: Any) -> Any:
+    """What has come to run since belongs to it by now; what somebody took out meanwhile stays out."""
+    scaling = autoscaling_backends[self.account_id][self.region_name]
+    for group in scaling.autoscaling_groups.values():
+        fresh = any(s.instance.state == "running" and not hasattr(s, "registered") for s in group.instance_states)
+        if fresh and target_group_arn in group.target_group_arns:
+            scaling.update_attached_target_groups(group.name)
+    return original(self, target_group_arn, *rest, **given)

@@ -1,8 +1,8 @@
 """S3: wrong checksums are refused, write-once stays write-once when two writers race, and locks stay locks.
 
 moto stores an object whatever checksum came with it, and looks for an existing object without a lock. It loses the lock
-of a multipart upload and the bucket's default for one, lets anybody shorten a retention, and lists every unfinished
-upload at once, as begun in 2010.
+of a multipart upload and the bucket's default for one, lets anybody shorten a retention, lists every unfinished
+upload at once, as begun in 2010, and copies the contents of all objects for each listing of their versions.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html,
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html,
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html
@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import io
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from awscrt import checksums  # type: ignore[import-untyped]
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.s3.exceptions import AccessDeniedByLock, LockNotEnabled, S3ClientError
-from moto.s3.models import FakeMultipart, S3Backend
+from moto.s3.models import FakeKey, FakeMultipart, S3Backend
 from moto.s3.responses import S3Response
 
 from drorch.demo.repairs.replacing import around, instead_of
@@ -157,6 +158,23 @@ def _list_multipart_uploads(self: Any) -> Any:
         result["NextKeyMarker"], result["NextUploadIdMarker"] = names[end - 1]
     self.data["Action"] = "ListMultipartUploads"
     return self.serialized(ActionResult(result))
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------
+
+
+def _as_listed(self: Any, _memo: Any) -> Any:
+    """What a listing of versions tells of an object; the content stays where it is."""
+    listed: Any = object.__new__(type(self))
+    own = {"_etag": self.etag.strip('"'), "_value_buffer": io.BytesIO(), "multipart": None, "disposed": True}
+    listed.__dict__.update(self.__dict__, **own)
+    return listed
+
+
+FakeKey.__deepcopy__ = _as_listed  # type: ignore[attr-defined]
+
+
+# --- checksums --------------------------------------------------------------------------------------------------------
 
 
 def _verify(response: Any) -> None:
