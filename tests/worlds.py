@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
 from dumped import DATA, table_rows
 from faults import Faults, FaultySnapshots, FaultyStore
 from manual_clock import ManualClock
-from policy_words import REGIONS, RETURNING, VAULTS, policy_of, words
+from policy_words import REGIONS, RETURNING, VAULTS, Returned, policy_of, words
 
 from drorch.app import drill, ship
 from drorch.app.cache import Cache
@@ -37,7 +39,7 @@ from drorch.app.locks import Lock, Locks
 from drorch.app.native import NativeHands
 from drorch.app.native_drill import NativeDrill, NativeDrillOrder
 from drorch.app.native_locks import LockListings
-from drorch.app.native_restore import native_records, restore_parts
+from drorch.app.native_restore import NativeRestores, native_records, restore_parts, restoring_kind
 from drorch.app.observe import Observer
 from drorch.app.orders import Orders
 from drorch.app.passing import Finished, Guards, Pass
@@ -45,24 +47,29 @@ from drorch.app.policies import LoadedPolicy, PolicySet
 from drorch.app.reading import TrustedKey
 from drorch.app.reconcile import Reconciler
 from drorch.app.repair import RepairOrder, repair
+from drorch.app.scenario_drill import ScenarioDrill as Rehearsing
+from drorch.app.scenario_points import ScenarioPoints
 from drorch.app.verify import Place
 from drorch.crypto import ids
 from drorch.crypto.age import new_identity
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
-from drorch.domain.action import EXECUTABLE, Action, Cut, Drill, Keep, Repair, Ship, Verify
+from drorch.domain.action import EXECUTABLE, Action, Cut, Drill, Keep, Repair, ScenarioDrill, Ship, Verify
 from drorch.domain.admit import Limits
 from drorch.domain.errors import Damaged, DrorchError, Unavailable
 from drorch.domain.instant import to_text
 from drorch.domain.model import ObjectLock, RecoveryPoint, Vault
 from drorch.domain.native import NativeSnapshot, Source
+from drorch.domain.native_drill import drill_places
 from drorch.domain.policy import LockRule, Policy
+from drorch.domain.policy_drills import drill_said
+from drorch.domain.scenario import ScenarioOrder, scenario_order
 from drorch.domain.vocabulary import KindWords
 from drorch.engines.memory import MemoryEngine, MemorySource, Options
 from drorch.kinds.memory import MemoryCloud, MemorySnapshots
 from drorch.kinds.memory import images as memory_images
 from drorch.kinds.memory.keys import MemoryKeys
-from drorch.ports import KmsKeys, StoreLimits
+from drorch.ports import KmsKeys, RestoresSnapshots, StoreLimits
 from drorch.stores.memory import MemoryStore
 
 SITE = "acme"
@@ -127,6 +134,16 @@ EVERYTHING = (VOLUMES, LEDGER, ORDERS)
 
 def policies(*texts: str) -> tuple[Policy, ...]:
     return tuple(policy_of(text, WORDS) for text in texts)
+
+
+def restores_of(kinds: Mapping[str, FaultySnapshots]) -> Callable[[str], RestoresSnapshots]:
+    """The kinds as those that bring back."""
+    return partial(restoring_kind, kinds)  # type: ignore[arg-type]
+
+
+def drilled_as(_kind: str, mapped: Mapping[str, object], own: Mapping[str, object], point: str) -> object:
+    """How a stand-in brings a point back for a drill."""
+    return SimpleNamespace(**drill_said(Returned, mapped, own, point))
 
 
 def outcomes(world: Installation, name: str) -> dict[str, int]:
@@ -209,6 +226,8 @@ class FakeHands:
             )
             turn = VerifyOrder(SITE, action.application, action.resource, action.vault, action.turn, places)
             return read_turn(turn, world.stores, world.trusted, world.key, clock=world.host).to_json()
+        if isinstance(action, ScenarioDrill):
+            return world.rehearsed(scene)
         point = scene.catalogue.find(action.point)
         assert point is not None and point.cut_at is not None
         if isinstance(action, Ship):
@@ -405,6 +424,25 @@ class Installation:
         through_the_pipe = NativeDrillOrder.from_json(json.loads(json.dumps(order.to_json())))
         drill = NativeDrill(kind, self.stores, self.clock, self.key, lambda: self.clock.now().timestamp())
         return drill.run(through_the_pipe, SimpleNamespace(name=f"drorch-drill-{point.id}"))
+
+    def rehearsed(self, scene: Scene, cancel: Event | None = None) -> dict[str, object]:
+        """A drill of the whole application, as a worker runs it."""
+        policy = scene.policy
+        assert policy is not None and policy.scenario is not None
+        away = tuple(name for name in self.stores if VAULTS[name].region != policy.home.region)
+        order = scenario_order(policy, policy.scenario, site=SITE, vaults=away, looks=drill_places(self.policies))
+        restores = NativeRestores(
+            kinds_of=lambda _accounts: self.kinds,
+            stores={name: self.stores[name] for name in order.vaults},
+            reader=Reader(self.trusted, (), self.clock),
+            valid_id=self.valid_id,
+        )
+        points = ScenarioPoints(restores, restores_of(self.kinds), drilled_as, self.clock)
+        ticker = lambda: self.clock.now().timestamp()  # noqa: E731
+        drill = Rehearsing(
+            points, restores_of(self.kinds), self.stores, self.clock, self.key, ticker, cancel=cancel
+        )
+        return drill.run(ScenarioOrder.from_json(json.loads(json.dumps(order.to_json()))))
 
     def orders(self, **more: Any) -> Orders:
         """What a person orders of the process that lives now."""

@@ -173,6 +173,13 @@ class Drill(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class ScenarioDrill(Drill):
+    """Bring the whole application back in the region of `vault` under the tags of a drill, measure, clear away, sign
+    the proof. `resource` is `drorch.domain.scenario.SCENARIO`.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Verify(Action):
     """Read the `turn`-th hundredth of the leaves of every point in `vault` and compare them with what was signed."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from drorch.domain.instant import from_compact, to_compact
 from drorch.domain.model import place_of
 from drorch.domain.policy import Policy
+from drorch.domain.scenario import scenario_places
 
 Place = tuple[str, str, str]
 """(kind, account, region)."""
@@ -35,6 +36,12 @@ def begun_before(drills: Iterable[str], ours: str) -> tuple[str, ...]:
     return tuple(sorted(drill for drill in drills if drill.startswith(ours) and until_of(drill) is not None))
 
 
+def others_alive(drills: Iterable[str], ours: Collection[str], now: datetime) -> list[str]:
+    """Of `drills`, those whose time is not over and that begin with none of `ours` (``SITE/APP/RESOURCE/``)."""
+    alive = [drill for drill in drills if (until := until_of(drill)) is not None and until > now]
+    return sorted({drill for drill in alive if not drill.startswith(tuple(ours))})
+
+
 @dataclass(frozen=True, slots=True)
 class DrillLeft:
     """What a drill left behind past its time: under which id, how many things, and what became of clearing it away."""
@@ -51,8 +58,10 @@ class DrillLeft:
 
 
 def drill_places(policies: Iterable[Policy]) -> frozenset[Place]:
-    """Where the drills of native resources make things."""
-    return frozenset(
+    """Where the drills of native resources, and of whole applications, make things."""
+    policies = tuple(policies)
+    whole = (place for policy in policies for place in scenario_places(policy))
+    return frozenset(whole) | frozenset(
         (resource.kind, *place_of(vault))
         for policy in policies
         for resource in policy.resources

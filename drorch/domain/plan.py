@@ -27,6 +27,7 @@ from drorch.domain.plan_intermediate import plan_intermediates
 from drorch.domain.plan_keys import plan_shut
 from drorch.domain.plan_locks import plan_locks
 from drorch.domain.plan_runbook import plan_runbook
+from drorch.domain.plan_scenario import plan_scenario
 from drorch.domain.plan_sharing import plan_sharing
 from drorch.domain.plan_sweep import plan_old_heads, plan_sweep
 from drorch.domain.policy import BrakeRule, LockRule, Policy, ResourcePolicy, VaultRule
@@ -150,6 +151,8 @@ def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -
             actions.extend(plan_expiry(policy, resource, observed, now))
             actions.extend(plan_intermediates(application, resource, observed, now))
             actions.extend(plan_sweep(application, resource, observed, now))
+    if not retired:
+        actions.extend(plan_scenario(policy, observed, now))
     actions.extend(plan_head(application, observed, now))
     actions.extend(plan_runbook(policy, observed, now))
     actions.extend(plan_old_heads(application, observed, now))

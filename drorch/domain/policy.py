@@ -31,6 +31,7 @@ from drorch.domain.ignore import Ignore
 from drorch.domain.model import FailureDomain, FailureLevel, LockMode
 from drorch.domain.probe_answer import instant_of, meets, understood
 from drorch.domain.runbook import Recovery
+from drorch.domain.scenario_rule import ScenarioRule
 from drorch.domain.schedule import Schedule
 from drorch.domain.window import Window
 
@@ -406,3 +407,4 @@ class Policy(Frozen):
     ignore: tuple[Ignore, ...] = ()
     templates: tuple[TemplateSeen, ...] = ()
     recovery: InstanceOf[Recovery] | None = None
+    scenario: InstanceOf[ScenarioRule] | None = None

@@ -19,6 +19,7 @@ from drorch.domain.policy_form import DefaultsForm, PolicyForm
 from drorch.domain.policy_names import former_names
 from drorch.domain.policy_recovery import Application, read_recovery
 from drorch.domain.policy_resource import Around, Draft, check_home, check_window, finish, read_resource
+from drorch.domain.policy_scenario import read_scenario
 from drorch.domain.policy_templates import wrong_templates
 from drorch.domain.vocabulary import Vocabulary
 
@@ -51,6 +52,8 @@ def parse_policy(data: object, vocabulary: Vocabulary) -> tuple[Policy | None, t
     recovery, wrong = read_recovery(data.get("recovery"), Application(top.get("home"), said, drafts, vocabulary))
     problems.extend(wrong)
     problems.extend(wrong_drills(drafts, recovery))
+    scenario, wrong = read_scenario(top.get("drill"), recovery, drafts)
+    problems.extend(wrong)
     resources = list(_resources(drafts, said, problems, data, vocabulary, top.get("reach_back")))
     problems.extend(problem for draft in drafts for problem in draft.problems)
     if problems:
@@ -68,6 +71,7 @@ def parse_policy(data: object, vocabulary: Vocabulary) -> tuple[Policy | None, t
         reach_back=top["reach_back"],
         ignore=tuple(entry.at(top["home"].account or "", top["home"].region) for entry in top["ignore"]),
         recovery=recovery,
+        scenario=scenario,
     )
     return policy, ()
 

@@ -39,6 +39,7 @@ from drorch.domain.policy import (
     Text,
 )
 from drorch.domain.policy_recovery_form import RecoveryForm
+from drorch.domain.policy_scenario_form import ScenarioForm
 from drorch.domain.schedule import Cron, Every, Schedule, zone_named, zone_names
 from drorch.domain.window import EVERY_DAY, WEEKDAYS, Window
 
@@ -283,6 +284,7 @@ class PolicyForm(Frozen):
     reach_back: Annotated[Duration | None, Something] = None
     ignore: tuple[Ignore, ...] = ()
     recovery: Annotated[RecoveryForm | None, Something] = None
+    drill: Annotated[ScenarioForm | None, Something] = None
     resources: Annotated[list[Any], Field(min_length=1)]
 
 
