@@ -113,7 +113,7 @@ class BearsMark(Protocol):
         """What `complete` leaves there, in the same breath in which the loaded data become real."""
 
     def left(self) -> str:
-        """The mark that was left there; "" when there is none, or nothing at all. Asked before `prepare`; raises as that
+        """The mark left there; "" when there is none, or no data at all. Asked before `prepare`; raises as that
         does when nobody answers.
         """
 

@@ -47,7 +47,8 @@ class FilesTarget:
     def left(self) -> str:
         """See the port."""
         try:
-            return os.getxattr(self._folder, _MARK, follow_symlinks=False).decode("utf-8", "replace")
+            mark = os.getxattr(self._folder, _MARK, follow_symlinks=False).decode("utf-8", "replace")
+            return mark if any(self._folder.iterdir()) else ""
         except OSError as error:
             if error.errno in (errno.ENODATA, errno.ENOENT, errno.ENOTDIR, errno.EOPNOTSUPP, errno.EPERM):
                 return ""

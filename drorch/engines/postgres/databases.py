@@ -210,14 +210,15 @@ def make_real(session: Session, temporary: str, database: str, left: str = "") -
         raise unknown_outcome(error, f"look whether the database {database!r} is there before trying again") from error
 
 
-def _comment(database: str, left: str) -> sql.Composable:
+def _comment(database: str, left: str) -> sql.Composed:
     text = sql.Literal(_LEFT + left) if left else sql.SQL("NULL")
     return sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(database), text)
 
 
 def leave_mark(session: Session, database: str, left: str) -> None:
-    """Say in the comment of a database that was there, and has none, what was restored into it. Refused."""
-    if _comment_of(session, database):
+    """Say in the comment of a database that was there what was restored into it. Refused when it has another's."""
+    found = _comment_of(session, database)
+    if found and not found.startswith(_LEFT):
         raise Refused("the database has a comment already", operation="restore", resource=database)
     with translated("restore", database):
         session.execute(_comment(database, left))

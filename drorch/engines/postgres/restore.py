@@ -69,7 +69,16 @@ class PostgresTarget:
         """See the port."""
         session = databases.keeper(self._place)
         try:
-            return databases.left_mark(session, self._place.database)
+            mark = databases.left_mark(session, self._place.database)
+        finally:
+            close(session)
+        return mark if mark and self._holds_any() else ""
+
+    def _holds_any(self) -> bool:
+        session = connect(self._place, "restore", databases.QUIET)
+        try:
+            with translated("restore", self._place.shown):
+                return bool(user_objects(session))
         finally:
             close(session)
 
