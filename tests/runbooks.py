@@ -90,7 +90,7 @@ TWO = shop("""
     - {name: healthy, wait: {http: {us-west-2: "https://west.internal/", ap-south-1: "https://south.internal/"}}}
     - name: dns
       record:
-        {zone: Z1, name: shop.example.com, type: A, ttl: 30, value: {us-west-2: 10.0.0.1, ap-south-1: [10.1.0.1, ::1]}}
+        {zone: Z1, name: example.com, type: A, ttl: 30, value: {us-west-2: 10.0.0.1, ap-south-1: [10.1.0.1, 10.1.0.2]}}
       fallback: {us-west-2: page 12, ap-south-1: page 13}
     - {name: word, manual: {us-west-2: Tell the west, ap-south-1: Tell the south}}
     - {name: reindex, command: {us-west-2: [/bin/west], ap-south-1: [/bin/south, --all]}}

@@ -4,23 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from drorch.app.native_restore import Located
 from drorch.domain.instant import to_text
 from drorch.domain.native_restore import Made
-from drorch.domain.recovery import Step
+from drorch.domain.recovery import Choice, Step
+
+
+class Chosen(Protocol):
+    """A resource with the point that was chosen for it: snapshots (`Located`) or a dump (`LocatedDump`)."""
+
+    @property
+    def resource(self) -> str:
+        """Its name."""
+
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+
+    @property
+    def choice(self) -> Choice:
+        """The point, and the newer ones."""
+
+    @property
+    def vault(self) -> str:
+        """Where the point is brought back from."""
+
+    @property
+    def estimate_s(self) -> int | None:
+        """What a drill of it took, scaled to its size where that matters."""
+
+    @property
+    def next_best(self) -> str:
+        """The point to take if this one fails; "" where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class BroughtBack:
-    """How it went with one resource: `outcome` is `done` or `failed`, `why` what failed, with what to do next."""
+    """How it went with one resource: `outcome` is `done` or `failed`, `why` what failed, with what to do next.
 
-    located: Located
+    `restore` is what the things that were made say of it, `into` the target of a dump.
+    """
+
+    located: Chosen
+    restore: str
     made: tuple[Made, ...]
     outcome: str
     data_loss_s: int
     why: str = ""
     notes: tuple[str, ...] = ()
+    into: str = ""
 
     def to_json(self) -> dict[str, object]:
         """The stable fields (README: restore into a region)."""
@@ -32,9 +65,10 @@ class BroughtBack:
             "vault": self.located.vault,
             "cut_at": to_text(choice.cut_at),
             "data_loss_s": self.data_loss_s,
-            "restore": self.located.order.id,
+            "restore": self.restore,
             "outcome": self.outcome,
             "why": self.why or None,
+            "into": self.into or None,
             "made": [made_json(made) for made in self.made],
             "newer": [newer.to_json() for newer in choice.newer],
             "notes": list(self.notes),

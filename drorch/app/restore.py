@@ -28,10 +28,10 @@ from drorch.domain import layout
 from drorch.domain.catalogue import Catalogue, VaultView, fold
 from drorch.domain.errors import Damaged, DrorchError, NotFound, Usage
 from drorch.domain.instant import to_text
-from drorch.domain.model import FailureDomain, Vault
+from drorch.domain.model import FailureDomain, RecoveryPoint, Vault
 from drorch.domain.record import Record
 from drorch.domain.recovery import Choice, Newer, RestorePlan, Step, Wanted, choose_point, restore_plan
-from drorch.ports import Engine, ObjectStore, RestoreTarget
+from drorch.ports import BearsMark, Engine, ObjectStore, RestoreTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class RestoreRequest:
     with_globals: bool = False
     site: str = ""
     password: str | None = field(default=None, repr=False)
+    mark: bool = False
+    """Whether the target says afterwards what was restored into it (`BearsMark`), as `mark_of`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ def restore(
     with steps.step("verify", resource, ""):
         ready = verify_point(choice, engine.kind, stores, reader, request.accept_unsigned, request.with_globals)
         steps.detail(f"signature, path, sizes and key in vault {ready.store.vault}")
+    if request.mark and isinstance(target, BearsMark):
+        target.leave(mark_of(choice.point))
     with steps.step("prepare", resource, request.into):
         target.prepare(ready.facts)
     with _abandoning(target):
@@ -128,6 +132,11 @@ def restore(
         newer=choice.newer,
         notes=(*choice.notes, *ready.notes, *notes),
     )
+
+
+def mark_of(point: RecoveryPoint) -> str:
+    """What a target that holds a point says of it."""
+    return f"{point.application}/{point.resource}/{point.id}"
 
 
 def plan_restore(

@@ -50,16 +50,31 @@ class Restores(Protocol):
         """(account, id) of the image whose copy in the region was chosen for it. NotFound."""
 
 
+class Loads(Protocol):
+    """Brings dumps back, each into its target."""
+
+    def __contains__(self, resource: str) -> bool:
+        """Whether the resource is one of them."""
+
+    def advance(self, resource: str) -> StepProgress:
+        """One look."""
+
+
 @dataclass(frozen=True, slots=True)
 class RestoreHand:
-    """Brings a resource back; of one that a later step launches (`launched`) nothing is made, its image is there."""
+    """Brings a resource back: a dump by `loads`, else snapshots by `restores`. Of one that a later step launches
+    (`launched`) nothing is made, its image is there.
+    """
 
     restores: Restores
     launched: frozenset[str] = frozenset()
+    loads: Loads | None = None
 
     def __call__(self, step: RunbookStep) -> StepProgress:
         """One look."""
         resource = _deed(step, Restore).resource
+        if self.loads is not None and resource in self.loads:
+            return self.loads.advance(resource)
         if resource in self.launched:
             return StepProgress(True, f"image {self.restores.image(resource)[1]}")
         progress = self.restores.advance(resource)

@@ -83,6 +83,7 @@ class LocatedRestores:
         return tuple(
             BroughtBack(
                 located=each,
+                restore=each.order.id,
                 made=self._made(each),
                 outcome=DONE if ended[each.resource].outcome in OVER else FAILED,
                 data_loss_s=data_loss(each, clock.now()),
@@ -110,9 +111,14 @@ class LocatedRestores:
         return tuple(made for _, made in found)
 
 
-def estimates(found: Found, recovery: Recovery) -> dict[str, int | None]:
-    """Seconds by step, of those that make something: what a drill of the resource took, None where none has."""
-    measured = {each.resource: each.estimate_s for each in found.located if each.resource not in launched(recovery)}
+def estimates(found: Found, recovery: Recovery, loads: Mapping[str, int | None]) -> dict[str, int | None]:
+    """Seconds by step, of those that make something: what a drill of the resource took, None where none has.
+
+    `loads` has them by resource, of those that are dumps.
+    """
+    images = launched(recovery)
+    made = {each.resource: each.estimate_s for each in found.located if each.resource not in images}
+    measured = {**made, **loads}
     return {step.name: measured.get(resource_of(step)) for step in recovery.steps}
 
 

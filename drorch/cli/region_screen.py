@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from drorch.app.native_restore import Found, Located, RegionRequest
-    from drorch.app.region_report import BroughtBack, RegionReport
+    from drorch.app.region_report import BroughtBack, Chosen, RegionReport
     from drorch.app.runbook import RunbookReport
+    from drorch.app.runbook_dumps import LoadedDumps, LocatedDump
     from drorch.domain.recovery import Step
     from drorch.domain.runbook import Recovery
     from drorch.ports import Clock
@@ -23,73 +24,89 @@ def plan_json(
     from drorch.app.native_restore import as_of
     from drorch.domain.recovery import Step
 
-    steps = []
+    steps: list[Step] = []
     for each in found.located:
         steps.append(Step("locate", each.resource, as_of(each)))
         steps.append(Step("create", each.resource, _what(each), each.estimate_s))
-    return _plan_json(request, found, noted, steps, clock)
+    return _plan_json(request, found, steps, [_native_json(each, noted, clock) for each in found.located])
+
+
+def _native_json(each: Located, noted: Mapping[str, Sequence[str]], clock: Clock) -> dict[str, object]:
+    own = {"restore": each.order.id, "begun": each.begun, "notes": list(_notes(each, noted)), "into": None}
+    return _chosen_json(each, clock) | own
+
+
+def _dump_json(each: LocatedDump, clock: Clock) -> dict[str, object]:
+    own = {"restore": each.id, "begun": False, "notes": list(each.choice.notes), "into": each.options.into}
+    return _chosen_json(each, clock) | own
+
+
+def _chosen_json(each: Chosen, clock: Clock) -> dict[str, object]:
+    from drorch.domain.instant import to_text
+
+    return {
+        "resource": each.resource,
+        "kind": each.kind,
+        "point": each.choice.point.id,
+        "vault": each.vault,
+        "cut_at": to_text(each.choice.cut_at),
+        "data_loss_s": _lost(each, clock),
+        "newer": [newer.to_json() for newer in each.choice.newer],
+    }
+
+
+def _lost(each: Chosen, clock: Clock) -> int:
+    return max(0, int((clock.now() - each.choice.cut_at).total_seconds()))
 
 
 def _plan_json(
-    request: RegionRequest,
-    found: Found,
-    noted: Mapping[str, Sequence[str]],
-    steps: Sequence[Step],
-    clock: Clock,
+    request: RegionRequest, found: Found, steps: Sequence[Step], resources: Sequence[Mapping[str, object]]
 ) -> dict[str, object]:
-    from drorch.app.native_restore import data_loss
-    from drorch.domain.instant import to_text
-
-    now = clock.now()
     return {
         "application": request.application,
         "region": request.region,
-        "resources": [
-            {
-                "resource": each.resource,
-                "kind": each.kind,
-                "point": each.choice.point.id,
-                "vault": each.vault,
-                "cut_at": to_text(each.choice.cut_at),
-                "data_loss_s": data_loss(each, now),
-                "restore": each.order.id,
-                "begun": each.begun,
-                "newer": [newer.to_json() for newer in each.choice.newer],
-                "notes": list(_notes(each, noted)),
-            }
-            for each in found.located
-        ],
+        "resources": list(resources),
         "steps": [step.to_json() for step in steps],
         "left": dict(found.left),
     }
 
 
-def print_plan(request: RegionRequest, found: Found, noted: Mapping[str, Sequence[str]], clock: Clock) -> None:
+def print_plan(
+    request: RegionRequest,
+    found: Found,
+    noted: Mapping[str, Sequence[str]],
+    clock: Clock,
+    dumps: Sequence[LocatedDump] = (),
+) -> None:
     """What would be brought back, of when it is, and what will not be as it was."""
+    from drorch.cli.screen import say, table
 
-    from drorch.app.native_restore import data_loss
-    from drorch.cli.screen import age, say, table, when
-
-    now = clock.now()
     say(f"{request.application} into {request.region}: nothing that exists is overwritten", bold=True)
-    rows = [
-        (
-            each.resource,
-            each.choice.point.id,
-            when(each.choice.cut_at),
-            age(timedelta(seconds=data_loss(each, now))),
-            each.vault,
-            "" if each.estimate_s is None else f"about {age(timedelta(seconds=each.estimate_s))}",
-            _what(each),
-        )
-        for each in found.located
-    ]
+    rows = [_row(each, _what(each), clock) for each in found.located]
+    rows += [_row(dump, f"{dump.kind} into {dump.options.into}", clock) for dump in dumps]
     table(("RESOURCE", "POINT", "DATA AS OF (UTC)", "LOST", "FROM", "TAKES", "MAKES"), rows)
-    if all(each.estimate_s is None for each in found.located):
-        say("how long it takes is not known: no drill of these snapshots has measured it")
+    chosen: tuple[Chosen, ...] = (*found.located, *dumps)
+    if all(each.estimate_s is None for each in chosen):
+        say("how long it takes is not known: no drill of these points has measured it")
     for each in found.located:
         _print_notes(each, _notes(each, noted))
+    for dump in dumps:
+        _print_notes(dump, dump.choice.notes)
     _print_left(found.left)
+
+
+def _row(each: Chosen, makes: str, clock: Clock) -> tuple[str, ...]:
+    from drorch.cli.screen import age, when
+
+    return (
+        each.resource,
+        each.choice.point.id,
+        when(each.choice.cut_at),
+        age(timedelta(seconds=_lost(each, clock))),
+        each.vault,
+        "" if each.estimate_s is None else f"about {age(timedelta(seconds=each.estimate_s))}",
+        makes,
+    )
 
 
 def runbook_json(
@@ -98,17 +115,20 @@ def runbook_json(
     noted: Mapping[str, Sequence[str]],
     recovery: Recovery,
     clock: Clock,
+    dumps: LoadedDumps,
 ) -> dict[str, object]:
     """As `plan_json`, its steps those of the runbook."""
-    return _plan_json(request, found, noted, _estimated(found, recovery), clock)
+    resources = [_native_json(each, noted, clock) for each in found.located]
+    resources += [_dump_json(each, clock) for each in dumps.located.values()]
+    return _plan_json(request, found, _estimated(found, recovery, dumps), resources)
 
 
-def _estimated(found: Found, recovery: Recovery) -> list[Step]:
+def _estimated(found: Found, recovery: Recovery, dumps: LoadedDumps) -> list[Step]:
     """The steps of the runbook, those that bring something back with what a drill of it took."""
     from drorch.app.runbook_restores import estimates
     from drorch.domain.runbook_order import runbook_plan
 
-    known = estimates(found, recovery)
+    known = estimates(found, recovery, dumps.estimates)
     return [replace(step, estimate_s=known[step.step]) for step in runbook_plan(recovery)]
 
 
@@ -118,11 +138,12 @@ def print_runbook(
     noted: Mapping[str, Sequence[str]],
     recovery: Recovery,
     clock: Clock,
+    dumps: LoadedDumps,
 ) -> None:
     """Of when the data are, and every step in its order."""
     from drorch.cli.screen import age, say, table
 
-    print_plan(request, found, noted, clock)
+    print_plan(request, found, noted, clock, tuple(dumps.located.values()))
     say()
     say(f"the runbook of {request.application}; what needs nothing of each other goes side by side", bold=True)
     rows = [
@@ -132,7 +153,7 @@ def print_runbook(
             "" if step.estimate_s is None else f"about {age(timedelta(seconds=step.estimate_s))}",
             step.detail,
         )
-        for number, step in enumerate(_estimated(found, recovery), 1)
+        for number, step in enumerate(_estimated(found, recovery, dumps), 1)
     ]
     table(("", "STEP", "TAKES", ""), rows, right=frozenset({0}))
 
@@ -165,7 +186,7 @@ def _notes(each: Located, noted: Mapping[str, Sequence[str]]) -> tuple[str, ...]
     return (*each.choice.notes, *each.notes, *noted.get(each.resource, ()))
 
 
-def _print_notes(each: Located, notes: Sequence[str]) -> None:
+def _print_notes(each: Chosen, notes: Sequence[str]) -> None:
     from drorch.cli.screen import prose, tell, when
 
     for newer in each.choice.newer:

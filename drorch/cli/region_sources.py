@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from drorch.app.locks import Locks
     from drorch.app.native_restore import NativeRestores
+    from drorch.app.reading import TrustedKey
     from drorch.app.restore_journal import RestoreJournal
+    from drorch.app.runbook_dumps import DumpSources
     from drorch.aws import AwsAccounts
     from drorch.domain.catalogue_native import ValidId
+    from drorch.domain.dump_return import DumpReturn
     from drorch.domain.policy import Policy
     from drorch.domain.runbook import Recovery
     from drorch.ports import Clock
@@ -39,6 +42,9 @@ class Asked:
     asks: bool
     as_json: bool
     allow_commands: bool = False
+    identities: tuple[str, ...] = ()
+    passphrase_file: str = ""
+    into_password_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,8 @@ class Sources:
     journal: RestoreJournal | None = None
     accounts_of: Callable[[Collection[str]], AwsAccounts] | None = None
     """The AWS accounts of these names."""
+    dumps: Callable[[], DumpSources] | None = None
+    """What the dumps of a runbook are brought back with; raises where an identity cannot be read."""
 
 
 def configured(config: str | None, asked: Asked) -> Sources:
@@ -103,7 +111,41 @@ def configured(config: str | None, asked: Asked) -> Sources:
         commands=host.config.recovery.commands,
         journal=restores_of(host, lambda why: tell(f"this restore stands in no journal: {why}", color="yellow")),
         accounts_of=lambda _names: host.accounts,
+        dumps=lambda: _dumps_of(host, asked, trusted),
     )
+
+
+def _dumps_of(host: Host, asked: Asked, trusted: Sequence[TrustedKey]) -> DumpSources:
+    from drorch.app.loading import Reader
+    from drorch.app.runbook_dumps import DumpSources
+    from drorch.cli.opening import stores_of
+    from drorch.cli.passphrase import from_person, secret_file
+    from drorch.wiring import adapters
+    from drorch.wiring.jobs import credentials
+
+    host.ask = from_person(asked.passphrase_file)
+    # A plan opens no dump, so it needs no identity, and none that is out of reach keeps it from being shown.
+    identities = _identities(asked) if asked.identities or asked.plan_only else host.identities()
+    tools = {name: list(folders) for name, folders in host.config.tools.items()}
+
+    def password(options: DumpReturn) -> str | None:
+        if options.credential:
+            return credentials(host, options, asked.application)[options.credential]
+        return secret_file(asked.into_password_file) if asked.into_password_file else None
+
+    return DumpSources(
+        stores=stores_of(host),
+        reader=Reader(keys=trusted, identities=identities, clock=host.clock),
+        engine=lambda into: adapters.build_engine(adapters.engine_of_target(into), tools),
+        password=password,
+        site=host.config.site,
+    )
+
+
+def _identities(asked: Asked) -> tuple[str, ...]:
+    from drorch.cli.passphrase import identities_in
+
+    return tuple(found for name in asked.identities for found in identities_in(name, asked.passphrase_file))
 
 
 def _policy(host: Host, application: str) -> Policy | None:
@@ -139,12 +181,15 @@ def break_glass(_config: str | None, asked: Asked) -> Sources:
     from drorch.app.clock import SystemClock
     from drorch.app.loading import Reader
     from drorch.app.native_restore import NativeRestores
+    from drorch.app.runbook_dumps import DumpSources
     from drorch.aws import AwsAccount, AwsAccounts
     from drorch.cli.opening import require_trust, store_at
+    from drorch.cli.passphrase import secret_file
     from drorch.cli.typed import trusted_key
     from drorch.wiring import adapters
 
     require_trust(asked.trust)
+    trusted = [trusted_key(text) for text in asked.trust]
     stores = {url: store_at(url) for url in asked.urls}
     clock = SystemClock()
 
@@ -154,10 +199,21 @@ def break_glass(_config: str | None, asked: Asked) -> Sources:
     restores = NativeRestores(
         kinds_of=lambda names: adapters.build_kinds(accounts_of(names)),
         stores=stores,
-        reader=Reader(keys=[trusted_key(text) for text in asked.trust], identities=(), clock=clock),
+        reader=Reader(keys=trusted, identities=(), clock=clock),
         valid_id=_nobodys,
     )
-    return Sources(restores, clock, accounts_of=accounts_of)
+
+    def dumps() -> DumpSources:
+        password = secret_file(asked.into_password_file) if asked.into_password_file else None
+        reader = Reader(keys=trusted, identities=_identities(asked), clock=clock)
+        return DumpSources(
+            stores,
+            reader,
+            lambda into: adapters.build_engine(adapters.engine_of_target(into)),
+            lambda _options: password,
+        )
+
+    return Sources(restores, clock, accounts_of=accounts_of, dumps=dumps)
 
 
 def _nobodys(_point: str, _application: str, _resource: str, _slot: str) -> bool:

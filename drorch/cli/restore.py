@@ -185,8 +185,8 @@ def _into_region(config: str | None, application: str, resources: tuple[str, ...
     from drorch.cli.typed import instant
     from drorch.domain.errors import Usage
 
-    if said.with_globals or said.into_password_file or said.accept_unsigned:
-        raise Usage("--globals, --into-password-file and --accept-unsigned are for dumps")
+    if said.with_globals or said.accept_unsigned:
+        raise Usage("--globals and --accept-unsigned are for one dump")
     if len(resources) != 1 and said.point:
         raise Usage("--point is for one resource", hint="name it")
     found = region_sources.break_glass if said.urls else region_sources.configured
@@ -207,6 +207,9 @@ def _into_region(config: str | None, application: str, resources: tuple[str, ...
         asks=_asks(said),
         as_json=said.as_json,
         allow_commands=said.allow_commands,
+        identities=said.identities,
+        passphrase_file=said.passphrase_file,
+        into_password_file=said.into_password_file,
     )
     return restore_region.bring_back(request, found(config, request))
 

@@ -37,11 +37,26 @@ def bring_back(asked: Asked, sources: Sources) -> int:
         natives=sources.natives,
     )
     with held_for(asked.application, sources.locks):
-        found = sources.restores.find(request, _options_of(asked, sources))
+        found = _found(asked, sources, request)
         recovery = None if asked.resources else runbook_of(sources, found)
         if recovery is not None and recovery.steps and asked.region in recovery.regions:
             return with_runbook(asked, sources, request, found, recovery.in_region(asked.region))
         return _without_runbook(asked, sources, request, found)
+
+
+def _found(asked: Asked, sources: Sources, request: RegionRequest) -> Found:
+    """What can be brought back; that there are no snapshots matters only where any are to be."""
+    from drorch.app.native_restore import Found
+    from drorch.domain.dump_return import dumps_in
+    from drorch.domain.errors import NotFound
+
+    try:
+        return sources.restores.find(request, _options_of(asked, sources))
+    except NotFound:
+        known = None if asked.resources else sources.recovery
+        if known is None or not known.restored or known.restored - dumps_in(known, asked.region).keys():
+            raise
+        return Found(())
 
 
 def _without_runbook(asked: Asked, sources: Sources, request: RegionRequest, found: Found) -> int:

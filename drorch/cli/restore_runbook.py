@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from drorch.app.native_restore import Found, RegionRequest
     from drorch.app.region_report import RegionReport
     from drorch.app.runbook import RunbookReport
+    from drorch.app.runbook_dumps import LoadedDumps
     from drorch.app.runbook_restores import LocatedRestores
     from drorch.cli.live import LiveSteps
     from drorch.cli.region_sources import Asked, Sources
@@ -40,27 +42,50 @@ def with_runbook(asked: Asked, sources: Sources, request: RegionRequest, found: 
     from drorch.domain.runbook_order import launched
 
     live = LiveSteps(quiet=asked.as_json, promised=sources.promised)
+    dumps = _dumps(asked, sources, recovery)
+    found = replace(found, left={name: why for name, why in found.left.items() if name not in dumps})
     restores = LocatedRestores(found, sources.restores.restoring, ReadyThings(sources.clock, live.ended).note)
-    restores.require(recovery.restored)
+    restores.require(recovery.restored - dumps.located.keys())
     elsewhere = {each.resource for each in found.located} - recovery.restored
     noted = check_all(found, sources.restores.restoring, without=launched(recovery) | elsewhere)
     if asked.plan_only or asked.asks:
         if asked.as_json:
-            emit_json(runbook_json(request, found, noted, recovery, sources.clock))
+            emit_json(runbook_json(request, found, noted, recovery, sources.clock, dumps))
         else:
-            print_runbook(request, found, noted, recovery, sources.clock)
+            print_runbook(request, found, noted, recovery, sources.clock, dumps)
         if asked.plan_only or not agreed(asked):
             return 0 if asked.plan_only else 3
     began = sources.clock.now()
-    report = _carry_out(asked, sources, restores, recovery, live)
+    report = _carry_out(asked, sources, restores, dumps, recovery, live)
     backs = restores.outcomes(recovery.restored - launched(recovery), report.steps, sources.clock, noted)
+    backs = (*backs, *dumps.outcomes(report.steps, sources.clock))
     whole = RegionReport(asked.application, asked.region, backs, report.steps, found.left, report.exit_code)
     journal(asked, sources, began, whole)
     return _told(asked, report, whole)
 
 
+def _dumps(asked: Asked, sources: Sources, recovery: Recovery) -> LoadedDumps:
+    """The dumps among what the steps bring back, each with its point."""
+    from drorch.app.runbook_dumps import LoadedDumps
+    from drorch.domain.dump_return import dumps_in
+
+    wanted = dumps_in(recovery, asked.region)
+    if not wanted:
+        return LoadedDumps(asked.application)
+    if sources.dumps is None:
+        raise TypeError("a runbook of dumps needs what opens them")
+    dumps = LoadedDumps(asked.application, wanted, sources.dumps(), asked.at)
+    dumps.locate()
+    return dumps
+
+
 def _carry_out(
-    asked: Asked, sources: Sources, restores: LocatedRestores, recovery: Recovery, live: LiveSteps
+    asked: Asked,
+    sources: Sources,
+    restores: LocatedRestores,
+    dumps: LoadedDumps,
+    recovery: Recovery,
+    live: LiveSteps,
 ) -> RunbookReport:
     from drorch.app.runbook import CarryingOut
     from drorch.app.runbook_hands import AskedBeside, commands_refused
@@ -80,15 +105,18 @@ def _carry_out(
         ask,
         application=asked.application,
         region=asked.region,
-        account=sources.account or located[0].order.account,
+        account=sources.account or next((each.order.account for each in located), ""),
+        loads=dumps,
     )
-    expected = estimates(restores.found, recovery)
+    expected = estimates(restores.found, recovery, dumps.estimates)
     rounds = CarryingOut(hands, sources.clock, ask, live.ended, live.shown, expected)
     refused = commands_refused(configured=sources.commands, allow_commands=asked.allow_commands)
     rounds.check(recovery, {"command": refused} if refused else {})
+    dumps.check()
     try:
         return rounds.run(asked.application, asked.region, recovery)
     finally:
+        dumps.close()
         live.clear()
 
 

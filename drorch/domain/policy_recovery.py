@@ -9,12 +9,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from drorch.domain.canonical import canonical_bytes
+from drorch.domain.dump_return import DumpReturn
 from drorch.domain.explain import Loc, Problem, explain, near, read_fields
 from drorch.domain.model import FailureLevel, place_of
 from drorch.domain.policy import AWS, Home, Policy
 from drorch.domain.policy_datasets import Said
 from drorch.domain.policy_recovery_form import RecoveryForm, StepForm
-from drorch.domain.policy_resource import Draft, check_region
+from drorch.domain.policy_resource import Draft, check_region, not_granted
 from drorch.domain.runbook import Recovery, RunbookStep, record_region, said_of
 from drorch.domain.vocabulary import Vocabulary
 
@@ -113,9 +114,11 @@ def _cannot_return(draft: Draft, region: str) -> tuple[str, str] | None:
     name, words = draft.values["name"], draft.words
     if words is None:
         return None
-    if not words.native:
+    if not words.native and words.restore is None:
         hint = f"a manual step: drorch restore {draft.around.application} {name} --into TARGET"
-        return f"a dump in a runbook ({name}) is not in this version", hint
+        return f"a dump of kind {draft.values['kind']} in a runbook ({name}) is not in this version", hint
+    if not words.native:
+        return None
     if words.restore is None:
         return f"restoring kind {draft.values['kind']} in a runbook is not in this version", "leave it out"
     if draft.home is not None and draft.home.region == region:
@@ -138,7 +141,10 @@ def _options(draft: Draft, given: object, place: Loc, problems: list[Problem]) -
     except TypeError as error:
         problems.append(Problem(place, f"cannot stand in a record: {error}", "whole numbers and text"))
     else:
-        return options
+        credential = options.credential if isinstance(options, DumpReturn) else ""
+        if not credential or (why := not_granted(draft, credential)) is None:
+            return options
+        problems.append(Problem((*place, "password", "credential"), *why))
     return None
 
 

@@ -221,16 +221,22 @@ def _readable(draft: Draft, place: Loc, path: str) -> None:
 
 
 def _granted(draft: Draft, place: Loc, credential: str) -> None:
+    if why := not_granted(draft, credential):
+        draft.wrong(*place, message=why[0], hint=why[1])
+
+
+def not_granted(draft: Draft, credential: str) -> tuple[str, str] | None:
+    """Why a resource may not use a credential, with a hint; None when it may."""
     granted = draft.around.vocabulary.credentials
     application = draft.around.application
     if granted is None:
-        return
+        return None
     if credential not in granted:
-        hint = near(credential, granted) or "credentials are named in drorch.yaml"
-        draft.wrong(*place, message=f"unknown credential {credential}", hint=hint)
-    elif application and application not in granted[credential]:
+        return f"unknown credential {credential}", near(credential, granted) or "credentials are named in drorch.yaml"
+    if application and application not in granted[credential]:
         hint = f"add {application} to its applications in drorch.yaml"
-        draft.wrong(*place, message=f"credential {credential} is not granted to {application}", hint=hint)
+        return f"credential {credential} is not granted to {application}", hint
+    return None
 
 
 def _only_where_it_belongs(draft: Draft, words: KindWords) -> None:

@@ -69,6 +69,7 @@ class MemoryEngine:
         self.sources: dict[str, MemorySource] = dict(sources or {"main": MemorySource({DATA: b""})})
         self.databases: dict[str, dict[str, bytes]] = {}
         self.unfinished: dict[str, dict[str, bytes]] = {}
+        self.marks: dict[str, str] = {}
         self.answers: dict[str, object] = {}
         self.leaves_after: int | None = None
         """The loading process leaves (broken pipe, then an error) after so many bytes of an artefact."""
@@ -201,6 +202,7 @@ class MemoryTarget:
         self.name = name
         self._engine = engine
         self._with_globals = with_globals
+        self._mark = ""
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -252,7 +254,16 @@ class MemoryTarget:
         if self._engine.databases.get(self.name):
             raise Refused("the target appeared meanwhile", operation="restore", resource=self.name)
         self._engine.databases[self.name] = self._engine.unfinished.pop(self.name)
+        self._engine.marks[self.name] = self._mark
         return ()
+
+    def leave(self, mark: str) -> None:
+        """See the port."""
+        self._mark = mark
+
+    def left(self) -> str:
+        """See the port."""
+        return self._engine.marks.get(self.name, "") if self._engine.databases.get(self.name) else ""
 
     def abandon(self) -> None:
         """Drop what was loaded."""

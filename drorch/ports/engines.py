@@ -105,6 +105,19 @@ class RestoreTarget(Protocol):
         """Give up: what was loaded is dropped or marked as the remains of a failed restore."""
 
 
+@runtime_checkable
+class BearsMark(Protocol):
+    """A restore target that can be asked later what was restored into it."""
+
+    def leave(self, mark: str) -> None:
+        """What `complete` leaves there, in the same breath in which the loaded data become real."""
+
+    def left(self) -> str:
+        """The mark left there; "" when there is none, or no data at all. Asked before `prepare`; raises as that
+        does when nobody answers.
+        """
+
+
 class Engine(Protocol):
     """A database engine whose points are streamed logical dumps."""
 

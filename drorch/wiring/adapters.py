@@ -187,8 +187,9 @@ def build_kinds(accounts: AwsAccounts) -> dict[str, SnapshotKind]:
 
 
 def restore_model(kind: str) -> type[BaseModel] | None:
-    """How a point of a kind is said to be brought back; None for one that is not."""
-    model: type[BaseModel] | None = getattr(_module("kinds", SNAPSHOT_KINDS[kind][0]), "RestoreOptions", None)
+    """How a point of a kind is said to be brought back in a region; None for one that is not."""
+    family, name = ("kinds", SNAPSHOT_KINDS[kind][0]) if kind in SNAPSHOT_KINDS else ("engines", kind)
+    model: type[BaseModel] | None = getattr(_module(family, name), "RestoreOptions", None)
     return model
 
 
@@ -286,7 +287,7 @@ def vocabulary(
             locks=kind in LOCKED_KINDS,
             locks_later=LATER_LOCKS.get(kind, ""),
             shares=is_native and hasattr(getattr(_module("kinds", module), SNAPSHOT_KINDS[kind][1]), "share"),
-            restore=restore_model(kind) if is_native else None,
+            restore=restore_model(kind),
         )
         for kind, (module, is_native) in {**native, **dumps}.items()
     }

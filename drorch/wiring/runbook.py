@@ -11,6 +11,7 @@ from drorch.app.runbook_hands import (
     CommandHand,
     Hand,
     LaunchHand,
+    Loads,
     ManualHand,
     RecordHand,
     RestoreHand,
@@ -40,6 +41,7 @@ def build_hands(
     application: str,
     region: str,
     account: str,
+    loads: Loads | None = None,
 ) -> dict[str, Hand]:
     """By the word of a step. `account` is that of the hosted zones. No SDK is imported before a hand is used."""
     from drorch.steps.command import LocalCommands
@@ -50,7 +52,7 @@ def build_hands(
     images = {step.name: resource_of(step) for step in recovery.steps if resource_of(step)}
     seen = {name: value for name in _SEEN if (value := os.environ.get(name))}
     return {
-        "restore": RestoreHand(restores, launched(recovery)),
+        "restore": RestoreHand(restores, launched(recovery), loads),
         "launch": LaunchHand(AutoScalingLaunches(accounts), restores, images, region, application),
         "record": RecordHand(Route53Records(accounts, region), account),
         "wait": WaitHand(HttpAnswers(), clock),
@@ -61,4 +63,6 @@ def build_hands(
 
 def recorded_runbook(content: Mapping[str, Any]) -> Recovery:
     """Of what a signed record says. NotInThisVersion for what this version does not know."""
-    return recovery_of(content, {kind: adapters.restore_model(kind) for kind in adapters.SNAPSHOT_KINDS})
+    return recovery_of(
+        content, {kind: adapters.restore_model(kind) for kind in (*adapters.SNAPSHOT_KINDS, *adapters.ENGINES)}
+    )

@@ -53,7 +53,7 @@ def test_a_step_does_in_each_region_what_is_said_for_it() -> None:
         Restore("web"),
         Launch("image", "dr-west", "dr"),
         Wait("https://west.internal/", 200, timedelta(minutes=10)),
-        SwitchRecord("Z1", "shop.example.com", "A", ("10.0.0.1",), 30),
+        SwitchRecord("Z1", "example.com", "A", ("10.0.0.1",), 30),
         Manual("Tell the west"),
         Command(("/bin/west",)),
     ]
@@ -61,7 +61,7 @@ def test_a_step_does_in_each_region_what_is_said_for_it() -> None:
     assert [step.deed for step in south.steps][1:] == [
         Launch("image", "dr-south", "dr"),
         Wait("https://south.internal/", 200, timedelta(minutes=10)),
-        SwitchRecord("Z1", "shop.example.com", "A", ("10.1.0.1", "::1"), 30),
+        SwitchRecord("Z1", "example.com", "A", ("10.1.0.1", "10.1.0.2"), 30),
         Manual("Tell the south"),
         Command(("/bin/south", "--all")),
     ]

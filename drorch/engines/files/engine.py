@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drorch.domain.errors import DrorchError, Refused, Unavailable, Usage
+from drorch.domain.errors import DrorchError, Refused, Unavailable
+from drorch.engines.files.into import folder_of
 from drorch.engines.files.options import Options
 
 if TYPE_CHECKING:
     from drorch.ports import DumpSession, RestoreTarget
 
-_SCHEME = "dir:"
 _DRILL = "files-"
 
 
@@ -56,11 +56,7 @@ class FilesEngine:
         """The folder PATH of ``dir:/PATH``. Usage for any other URL."""
         from drorch.engines.files.restore import FilesTarget
 
-        path = url.removeprefix(_SCHEME)
-        plain = path.startswith("/") and not path.startswith("//") and "\0" not in path
-        if not url.startswith(_SCHEME) or not plain or ".." in path.split("/") or not path.strip("/"):
-            raise Usage("the target is dir:/PATH, an absolute path")
-        return FilesTarget(Path(path))
+        return FilesTarget(folder_of(url))
 
     def scratch(self, options: object, secrets: Mapping[str, str]) -> AbstractContextManager[RestoreTarget]:
         """See the port. There is nothing but a private folder: Refused for any options."""

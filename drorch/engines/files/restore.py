@@ -24,6 +24,8 @@ from drorch.engines.files.walk import FOLDER, Walk, open_root
 
 _PASSING = ".{}.drorch-restoring"
 _PLAIN = 0o755
+_MARK = "user.drorch.restore"
+"""An extended attribute (xattr(7)) of the restored folder."""
 
 
 class FilesTarget:
@@ -36,6 +38,21 @@ class FilesTarget:
         self._facts: Mapping[str, object] = {}
         self._unpacked: Unpacked | None = None
         self._consumers: list[TarConsumer] = []
+        self._mark = ""
+
+    def leave(self, mark: str) -> None:
+        """See the port: an extended attribute of the folder."""
+        self._mark = mark
+
+    def left(self) -> str:
+        """See the port."""
+        try:
+            mark = os.getxattr(self._folder, _MARK, follow_symlinks=False).decode("utf-8", "replace")
+            return mark if any(self._folder.iterdir()) else ""
+        except OSError as error:
+            if error.errno in (errno.ENODATA, errno.ENOENT, errno.ENOTDIR, errno.EOPNOTSUPP, errno.EPERM):
+                return ""
+            raise self._failed(error) from error
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -89,11 +106,22 @@ class FilesTarget:
         try:
             lost = self._unpacked.lost_xattrs + give_folders_theirs(self._root, self._unpacked.folders)
             self._take_over()
+            marked = self._marked()
             self._passing.rename(self._folder)
         except OSError as error:
             raise self._failed(error) from error
         self._close()
-        return (*notes_of(self._facts), *self._own_notes(lost))
+        return (*notes_of(self._facts), *self._own_notes(lost), *marked)
+
+    def _marked(self) -> list[str]:
+        """Leave the mark; what to say where the file system takes none."""
+        try:
+            if self._mark:
+                os.setxattr(self._root, _MARK, self._mark.encode())
+        except OSError as error:
+            why = error.strerror or str(error)
+            return [f"what was restored could not be noted at the folder ({why}): a runbook would not know it again"]
+        return []
 
     def abandon(self) -> None:
         """Remove what was unpacked. Unavailable when that cannot be done."""

@@ -184,13 +184,19 @@ def drop(session: Session, name: str) -> None:
     run(session, "DROP DATABASE IF EXISTS {}", name, operation="restore", resource=name)
 
 
-def make_real(session: Session, temporary: str, database: str) -> None:
-    """Give the loaded database its name and take its mark away. Refused when the name was taken meanwhile."""
+_LEFT = "drorch: restored "
+
+
+def make_real(session: Session, temporary: str, database: str, left: str = "") -> None:
+    """Give the loaded database its name; `left` (see `left_mark`) takes the place of its mark, in the same transaction.
+
+    Refused when the name was taken meanwhile.
+    """
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(temporary), sql.Identifier(database))
     try:
-        with translated("restore", database):
-            session.execute(
-                sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(temporary), sql.Identifier(database))
-            )
+        with translated("restore", database), session.transaction():
+            session.execute(rename)
+            session.execute(_comment(database, left))
     except Refused as error:
         if exists(session, database):
             raise AlreadyExists(
@@ -202,4 +208,30 @@ def make_real(session: Session, temporary: str, database: str) -> None:
         raise
     except DrorchError as error:
         raise unknown_outcome(error, f"look whether the database {database!r} is there before trying again") from error
-    run(session, "COMMENT ON DATABASE {} IS NULL", database, operation="restore", resource=database)
+
+
+def _comment(database: str, left: str) -> sql.Composed:
+    text = sql.Literal(_LEFT + left) if left else sql.SQL("NULL")
+    return sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(database), text)
+
+
+def leave_mark(session: Session, database: str, left: str) -> None:
+    """Say in the comment of a database that was there what was restored into it. Refused when it has another's."""
+    found = _comment_of(session, database)
+    if found and not found.startswith(_LEFT):
+        raise Refused("the database has a comment already", operation="restore", resource=database)
+    with translated("restore", database):
+        session.execute(_comment(database, left))
+
+
+def left_mark(session: Session, database: str) -> str:
+    """What a restore left in the comment of a database; "" where there is none of either."""
+    found = _comment_of(session, database)
+    return found.removeprefix(_LEFT) if found.startswith(_LEFT) else ""
+
+
+def _comment_of(session: Session, database: str) -> str:
+    query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+    with translated("restore", database):
+        row = session.execute(query, (database,)).fetchone()
+    return str(row[0]) if row and row[0] else ""

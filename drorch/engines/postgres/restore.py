@@ -59,6 +59,28 @@ class PostgresTarget:
         self._superuser = False
         self._notes: list[str] = []
         self._versions: dict[str, str] = {}
+        self._mark = ""
+
+    def leave(self, mark: str) -> None:
+        """See the port: it becomes the comment of the database."""
+        self._mark = mark
+
+    def left(self) -> str:
+        """See the port."""
+        session = databases.keeper(self._place)
+        try:
+            mark = databases.left_mark(session, self._place.database)
+        finally:
+            close(session)
+        return mark if mark and self._holds_any() else ""
+
+    def _holds_any(self) -> bool:
+        session = connect(self._place, "restore", databases.QUIET)
+        try:
+            with translated("restore", self._place.shown):
+                return bool(user_objects(session))
+        finally:
+            close(session)
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -214,8 +236,10 @@ class PostgresTarget:
         close(self._session)
         self._session = None
         if self._temporary:
-            databases.make_real(self._keeper, self._temporary, self._place.database)
+            databases.make_real(self._keeper, self._temporary, self._place.database, self._mark)
             self._temporary = ""
+        elif self._mark:
+            self._notes += self._leave_mark(self._keeper)
         self._archives = set()
         # The database is real now: whatever still fails is a note.
         notes = [*self._notes, *self._analyse(), *self._password_notes()]
@@ -224,6 +248,14 @@ class PostgresTarget:
         close(self._keeper)
         self._keeper = None
         return tuple(notes)
+
+    def _leave_mark(self, keeper: Session) -> list[str]:
+        try:
+            databases.leave_mark(keeper, self._place.database, self._mark)
+        except DrorchError as error:
+            why = error.cause or error.message
+            return [f"what was restored could not be noted at the database ({why}): a runbook would not know it again"]
+        return []
 
     def _analyse(self) -> list[str]:
         notes = []
