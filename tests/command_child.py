@@ -2,7 +2,7 @@
 
 Orders come as JSON lines ``{"argv", "environ", "out", "err", "terminal"}`` on standard input; each is answered by the
 child's wait status. `environ` is set in the child alone. Everything is the product's own but the time between two looks,
-which is short. `terminal` is where a person sits, "" for none.
+which is short and passes for as long as it would be. `terminal` is where a person sits, "" for none.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ import sys
 import termios
 import time
 import traceback
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from drorch.app.clock import SystemClock
 
 SHORT_S = 0.05
 _WORKER = Path(__file__).with_name("command_worker.py")
@@ -53,13 +57,25 @@ def _become(order: dict[str, Any]) -> None:
     from drorch.cli.main import main
 
     LocalRunner.__init__.__kwdefaults__["command"] = (sys.executable, str(_WORKER))
-    SystemClock.sleep = lambda _self, seconds: time.sleep(min(seconds, SHORT_S))  # type: ignore[method-assign]
+    _hurry(SystemClock)
     try:
         main(list(order["argv"]))
     except SystemExit as end:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(end.code if isinstance(end.code, int) else 70)
+
+
+def _hurry(clock: type[SystemClock]) -> None:
+    """Time passes as it is slept, and the sleep is short."""
+    skipped = [timedelta()]
+
+    def sleep(_self: SystemClock, seconds: float) -> None:
+        time.sleep(min(seconds, SHORT_S))
+        skipped[0] += timedelta(seconds=max(seconds - SHORT_S, 0))
+
+    clock.sleep = sleep  # type: ignore[method-assign]
+    clock.now = lambda _self: datetime.now(UTC) + skipped[0]  # type: ignore[method-assign]
 
 
 def _import_all() -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import re
+import select
 import subprocess
 import sys
 import threading
@@ -30,6 +31,8 @@ from drorch.app.locks import Locks
 
 HOME, AWAY = REGIONS[0], REGIONS[1]
 VAULT = f"prod.{AWAY}"
+PATIENCE_S = 90.0
+"""Far longer than any command here takes."""
 GROUP, TARGETS, TEMPLATE, RECORD = "shop-dr", "shop-tg", "shop-jobs", "shop.example.com"
 RESOURCES = {"data": "ebs", "web": "ami", "jobs": "ami", "ledger": "rds-instance", "orders": "rds-cluster"}
 """Resource -> its kind; `jobs` comes back as a version of a launch template."""
@@ -59,7 +62,7 @@ recovery:
     - {{name: image, restore: web, needs: []}}
     - {{name: site, launch: {{image: image, group: {asg}, target_group: {targets}}}, needs: [volumes, database]}}
     - {{name: healthy, wait: {{http: "{address}", for: 10m}}}}
-    - {{name: dns, record: {{zone: {zone}, name: {record}, type: CNAME, value: dr.example.com}}}}
+    - {{name: dns, record: {{zone: {zone}, name: {record}, type: CNAME, value: dr.example.com}}, fallback: page 12}}
     - {{name: word, manual: Tell payments}}
     - {{name: reindex, command: [/usr/bin/touch, {made}]}}
 resources:
@@ -101,12 +104,18 @@ class Command:
     def _obey(self, order: Mapping[str, Any]) -> int:
         _pipe(self._process.stdin).write(json.dumps(order) + "\n")
         _pipe(self._process.stdin).flush()
-        return os.waitstatus_to_exitcode(int(_pipe(self._process.stdout).readline()))
+        answer = _pipe(self._process.stdout)
+        assert select.select([answer], [], [], PATIENCE_S)[0], f"{' '.join(order['argv'])} does not end"
+        return os.waitstatus_to_exitcode(int(answer.readline()))
 
     def close(self) -> None:
         """No commands any more."""
         _pipe(self._process.stdin).close()
-        self._process.wait(timeout=30)
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         _pipe(self._process.stdout).close()
         self._words.close()
 
@@ -170,8 +179,9 @@ class Region:
     """The site, its cloud, and AWAY, where things come back."""
 
     def __init__(self, folder: Path, aws: KillingAws) -> None:
-        self.folder, self.aws = folder, aws
-        self.config = furnish(folder, ["disk"], recovery={"commands": True})
+        self.folder, self.aws = folder / "host", aws
+        self.folder.mkdir()
+        self.config = furnish(self.folder, ["disk"], recovery={"commands": True})
         self.reindexed = folder / "reindexed"
         self.healthy = Healthy()
         self.ec2, self.rds = client(aws, "ec2", AWAY), client(aws, "rds", AWAY)

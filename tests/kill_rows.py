@@ -83,3 +83,13 @@ def of_restore(resource: str) -> tuple[Death, ...]:
     """The deaths of one restore."""
     end = JOURNAL if resource == "ledger" else ()
     return (*of_calls(RESTORES[resource]), *(Death(failpoint) for failpoint in end))
+
+
+def drill_deaths(resource: str) -> tuple[int, ...]:
+    """After which calls of its drill a worker is killed: after each of those of volumes, of the others after the last
+    that makes something or the first that lets something go. Every call is died at in the memory of one process
+    (`tests/app/test_native_drill.py`).
+    """
+    calls = DRILLS[resource]
+    first = next(number for number, call in enumerate(calls) if call.startswith(("Delete", "Terminate")))
+    return tuple(range(len(calls))) if resource == "data" else (first - (resource == "ledger"),)

@@ -23,7 +23,7 @@ from drorch.domain.model import FailureDomain, RecoveryPoint, Vault, native_vaul
 from drorch.domain.native_restore import TAG_RESTORE, NativeRestore, RestorePart
 from drorch.domain.policy import Policy
 from drorch.domain.record import Record, RecordType
-from drorch.domain.recovery import Choice, Wanted, choose_point
+from drorch.domain.recovery import Choice, Wanted, choose_point, next_best
 from drorch.ports import ObjectStore, RestoresSnapshots, SnapshotKind
 
 AWS = "aws"
@@ -210,7 +210,7 @@ class NativeRestores:
         notes = [f"it was begun before, and goes on with point {begun}"] if begun else []
         if not any(part.settings for part in order.parts):
             notes.append("no record tells the settings of what it was cut from: those of the options, else defaults")
-        estimate, other = _estimate(catalogue, choice), _next_best(catalogue, choice, vaults)
+        estimate, other = _estimate(catalogue, choice), next_best(catalogue, choice, vaults)
         return Located(resource, kind, choice, order, bool(begun), tuple(notes), refused, estimate, other)
 
     def _begun(
@@ -269,14 +269,6 @@ def _estimate(catalogue: Catalogue, choice: Choice) -> int | None:
     own = (d for d in catalogue.drills if (d.resource, d.vault) == (choice.point.resource, choice.vaults[0]))
     newest = next((drill for drill in own if drill.well and "create" in drill.seconds), None)
     return newest.seconds["create"] if newest is not None else None
-
-
-def _next_best(catalogue: Catalogue, choice: Choice, vaults: Sequence[str]) -> str:
-    for point in catalogue.of(choice.point.resource):
-        older = point.cut_at is not None and point.cut_at < choice.cut_at
-        if older and any(copy.vault in vaults and copy.usable and not copy.gone for copy in point.copies):
-            return f"--point {point.id}, data as of {to_text(point.cut_at)}" if point.cut_at else ""
-    return ""
 
 
 def _places(request: RegionRequest, views: Mapping[str, VaultView]) -> set[tuple[str, str]]:

@@ -26,11 +26,11 @@ from drorch.app.verifying import (
 )
 from drorch.domain import layout
 from drorch.domain.catalogue import Catalogue, VaultView, fold
-from drorch.domain.errors import Damaged, DrorchError, NotFound, Usage
+from drorch.domain.errors import Damaged, DrorchError, NotFound, Unavailable, Usage
 from drorch.domain.instant import to_text
 from drorch.domain.model import FailureDomain, RecoveryPoint, Vault
 from drorch.domain.record import Record
-from drorch.domain.recovery import Choice, Newer, RestorePlan, Step, Wanted, choose_point, restore_plan
+from drorch.domain.recovery import Choice, Newer, RestorePlan, Step, Wanted, choose_point, next_best, restore_plan
 from drorch.ports import BearsMark, Engine, ObjectStore, RestoreTarget
 
 
@@ -99,17 +99,20 @@ def restore(
     steps = Steps(took, reader.ticker)
     target = engine.target(request.into, request.password, with_globals=request.with_globals)
     with steps.step("locate", request.resource, "the vaults that can be read"):
-        choice, _ = locate(request, stores, reader)
+        choice, catalogue = locate(request, stores, reader)
         steps.detail(f"point {choice.point.id}, data as of {to_text(choice.cut_at)}", choice.point.resource)
     resource = choice.point.resource
-    with steps.step("verify", resource, ""):
+    older = next_best(catalogue, choice, (request.vault,) if request.vault else tuple(stores))
+    with _with_next_best(older, Damaged, Unavailable), steps.step("verify", resource, ""):
         ready = verify_point(choice, engine.kind, stores, reader, request.accept_unsigned, request.with_globals)
         steps.detail(f"signature, path, sizes and key in vault {ready.store.vault}")
     if request.mark and isinstance(target, BearsMark):
         target.leave(mark_of(choice.point))
     with steps.step("prepare", resource, request.into):
         target.prepare(ready.facts)
-    with _abandoning(target):
+    other = next((vault for vault in choice.vaults if vault != ready.store.vault), "")
+    again = f"--point {choice.point.id} --from {other}, the same data" if other else older
+    with _with_next_best(again, Damaged), _abandoning(target):
         notes: list[str] = []
         for batch in layout.batches(ready.artefacts, lambda artefact: artefact.name):
             with steps.step("load", resource, ", ".join(artefact.name for artefact in batch)):
@@ -214,6 +217,18 @@ def _require_counts(ready: Ready, target: RestoreTarget) -> None:
             resource=f"{ready.manifest.application}/{ready.manifest.resource}",
             cause="; ".join(differences),
         )
+
+
+@contextmanager
+def _with_next_best(named: str, *kinds: type[DrorchError]) -> Iterator[None]:
+    """An error that says that this copy cannot be had names what could be, which is taken when it is asked for."""
+    try:
+        yield
+    except kinds as error:
+        if named:
+            told = f"the next best is {named}"
+            error.hint = f"{error.hint}; {told}" if error.hint else told
+        raise
 
 
 @contextmanager

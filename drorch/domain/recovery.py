@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -145,6 +145,15 @@ def choose_point(catalogue: Catalogue, wanted: Wanted, now: datetime) -> Choice:
         notes.append(_suspect(point, points, wanted, longest, now))
     newer = _newer(catalogue, resource, points, cut_at, wanted, longest, now)
     return Choice(point, cut_at, _restorable(point, wanted), newer, tuple(notes))
+
+
+def next_best(catalogue: Catalogue, choice: Choice, vaults: Collection[str]) -> str:
+    """The newest point older than the choice that one of `vaults` has, as it is asked for, with its data time; ""."""
+    for point in catalogue.of(choice.point.resource):
+        older = point.cut_at is not None and point.cut_at < choice.cut_at
+        if older and any(copy.vault in vaults and copy.usable and not copy.gone for copy in point.copies):
+            return f"--point {point.id}, data as of {to_text(point.cut_at)}" if point.cut_at else ""
+    return ""
 
 
 def restore_plan(

@@ -17,6 +17,7 @@ from drorch.crypto.age import new_identity
 from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
 from drorch.domain.errors import Damaged, DrorchError, NotFound, Refused, Unavailable, Usage
+from drorch.domain.instant import to_text
 from drorch.domain.recovery import Step
 from drorch.engines.memory import MemoryTarget
 from drorch.ports import ObjectInfo
@@ -164,6 +165,42 @@ class TestWhichPoint:
         report = run(world, RestoreRequest(APPLICATION, "memory://back", point="middle"))
         assert report.vault == "s3-west"
         assert "the copy in vault gcs-eu could not be used" in report.notes[0]
+
+
+class TestNextBest:
+    """What could be had instead is named with its data time, and is taken by nobody but who asks for it."""
+
+    @pytest.fixture
+    def world(self) -> World:
+        world = World("gcs-eu", "s3-west")
+        world.dump("old", PLAIN, volume_bytes=MIB, ago=timedelta(hours=9))
+        world.dump("new", PLAIN, volume_bytes=MIB, ago=timedelta(hours=1))
+        return world
+
+    def test_of_a_damaged_copy_the_same_data_of_another_vault_are(self, world: World) -> None:
+        damage(world, "gcs-eu", "-new/data.pgcustom.zst.age.001")
+        with pytest.raises(Damaged) as caught:
+            run(world)
+        assert caught.value.hint.endswith("the next best is --point new --from s3-west, the same data")
+        assert world.engine.databases == {}
+        assert run(world, RestoreRequest(APPLICATION, "memory://back", point="new", vault="s3-west")).point == "new"
+
+    def test_of_a_copy_that_is_damaged_everywhere_the_older_point_is(self, world: World) -> None:
+        for vault in ("gcs-eu", "s3-west"):
+            damage(world, vault, "-new/data.pgcustom.zst.age.leaves")
+        with pytest.raises(Damaged) as caught:
+            run(world)
+        told = f"the next best is --point old, data as of {to_text(NOON - timedelta(hours=9))}"
+        assert caught.value.hint.endswith(told)
+        assert (world.engine.unfinished, world.engine.given) == ({}, {})
+        assert run(world, RestoreRequest(APPLICATION, "memory://back", point="old")).point == "old"
+
+    def test_of_one_that_no_identity_opens_the_older_point_is(self, world: World) -> None:
+        reader = world.reader()
+        other = type(reader)(reader.keys, [new_identity()[0]], reader.clock)
+        with pytest.raises(Refused) as caught:
+            restore(REQUEST, world.engine, world.stores, other)
+        assert "the next best is --point old, data as of " in caught.value.hint
 
 
 class TestKeys:

@@ -6,6 +6,7 @@ deaths of a restore, a drill, a runbook come one after the other in one life, ea
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Iterator
@@ -15,13 +16,24 @@ from typing import Any
 import pytest
 from desks import Said
 from kill_region import AWAY, HOME, RESOURCES, VAULT, Region, alike
-from kill_rows import DRILLS, FAILPOINT, INSTANTS, RESTORES, RUNBOOK_CALLS, Death, of_calls, of_restore, of_runbook
-from killing_cloud import KillingAws
+from kill_rows import (
+    DRILLS,
+    FAILPOINT,
+    INSTANTS,
+    RESTORES,
+    RUNBOOK_CALLS,
+    Death,
+    drill_deaths,
+    of_restore,
+    of_runbook,
+)
+from killing_cloud import DONE, KillingAws
 
 import drorch.app.runbook
 from drorch.domain import layout
 from drorch.domain.errors import Unavailable
 from drorch.domain.native_restore import TAG_DRILL
+from drorch.domain.record import RecordType
 from drorch.domain.runbook import WORDS
 from drorch.wiring.adapters import SNAPSHOT_KINDS
 
@@ -59,11 +71,11 @@ def test_every_instant_of_a_step_is_died_at() -> None:
     assert {f"step.{word}.{instant}" for word in WORDS for instant in INSTANTS} <= {d.where for d in of_runbook()}
 
 
-def die(region: Region, death: Death, *argv: str, answer: str = "") -> Said:
-    """The command, killed there."""
+def die(region: Region, death: Death, *argv: str, answer: str = "", count: int = 1) -> Said:
+    """The command, killed there, at the `count`-th such call."""
     if death.instant == FAILPOINT:
         return region.drorch(*argv, failpoint=death.where, answer=answer)
-    region.aws.kill_at(death.where, 1, death.instant)
+    region.aws.kill_at(death.where, count, death.instant)
     said = region.drorch(*argv, answer=answer)
     assert region.aws.killed == 1, f"{death} was not reached: {said.err}"
     return said
@@ -126,30 +138,43 @@ def drilled(resource: str) -> tuple[str, ...]:
 
 
 def proofs(region: Region, resource: str) -> set[str]:
-    return {path.name for path in (region.folder / "disk" / layout.RECORDS / "shop" / resource).rglob("*proof*.json")}
+    """The names of the signed proofs in the vault."""
+    records = (region.folder / "disk" / layout.RECORDS / "shop" / resource).rglob("*.json")
+    return {path.name for path in records if json.loads(path.read_text())["type"] == RecordType.PROOF}
 
 
-def nothing_left(region: Region, empty: list[str]) -> bool:
-    return region.shown() == empty and TAG_DRILL not in "".join(region.shown())
+CLEARED = {
+    "DeleteVolume": "volumes",
+    "TerminateInstances": "instances",
+    "DeleteDBInstance": "databases",
+    "DeleteDBCluster": "clusters",
+}
+
+
+def left(region: Region, call: str) -> int:
+    """How many such calls clear away what the drill before left."""
+    what = CLEARED.get(call, "")
+    return len(region.things()[what]) - len(region.empty[what]) if what else 0
 
 
 @pytest.mark.parametrize("resource", DRILLS)
-def test_drill_whose_worker_is_killed_at_every_step_of_one_life(region: Region, resource: str) -> None:
-    empty, before = region.shown(), proofs(region, resource)
-    for death in of_calls(DRILLS[resource]):
-        said = die(region, death, *drilled(resource))
+def test_drill_whose_worker_is_killed_and_another_that_ends(region: Region, resource: str) -> None:
+    empty, before, calls = region.shown(), proofs(region, resource), DRILLS[resource]
+    for number in drill_deaths(resource):
+        call = calls[number]
+        nth = left(region, call) + calls[: number + 1].count(call)
+        said = die(region, Death(call, DONE), *drilled(resource), count=nth)
         assert said.code == Unavailable.exit_code, said.err
         assert said.json["drills"] == []
     assert proofs(region, resource) == before
     region.aws.watch()
     said = region.drorch(*drilled(resource))
     assert said.code == 0, said.err
-    # The last death came after the last deletion: this one was a whole drill.
-    assert tuple(region.aws.changes) == DRILLS[resource], "each call that changes something has its row"
+    assert tuple(region.aws.changes[-len(calls) :]) == calls, "each call that changes something stands there"
     (outcome,) = said.json["drills"]
     assert (outcome["outcome"], outcome["left"]) == ("restorable", [])
     assert len(proofs(region, resource) - before) == 1
-    assert nothing_left(region, empty)
+    assert region.shown() == empty and TAG_DRILL not in "".join(empty)
 
 
 # --- runbooks -------------------------------------------------------------------------------------------------------
