@@ -32,12 +32,13 @@ _VOLUME = {False: 6.0, True: 2.0}
 """Seconds that the embedded EC2 takes for a volume or an instance, by whether it is to be quick."""
 _ABOUT = """\
 One run of `python -m bench.crisis --gb {gb:g}`, recorded {day}; every figure on this page is of this run. The machine \
-has {cores} cores, shared with other work, on which the clouds run, too. AWS is moto with drorch's repairs (three \
-regions, a real PostgreSQL behind RDS), Google Cloud Storage an emulator in memory. **What the provider does by itself \
-takes the time that was set**: a snapshot {snapshot:g} s, a volume or an instance {volume:g} s; EBS volumes hold \
-nothing. What reads, sends, decrypts, loads and copies rows does it really, RDS too: each of its snapshots, copies and \
-restores is a copy of the database. Behind a network and a provider every figure is another one; what the tables show \
-is whether drorch said beforehand what then came. Paths are shortened; nothing else is changed.
+has {cores} cores, shared with other work (load average {load:.1f} when it began), on which the clouds run, too. AWS \
+is moto with drorch's repairs (three regions, a real PostgreSQL behind RDS), Google Cloud Storage an emulator in \
+memory. **What the provider does by itself takes the time that was set**: a snapshot {snapshot:g} s, a volume or an \
+instance {volume:g} s; EBS volumes hold nothing. What reads, sends, decrypts, loads and copies rows does it really, \
+RDS too: each of its snapshots, copies and restores is a copy of the database. Behind a network and a provider every \
+figure is another one; what the tables show is whether drorch said beforehand what then came. Paths are shortened; \
+nothing else is changed.
 
 | database | on disk | tables | rows | a dump of it |
 |---|---|---|---|---|
@@ -53,45 +54,51 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--gb", type=float, default=1.0, help="GiB of each database; 0 is a small shop")
     parser.add_argument("--record", type=Path, help="a folder for region.md and provider.md")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true", help="quick volumes, no record of a lost Route 53")
+    parser.add_argument("--quick", action="store_true", help="quick volumes, few drills, no Route 53")
     parser.add_argument("--no-wheels", action="store_true", help="the kit without wheels, which come from an index")
     options = parser.parse_args(given)
     for noisy in ("gcp_storage_emulator", "gcp_storage_emulator.storage"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:
-        records = _run(options.gb, wheels=not options.no_wheels, quick=options.quick)
+        records = _run(options.gb, options.record, wheels=not options.no_wheels, quick=options.quick)
     except Wrong as error:
         sys.stderr.write(f"\n{error}\n")
         return 1
-    for name, record in records.items():
-        if options.record:
-            record.write(options.record / f"{name}.md")
-        sys.stdout.write(f"\n{record.title}\n{table(record.timed)}\n")
-    write_json(options.json, {"gb": options.gb, "cores": os.cpu_count(), "timed": as_json(list(records.values()))})
+    write_json(options.json, {"gb": options.gb, "cores": os.cpu_count(), "timed": as_json(records)})
     return 0
 
 
-def _run(gb: float, *, wheels: bool, quick: bool) -> dict[str, Record]:
-    """Both scenarios, one after the other, on one installation."""
+def _run(gb: float, pages: Path | None, *, wheels: bool, quick: bool) -> list[Record]:
+    """Both scenarios, one after the other, on one installation; each is told as soon as it is over."""
+    load = os.getloadavg()[0]
     with lifetime.quiet_logs(), lifetime.orderly_end(), lifetime.folder() as folder, open_world(folder) as world:
         (folder / "site").mkdir(mode=0o700)
         with _healthy() as health:
-            estate = settle(world, folder / "site", int(gb * GIB), health, _VOLUME[quick], dns=not quick)
+            estate = settle(world, folder / "site", int(gb * GIB), health, _VOLUME[quick], quick=quick)
             hidden = _hidden(world, estate, folder)
             region, provider = Record("A region is lost", hidden), Record("The provider is lost", hidden)
             before = Record("", hidden)
-            live(estate, before)
-            about = _about(gb, estate, _VOLUME[quick])
+            live(estate, before, quick=quick)
+            about = _about(gb, estate, _VOLUME[quick], load)
             _begin(region, about, estate, before)
             make_kit(estate, provider, wheels=wheels)
             kit = provider.parts
             provider.parts = []
             lose_region(world, estate, region, folder)
+            _tell(region, pages, "region")
         provider.say(about)
         provider.say("## Before\n\nAs in [the run of the region](region.md), which came first; and while all was well:")
         provider.parts += kit
         lose_provider(world, estate, provider, folder, wheels=wheels)
-        return {"region": region, "provider": provider}
+        _tell(provider, pages, "provider")
+        return [region, provider]
+
+
+def _tell(record: Record, pages: Path | None, name: str) -> None:
+    if pages is not None:
+        record.write(pages / f"{name}.md")
+    sys.stdout.write(f"\n{record.title}\n{table(record.timed)}\n")
+    sys.stdout.flush()
 
 
 def _begin(region: Record, about: str, estate: Estate, before: Record) -> None:
@@ -101,7 +108,7 @@ def _begin(region: Record, about: str, estate: Estate, before: Record) -> None:
     region.parts += before.parts
 
 
-def _about(gb: float, estate: Estate, volume: float) -> str:
+def _about(gb: float, estate: Estate, volume: float, load: float) -> str:
     points = asked(estate, "drorch points shop orders")["points"]
     dump = next(copy["bytes"] for copy in points[0]["copies"])
     return _ABOUT.format(
@@ -110,6 +117,7 @@ def _about(gb: float, estate: Estate, volume: float) -> str:
         cores=os.cpu_count(),
         snapshot=SNAPSHOT_SECONDS,
         volume=volume,
+        load=load,
         orders=_mib(estate.orders.bytes),
         orders_tables=len(estate.orders.tables),
         orders_rows=estate.orders.rows,

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from bench.crisis.words import CONFIG, DNS, POLICY
+from bench.crisis.words import CONFIG, policy
 from bench.measure import Wrong, tell
 from drorch.crypto import age, minisign
 from drorch.demo import shop, site
@@ -57,12 +57,11 @@ class Estate:
         return {**os.environ, "PATH": path, "PYTHONPATH": str(_ROOT), "TERM": "xterm", "LANG": "C.UTF-8", **more}
 
 
-def settle(world: World, folder: Path, size: int, health: str, seconds: float, *, dns: bool) -> Estate:
+def settle(world: World, folder: Path, size: int, health: str, seconds: float, *, quick: bool) -> Estate:
     """Fill the databases to `size` bytes each, make what the runbook needs, and install drorch into `folder`.
 
     `health` is the address that the runbook waits for; a volume and an instance take `seconds` until they are ready.
-    Without `dns` the runbook ends before the record, whose fallback is asked for after two silent minutes. Raises
-    Wrong when a database is smaller than wished.
+    `quick` leaves out what takes long (see `words.policy`). Raises Wrong when a database is smaller than wished.
     """
     tell(f"filling two databases with {size / GIB:.2f} GiB each")
     filled = {name: _filled(world, name, size) for name in (site.ORDERS, "ledger")}
@@ -77,8 +76,7 @@ def settle(world: World, folder: Path, size: int, health: str, seconds: float, *
     names = {"recipient": recipient, "trusted": signing.public.text(), "programs": world.databases.programs}
     (folder / "drorch.yaml").write_text(CONFIG.format(**names), encoding="utf-8")
     at = {"host": world.orders.host, "port": world.orders.port, "health": health}
-    policy = POLICY.format(**at, **places, dns=DNS.format(**places) if dns else "")
-    (folder / "policies" / "shop.yaml").write_text(policy, encoding="utf-8")
+    (folder / "policies" / "shop.yaml").write_text(policy(quick=quick, **at, **places), encoding="utf-8")
     return Estate(folder, signing.public.text(), filled[site.ORDERS], filled["ledger"])
 
 

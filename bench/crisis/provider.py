@@ -17,7 +17,7 @@ import psycopg
 
 from bench.crisis.estate import Estate, contents
 from bench.crisis.record import Record, asked, drorch, noted
-from bench.crisis.region import loading, time_dump
+from bench.crisis.region import WHOLE, loading, time_dump
 from bench.crisis.terminal import Shot, at_a_terminal
 from bench.measure import Wrong
 from drorch.demo import site
@@ -31,7 +31,8 @@ _BARE = """\
 
 A new folder with the kit and the key file; no configuration, no drorch, no address or credential of AWS; of programs \
 Python, minisign, sha256sum and PostgreSQL's. The commands are those of KIT.md; only the target is another, a server \
-without any database of the shop."""
+without any database of the shop. Nothing listens where AWS was; the rest of the network was not cut off, and pip is \
+told to use no index."""
 _ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```bash\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 
@@ -110,7 +111,7 @@ def _restore(
     shot = _typed(f"{line} --yes", bare, env, record)
     time_dump(record, loading(json.loads(planned.stdout)), shot)
     forecast = next((dataset["recovery_s"] for dataset in datasets if dataset["dataset"] == site.ORDERS), None)
-    record.time("the restore, from the command to its end", forecast, shot.seconds, "the forecast of `simulate`")
+    record.time(WHOLE, forecast, shot.seconds, "the forecast of `simulate`")
 
 
 def _typed(line: str, bare: Path, env: Mapping[str, str], record: Record) -> Shot:

@@ -100,13 +100,12 @@ def test_a_small_shop_comes_back_from_both_losses_and_the_record_is_whole(tmp_pa
     told = tmp_path / "told.json"
     options = ["--gb", "0", "--quick", "--no-wheels", "--record", str(tmp_path), "--json", str(told)]
     command = [sys.executable, "-m", "bench.crisis", *options]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
     assert run.returncode == 0, run.stdout + run.stderr
     lines = {(line["scenario"], line["what"]): line for line in json.loads(told.read_text())["timed"]}
     region, provider = (tmp_path / f"{name}.md" for name in ("region", "provider"))
     assert "DIFFERS" not in region.read_text() + provider.read_text()
-    assert lines["A region is lost", "runbook: volumes"]["estimated"]
-    assert "so far of 30m promised" in region.read_text()
+    assert lines["The provider is lost", "orders: load"]["estimated"]
     assert "shop is back in us-west-2" in region.read_text()
     assert "restored shop/orders from gs://shop-dr-offsite" in provider.read_text()
     for page in (region, provider):
