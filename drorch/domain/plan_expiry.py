@@ -313,7 +313,7 @@ def failed_drill(resource: ResourcePolicy, observed: Observed) -> str:
     passed = max((drill.at for drill in latest.values() if drill.passed), default=None)
     for vault, drill in sorted(latest.items()):
         elsewhere = vault not in drilled and passed is not None and passed > drill.at
-        if not drill.passed and not elsewhere:
+        if not drill.well and not elsewhere:
             return f"the drill of {drill.point} from {vault} at {to_text(drill.at)} failed, and none has passed since"
     return failed_whole(resource, observed.catalogue)
 
