@@ -9,6 +9,7 @@ from policy_words import RETURNING, read, words
 
 from drorch.domain.native_drill import drill_places
 from drorch.domain.policy import Policy
+from drorch.domain.policy_changes_scenario import changed_scenario
 from drorch.domain.policy_scenario import left_out_in_drills
 from drorch.domain.scenario import ScenarioOrder, scenario_order, scenario_steps
 from drorch.domain.scenario_rule import ScenarioRule
@@ -48,6 +49,7 @@ def test_the_only_region_of_the_runbook_is_where_it_is_drilled() -> None:
     assert said.scenario == ScenarioRule(timedelta(days=30), "us-west-2", timedelta(hours=2))
 
 
+RULES = ("60d, scenario: region", "30d, scenario: region, max_hours: 2")
 BOTH = TEXT.replace("zone: us-west-2a}}}", "zone: us-west-2a}}, eu-central-1: {data: {zone: eu-central-1a}}}")
 
 
@@ -122,3 +124,22 @@ def test_an_order_is_the_same_behind_a_pipe_and_looks_where_others_drill_in_its_
     order = scenario_order(policy, policy.scenario, site="acme", vaults=("gcs-eu",), looks=looks)
     assert ScenarioOrder.from_json(order.to_json()) == order
     assert order.looks == (("ami", "prod", "eu-central-1"), ("ebs", "prod", "us-west-2"))
+
+
+def test_a_drill_that_is_lost_or_rarer_is_risky_and_every_other_change_is_told() -> None:
+    plain = good(TEXT.replace("    drill: {every: 30d, scenario: region}\n", ""))
+    rarer, shorter = (good(TEXT.replace("30d, scenario: region", more)) for more in RULES)
+    told = [
+        [(c.kind, c.risky) for c in changed_scenario(old, new)]
+        for old, new in ((good(), plain), (plain, good()), (good(), rarer), (rarer, good()), (good(), shorter))
+    ]
+    assert told == [
+        [("drill-lost", True)],
+        [("drill-added", False)],
+        [("drill-reduced", True)],
+        [("drill-changed", False)],
+        [("drill-changed", False)],
+    ]
+    (change,) = changed_scenario(good(), rarer)
+    assert (change.before, change.after) == ("every 30d in us-west-2, 4h at most", "every 60d in us-west-2, 4h at most")
+    assert list(changed_scenario(good(), good())) == []
