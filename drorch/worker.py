@@ -18,11 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from drorch.app.clock import WorkerClock
 from drorch.app.doctor import Answer, Check, examine, ok
 from drorch.app.dump import DumpLimits, dump
 from drorch.app.jobs import (
@@ -32,6 +33,7 @@ from drorch.app.jobs import (
     ListJob,
     NativeDrillJob,
     RepairJob,
+    ScenarioJob,
     ServerSpec,
     ShipJob,
     VaultSpec,
@@ -125,21 +127,6 @@ class Context:
     report: Callable[[Mapping[str, Any]], None]
 
 
-class WorkerClock:
-    """The present; sleeping ends early when the worker is to stop."""
-
-    def __init__(self, cancel: threading.Event) -> None:
-        self._cancel = cancel
-
-    def now(self) -> datetime:
-        """Aware, UTC."""
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, or return at once when told to stop."""
-        self._cancel.wait(seconds)
-
-
 def run_dump(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
     """Dump one point; a vault that cannot even be opened is lost from the start."""
     job = DumpJob.from_json(body)
@@ -210,7 +197,9 @@ def run_drill(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
 
 def run_native_drill(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
     """Drill one native point; the vaults are for the proof."""
+    from drorch.app.drill_alone import drilling_in, require_alone
     from drorch.app.native_drill import NativeDrill, NativeDrillOrder
+    from drorch.domain.model import place_of
 
     job = NativeDrillJob.from_json(body)
     builders = context.builders(job.host)
@@ -224,9 +213,23 @@ def run_native_drill(body: Mapping[str, Any], context: Context) -> Mapping[str, 
         report=context.report,
         cancel=context.cancel,
     )
-    outcome = drill.run(NativeDrillOrder.from_json(job.order), builders.restore_options(job.kind, job.options))
+    order, state = NativeDrillOrder.from_json(job.order), job.host.state
+    with drilling_in(state, [place_of(order.vault)[0]], f"drill of {order.application}/{order.resource}"):
+        ours = f"{order.site}/{order.application}/{order.resource}/"
+        require_alone(builders.restoring, job.looks, [ours], drill.clock.now())
+        outcome = drill.run(order, builders.restore_options(job.kind, job.options))
     unwritten: Any = outcome["unwritten"]
     return outcome | {"unwritten": {vault: str(error) for vault, error in lost.items()} | unwritten}
+
+
+def run_scenario(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
+    """Drill a whole application; the vaults are for the proof, and those outside the lost region for the points."""
+    from drorch.wiring.scenario import scenario_drill
+
+    job = ScenarioJob.from_json(body)
+    builders, clock = context.builders(job.host), WorkerClock(context.cancel)
+    stores, lost = _open(job.vaults, builders)
+    return scenario_drill(job, builders.restoring, stores, lost, clock, context.report, context.cancel)
 
 
 def run_verify(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
@@ -320,6 +323,7 @@ JOBS: dict[str, Callable[[Mapping[str, Any], Context], Mapping[str, Any]]] = {
     "ship": run_ship,
     "drill": run_drill,
     "native-drill": run_native_drill,
+    "scenario-drill": run_scenario,
     "verify": run_verify,
     "repair": run_repair,
     "list": run_list,

@@ -439,9 +439,7 @@ class Installation:
         )
         points = ScenarioPoints(restores, restores_of(self.kinds), drilled_as, self.clock)
         ticker = lambda: self.clock.now().timestamp()  # noqa: E731
-        drill = Rehearsing(
-            points, restores_of(self.kinds), self.stores, self.clock, self.key, ticker, cancel=cancel
-        )
+        drill = Rehearsing(points, restores_of(self.kinds), self.stores, self.clock, self.key, ticker, cancel=cancel)
         return drill.run(ScenarioOrder.from_json(json.loads(json.dumps(order.to_json()))))
 
     def orders(self, **more: Any) -> Orders:

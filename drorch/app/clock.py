@@ -44,3 +44,18 @@ class Gate:
 
     def __bool__(self) -> bool:
         return self._is_open()
+
+
+class WorkerClock:
+    """The present; sleeping ends early when the worker is to stop."""
+
+    def __init__(self, cancel: threading.Event) -> None:
+        self._cancel = cancel
+
+    def now(self) -> datetime:
+        """Aware, UTC."""
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, or return at once when told to stop."""
+        self._cancel.wait(seconds)

@@ -65,8 +65,9 @@ class HeavyHandle:
             return Finished(self._action, "", outcome.error)
         result = outcome.result or {}
         if self._action.name == "drill" and result.get("outcome") not in ("passed", RESTORABLE):
+            what = f"point {self._action.point}" if self._action.point else "the whole application"
             error = Damaged(
-                f"the drill of point {self._action.point} from {self._action.vault} failed",
+                f"the drill of {what} from {self._action.vault} failed",
                 operation="drill",
                 resource=self._action.resource,
                 cause=str(result.get("why") or ""),

@@ -17,6 +17,7 @@ from drorch.app.repair import RepairOrder
 from drorch.app.ship import ShipOrder
 from drorch.crypto.minisign import PublicKey
 from drorch.domain.instant import from_text, to_text
+from drorch.domain.scenario import ScenarioOrder
 
 
 class Job(Protocol):
@@ -49,7 +50,8 @@ class HostSpec:
     """What adapters need of the host configuration: AWS accounts (name -> of `AwsAccount`) and folders of clients.
 
     `inventory_budget_s` bounds exact counting; None leaves it to the engine. `paths` are those of this host that the
-    job's application may read; `scratch` is the folder for drills that need no server, "" the system's temporary one.
+    job's application may read; `scratch` is the folder for drills that need no server, "" the system's temporary one;
+    `state` is where this host's locks lie, "" where there are none.
     """
 
     accounts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -57,6 +59,7 @@ class HostSpec:
     inventory_budget_s: int | None = None
     paths: Sequence[str] = ()
     scratch: str = ""
+    state: str = ""
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> HostSpec:
@@ -202,7 +205,7 @@ class DrillJob:
 @dataclass(frozen=True, slots=True)
 class NativeDrillJob:
     """Drill one native point. `order` is a `NativeDrillOrder` in JSON, `options` the kind's own for bringing it back;
-    all `vaults` get the proof.
+    all `vaults` get the proof. `looks` are the (kind, account, region) where no other drill may go on.
     """
 
     name: ClassVar[str] = "native-drill"
@@ -212,6 +215,7 @@ class NativeDrillJob:
     vaults: tuple[VaultSpec, ...]
     signing_key: str = field(repr=False)
     host: HostSpec = HostSpec()
+    looks: tuple[tuple[str, str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object for the pipe."""
@@ -223,6 +227,7 @@ class NativeDrillJob:
             "vaults": [asdict(vault) for vault in self.vaults],
             "signing_key": self.signing_key,
             "host": asdict(self.host),
+            "looks": [list(look) for look in self.looks],
         }
 
     @classmethod
@@ -235,6 +240,7 @@ class NativeDrillJob:
             vaults=_vaults(body["vaults"]),
             signing_key=body["signing_key"],
             host=HostSpec.from_json(body["host"]),
+            looks=tuple((kind, account, region) for kind, account, region in body["looks"]),
         )
 
 
@@ -321,7 +327,28 @@ class RepairJob:
         return cls(order=RepairOrder.from_json(body["order"]), **_signing_fields(body))
 
 
-def _signing_body(job: VerifyJob | RepairJob) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class ScenarioJob:
+    """Drill a whole application. All `vaults` get the proof; points are read from those that the order names."""
+
+    name: ClassVar[str] = "scenario-drill"
+    order: ScenarioOrder
+    vaults: tuple[VaultSpec, ...]
+    trusted: tuple[TrustedKey, ...]
+    signing_key: str = field(repr=False)
+    host: HostSpec = HostSpec()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object for the pipe."""
+        return _signing_body(self)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> ScenarioJob:
+        """The inverse of `to_json`."""
+        return cls(order=ScenarioOrder.from_json(body["order"]), **_signing_fields(body))
+
+
+def _signing_body(job: VerifyJob | RepairJob | ScenarioJob) -> dict[str, Any]:
     return {
         "job": job.name,
         "order": job.order.to_json(),

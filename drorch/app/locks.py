@@ -130,6 +130,11 @@ def resource_lock(application: str, resource: str) -> str:
     return f"{application}.{resource}"
 
 
+def drilling_lock(account: str) -> str:
+    """What a drill in an account holds; no name holds its separator."""
+    return f"drilling:{account}"
+
+
 def restoring_lock(application: str) -> str:
     """What restores of an application share, so that nothing of it is let go meanwhile; no name holds its separator."""
     return f"restoring:{application}"

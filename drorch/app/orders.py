@@ -10,18 +10,20 @@ from drorch.app.carry import LightHands, Scene
 from drorch.app.intents import Intents
 from drorch.app.locks import Locks, resource_lock
 from drorch.app.ordered_cuts import Ordered, OrderedCuts, Watch
-from drorch.app.passing import ApplicationPlan, Finished, Handle, HeavyHands, Pass
+from drorch.app.passing import ApplicationPlan, Finished, Handle, HeavyHands, Pass, scene_of
 from drorch.app.reconcile import Reconciler
 from drorch.app.signing import write_somewhere
 from drorch.crypto.minisign import SecretKey
-from drorch.domain.action import Action, Cut, Drill
+from drorch.domain.action import Action, Cut, Drill, ScenarioDrill
 from drorch.domain.brake import APPROVED_FOR
 from drorch.domain.errors import DrorchError, NotFound, Refused, Unavailable
 from drorch.domain.instant import floor_second, manual_slot, to_text
 from drorch.domain.model import RecoveryPoint
 from drorch.domain.plan import PointId, newest_usable
+from drorch.domain.plan_scenario import scenario_vault
 from drorch.domain.policy import ResourcePolicy
 from drorch.domain.record import MarkType, Record, RecordType, compose
+from drorch.domain.scenario import SCENARIO
 from drorch.ports import Clock, ObjectStore
 
 _POLL = 0.2
@@ -151,6 +153,27 @@ class Orders:
         action = Drill(plan.policy.application, resource.name, vault, point.id, "ordered")
         finished = self._in_worker(action, Scene(resource, plan.catalogue, seen.world, ()), fail=False)
         self._read_back(vaults, *point.filed_under)
+        return finished
+
+    def rehearse(self, seen: Pass, plan: ApplicationPlan, region: str) -> Finished:
+        """Drill the whole application in a region now; "" is that of the policy's drill.
+
+        Refused without such a drill in the policy (its region is swept, and its roles may do it) and for a region that
+        the runbook does not map; NotFound when no copy goes there.
+        """
+        policy = plan.policy
+        if policy.scenario is None or policy.recovery is None:
+            hint = "drill: {every: 30d, scenario: region} beside recovery:"
+            raise Refused(f"{policy.application} has no drill of the whole application", operation="drill", hint=hint)
+        into, regions = region or policy.scenario.into, tuple(policy.recovery.regions)
+        if into not in regions:
+            raise Refused(f"{into} is no region of the runbook", operation="drill", hint=", ".join(regions))
+        vault = scenario_vault(policy, into)
+        if not vault:
+            raise NotFound(f"no copy that the runbook brings back goes to {into}", operation="drill")
+        action = ScenarioDrill(policy.application, SCENARIO, vault, "", "ordered")
+        finished = self._in_worker(action, scene_of(seen, action), fail=False)
+        self._read_back(self._reconciler.observer.vaults, policy.application, SCENARIO)
         return finished
 
     def _in_worker(self, action: Action, scene: Scene, *, fail: bool = True) -> Finished:

@@ -1,4 +1,4 @@
-"""The drill of a whole application: the runbook's restores in their order, under a drill's tags, measured, cleared away.
+"""The drill of a whole application: the restores of its runbook, under a drill's tags, measured, cleared away.
 
 Points are found as they would be without the home region. Everything bears the tag of its resource's own drill, so that
 what a killed worker leaves is gone on with by the next one, and cleared away when its time is up
@@ -234,5 +234,3 @@ def _outcome(proof: Record, course: _Course) -> dict[str, object]:
         "scenario": REGION,
         "proof": dict(body),
     }
-
-

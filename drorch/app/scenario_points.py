@@ -6,14 +6,15 @@ on in one of the accounts, this one does not begin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from drorch.app.drill_alone import require_alone
 from drorch.app.native_restore import Located, NativeRestores, RegionRequest
-from drorch.domain.errors import Busy, NotFound
+from drorch.domain.errors import NotFound
 from drorch.domain.instant import to_text
-from drorch.domain.native_drill import Place, begun_of, drill_id, others_alive, until_of
+from drorch.domain.native_drill import begun_of, drill_id, until_of
 from drorch.domain.native_restore import TAG_DRILL, TAG_EXPIRES, NativeRestore
 from drorch.domain.scenario import Rehearsed, ScenarioOrder
 from drorch.ports import Clock, RestoresSnapshots
@@ -29,24 +30,6 @@ class Rehearsal:
     kind: str
     vault: str
     order: NativeRestore
-
-
-def require_alone(
-    restoring: Callable[[str], RestoresSnapshots], looks: Iterable[Place], ours: Iterable[str], now: datetime
-) -> list[str]:
-    """The drills that go on in `looks` and are `ours` (``SITE/APP/RESOURCE/``). Busy while any other goes on there."""
-    there = sorted(
-        {
-            drill
-            for kind, account, region in sorted(looks)
-            for drill, _ in restoring(kind).made(account, region, TAG_DRILL)
-        }
-    )
-    others = others_alive(there, tuple(ours), now)
-    if others:
-        hint = f"one drill at a time in an account; what is left of one goes when its time is up: {TAG_EXPIRES}"
-        raise Busy("another drill goes on in this account", operation="drill", cause=", ".join(others), hint=hint)
-    return there
 
 
 @dataclass(slots=True)
@@ -104,9 +87,7 @@ class ScenarioPoints:
         drill = begun if begun.split("/")[3:4] == [found.point] else named
         expires = to_text(until_of(drill) or until)
         options = self.options_for(resource.kind, resource.mapped, resource.own, found.point)
-        tagged = replace(
-            found, tag=TAG_DRILL, id=drill, tags={TAG_DRILL: drill, TAG_EXPIRES: expires}, options=options
-        )
+        tagged = replace(found, tag=TAG_DRILL, id=drill, tags={TAG_DRILL: drill, TAG_EXPIRES: expires}, options=options)
         return Rehearsal(resource.kind, each.vault, tagged)
 
 

@@ -14,6 +14,8 @@ import click
 @click.option(
     "--from", "vaults", multiple=True, metavar="VAULT", help="Default: the vaults of the policy's drill rule."
 )
+@click.option("--scenario", type=click.Choice(["region"]), help="Drill the whole application: its runbook.")
+@click.option("--into", metavar="REGION", help="With --scenario: a region of the runbook. Default: the policy's.")
 @click.option("--passphrase-file", metavar="FILE", help="The passphrase of protected identities; else it is asked for.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
@@ -22,12 +24,15 @@ def drill(
     application: str,
     resource: str | None,
     vaults: tuple[str, ...],
+    scenario: str | None,
+    into: str | None,
     passphrase_file: str | None,
     as_json: bool,
 ) -> int:
     """Restore the newest point into scratch, ask the probes, measure, clean up, sign the proof.
 
-    Exit 6 when the drill failed; the proof says so, too.
+    With --scenario region the runbook's restores are carried out in their order, under the tags of a drill. Exit 6 when
+    the drill failed; the proof says so, too.
     """
     from drorch.cli.backup import worst
     from drorch.cli.opening import the_host
@@ -36,6 +41,14 @@ def drill(
     from drorch.cli.selection import chosen, resources
     from drorch.domain.errors import DrorchError, Usage
 
+    if scenario and (resource or vaults):
+        raise Usage("--scenario drills the whole application", hint="leave RESOURCE and --from out")
+    if into and not scenario:
+        raise Usage("--into is for --scenario", hint="--scenario region --into REGION")
+    if scenario:
+        from drorch.cli.drill_scenario import drill_scenario
+
+        return drill_scenario(the_host(config), application, into or "", as_json=as_json)
     host = the_host(config)
     host.ask = from_person(passphrase_file or "")
     seen = host.reconciler.look()

@@ -37,6 +37,7 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
     from drorch.domain.errors import Usage
     from drorch.domain.feasibility import feasibility, held_by_locks, keys_beside_locks, unjudged
     from drorch.domain.policy_recovery import left_out
+    from drorch.domain.policy_scenario import left_out_in_drills
     from drorch.domain.snapshot_quota import holdings
     from drorch.domain.template import meanings
 
@@ -78,6 +79,11 @@ def check(config: str | None, paths: tuple[Path, ...], as_json: bool) -> int:
         (p.application, f"{name}: no step of the runbook brings back its copies in {region}")
         for p in policies
         for name, region in left_out(p)
+    ]
+    warnings += [
+        (p.application, f"drill: step {step} is left out: {why}")
+        for p in policies
+        for step, why in left_out_in_drills(p)
     ]
     for name, warning in warnings:
         tell(f"{name}: warning: {warning}")

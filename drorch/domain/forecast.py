@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from drorch.domain import layout
 from drorch.domain.catalogue_point import Drilled
-from drorch.domain.model import Copy, RecoveryPoint
+from drorch.domain.model import Copy, RecoveryPoint, place_of
 from drorch.domain.size import size_text
 
 STREAMED = ("download", "decrypt", "load", "compare")
@@ -73,8 +73,7 @@ class Rate:
 
     def basis(self, size: int, now: datetime) -> str:
         """``drill of 12 Nov, 212.0 GiB, from gcs-eu``, and what else must be said of it."""
-        year = "" if now - self.drill.at < _SAME_YEAR else f" {self.drill.at.year}"
-        told = [f"drill of {self.drill.at.day} {self.drill.at:%b}{year}"]
+        told = [f"drill of {_day(self.drill.at, now)}"]
         if self._scales:
             told.append(size_text(self.drill.bytes))
         told.append(f"from {self.drill.vault}")
@@ -83,6 +82,10 @@ class Rate:
         if self.borrowed:
             told.append(f"none was made from {self.vault}")
         return ", ".join(told)
+
+
+def _day(at: datetime, now: datetime) -> str:
+    return f"{at.day} {at:%b}" + ("" if now - at < _SAME_YEAR else f" {at.year}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class Forecast:
         """
         if self.took is None or self.took > limit or not growth or growth <= 0 or self.size <= 0:
             return None
+        if not self.rates:
+            return None  # of what was measured as a whole nobody knows how it grows
         if self.size_at is None:
             return None
         left = max(rate.size(limit.total_seconds()) for rate in self.rates) - self.size
@@ -117,6 +122,26 @@ class Measured:
     """The last drill from each vault, passed or not."""
     size: int
     size_at: datetime | None = None
+    whole: Drilled | None = None
+    """The last drill of the whole application that brought it back, passed or not."""
+
+    def of_application(self, surviving: Collection[str], now: datetime) -> Forecast:
+        """As `forecast`, or what the whole application took to be brought back: where that was measured later than the
+        resource itself, or took longer. The promise is about the application.
+        """
+        part, whole = self.forecast(surviving, now), self.whole
+        region = place_of(whole.vault)[1] if whole is not None else ""
+        if whole is None or all(place_of(vault)[1] != region for vault in surviving):
+            return part
+        newer = all(whole.at > drill.at for drill in self.last.values())
+        if not whole.well:
+            why = f"the last drill of the whole application in {region} did not pass"
+            return Forecast(None, why, size=self.size, size_at=self.size_at) if newer else part
+        took = timedelta(seconds=whole.seconds.get(MADE, whole.seconds.get("total", 0)))
+        if not newer and (part.took is None or part.took >= took):
+            return part
+        basis = f"scenario drill of {_day(whole.at, now)}, in {region}"
+        return Forecast(took, basis, size=self.size, size_at=self.size_at)
 
     def forecast(self, surviving: Collection[str], now: datetime) -> Forecast:
         """From the quickest of the `surviving` vaults, those with a copy that a restore could start from.

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from drorch.domain.catalogue import Catalogue
+from drorch.domain.catalogue import Catalogue, Drilled
 from drorch.domain.copy_failure import Cause, failure_of
 from drorch.domain.duration import duration_text
 from drorch.domain.forecast import SOON, Measured, could_start, growth, measured
 from drorch.domain.instant import to_text
 from drorch.domain.model import Copy, CopyState, FailureDomain, FailureLevel, LockMode, RecoveryPoint, survives
+from drorch.domain.plan_scenario import whole_measured
 from drorch.domain.policy import Objective, Policy, ResourcePolicy
 from drorch.domain.retention import FUTURE
 
@@ -126,8 +127,10 @@ def status(
     """How an application stands now, at every level. `empty` names resources whose selection is empty: they attain
     nothing, whatever points are left of what they once protected.
     """
+    whole = whole_measured(policy, catalogue, now)
     resources = tuple(
-        _resource(resource, catalogue, places, now, empty=resource.name in empty) for resource in policy.resources
+        _resource(resource, catalogue, places, now, empty=resource.name in empty, whole=whole.get(resource.name))
+        for resource in policy.resources
     )
     names = list(dict.fromkeys(resource.dataset for resource in policy.resources))
     datasets = tuple(_dataset(name, policy, resources) for name in names)
@@ -139,11 +142,17 @@ def status(
 
 
 def _resource(
-    resource: ResourcePolicy, catalogue: Catalogue, places: Places, now: datetime, *, empty: bool
+    resource: ResourcePolicy,
+    catalogue: Catalogue,
+    places: Places,
+    now: datetime,
+    *,
+    empty: bool,
+    whole: Drilled | None = None,
 ) -> ResourceStatus:
     points = [p for p in catalogue.of(resource.name) if p.cut_at is not None and p.cut_at <= now + FUTURE]
     usable = [p.cut_at for p in points if p.cut_at is not None and any(could_start(copy) for copy in p.copies)]
-    took = measured(resource.name, points, catalogue.drills)
+    took = replace(measured(resource.name, points, catalogue.drills), whole=whole)
     promised = any(objective.rto is not None for objective in resource.objectives.values())
     grows = growth(points) if took.last and promised else None
     levels = {level: _standing(level, resource, points, took, grows, places, now) for level in FailureLevel}
@@ -188,7 +197,8 @@ def _standing(
     why = _why(level, newest, usable, targets, places)
     if level is FailureLevel.TAMPERING:
         why = _why_locked(newest, usable, points, targets, places, now)
-    expected, promised = took.forecast(usable, now), resource.objectives.get(level)
+    expected = took.of_application(usable, now) if level is FailureLevel.REGION else took.forecast(usable, now)
+    promised = resource.objectives.get(level)
     limit = promised.rto if promised is not None else None
     return Standing(
         rpo_attained=age,

@@ -18,6 +18,7 @@ from drorch.domain.duration import duration_text
 from drorch.domain.instant import to_text
 from drorch.domain.model import Copy, CopyState, RecoveryPoint
 from drorch.domain.plan_copies import fillers, owed
+from drorch.domain.plan_scenario import failed_whole
 from drorch.domain.policy import KEEP_NOTHING, Policy, ResourcePolicy, VaultRule
 from drorch.domain.policy import Keep as KeepRule
 from drorch.domain.record import MarkType
@@ -312,9 +313,9 @@ def failed_drill(resource: ResourcePolicy, observed: Observed) -> str:
     passed = max((drill.at for drill in latest.values() if drill.passed), default=None)
     for vault, drill in sorted(latest.items()):
         elsewhere = vault not in drilled and passed is not None and passed > drill.at
-        if not drill.passed and not elsewhere:
+        if not drill.well and not elsewhere:
             return f"the drill of {drill.point} from {vault} at {to_text(drill.at)} failed, and none has passed since"
-    return ""
+    return failed_whole(resource, observed.catalogue)
 
 
 def _copy_of(points: Sequence[RecoveryPoint], point: str, vault: str) -> Copy | None:

@@ -11,7 +11,7 @@ from drorch.domain.catalogue import Catalogue, Drilled
 from drorch.domain.duration import duration_text
 from drorch.domain.instant import to_text
 from drorch.domain.model import native_vault_name, place_of
-from drorch.domain.policy import Policy
+from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.domain.retention import FUTURE
 from drorch.domain.scenario import SCENARIO, accounts_in, rehearsed
 
@@ -32,6 +32,29 @@ def last_scenario(catalogue: Catalogue, region: str, until: datetime) -> Drilled
     """The newest drill of the whole application in a region, none of after `until`."""
     drills = (d for d in catalogue.drills if d.resource == SCENARIO and place_of(d.vault)[1] == region)
     return next((d for d in drills if d.at <= until), None)
+
+
+def failed_whole(resource: ResourcePolicy, catalogue: Catalogue) -> str:
+    """In which region the last drill of the whole application failed, in words, where the resource has snapshots there
+    of which no later drill ended well; "" when none did.
+    """
+    last: dict[str, Drilled] = {}
+    for drill in catalogue.drills:  # newest first
+        region = place_of(drill.vault)[1]
+        if drill.resource in (SCENARIO, resource.name) and resource.native and accounts_in(resource, region):
+            last.setdefault(region, drill)
+    for region, drill in sorted(last.items()):
+        if drill.resource == SCENARIO and not drill.well:
+            at = to_text(drill.at)
+            return f"the drill of the whole application in {region} at {at} failed, and none has ended well since"
+    return ""
+
+
+def whole_measured(policy: Policy, catalogue: Catalogue, now: datetime) -> dict[str, Drilled]:
+    """The last drill of the whole application, for each of the resources that it brings back."""
+    rule = policy.scenario
+    last = None if rule is None else last_scenario(catalogue, rule.into, now + FUTURE)
+    return {} if rule is None or last is None else dict.fromkeys(rehearsed(policy, rule.into), last)
 
 
 def plan_scenario(policy: Policy, observed: Observed, now: datetime) -> Iterator[Action]:
@@ -61,7 +84,9 @@ def plan_scenario(policy: Policy, observed: Observed, now: datetime) -> Iterator
 def _there(policy: Policy, region: str, observed: Observed, now: datetime) -> bool:
     """Whether every resource has a copy there that could be brought back, as far as was read in this pass."""
     for name, resource in rehearsed(policy, region).items():
-        vaults = {native_vault_name(account, region) for account in accounts_in(resource, region)} - set(observed.unread)
+        vaults = {native_vault_name(account, region) for account in accounts_in(resource, region)} - set(
+            observed.unread
+        )
         points = (p for p in observed.catalogue.of(name) if p.cut_at is None or p.cut_at <= now + FUTURE)
         if not any(copy.vault in vaults and copy.usable for point in points for copy in point.copies):
             return False

@@ -22,6 +22,7 @@ from drorch.domain.policy_changes import (
     joined,
     kept_text,
 )
+from drorch.domain.policy_changes_scenario import changed_scenario
 from drorch.domain.policy_figures import Figures, Held, Side, figures, per_day
 
 Covered = tuple[str, str, FailureLevel]
@@ -173,6 +174,7 @@ def _application(pair: _Pair, lost: set[Covered], gained: set[Covered], now: dat
         changes += _leaving(pair.old, pair.new)
         changes += _coverage(lost, gained)
         changes += changed_reach(pair.old, pair.new)
+        changes += changed_scenario(pair.old, pair.new)
         changes += _promises(pair)
         changes += _resources(pair, named)
     old, new = pair.old, pair.new

@@ -65,4 +65,3 @@ def left_out_in_drills(policy: Policy) -> Iterator[tuple[str, str]]:
     for step in scenario_steps(policy.recovery, rehearsed(policy, policy.scenario.into)):
         if step.left_out:
             yield step.name, step.left_out
-

@@ -1,4 +1,4 @@
-"""Drills of whole applications: which steps of the runbook they carry out, what they leave out and why. Values. Pure."""
+"""Drills of whole applications: which steps of the runbook they carry out, which they leave out and why. Pure."""
 
 from __future__ import annotations
 
@@ -177,9 +177,11 @@ def _mapped(recovery: Recovery, region: str, resource: str) -> dict[str, object]
 
 
 def scenario_places(policy: Policy) -> frozenset[tuple[str, str, str]]:
-    """(kind, account, region) of everything that drills of the whole application make."""
-    if policy.scenario is None:
-        return frozenset()
-    region = policy.scenario.into
-    found = rehearsed(policy, region).values()
-    return frozenset((resource.kind, account, region) for resource in found for account in accounts_in(resource, region))
+    """(kind, account, region) of everything that drills of the whole application may make, in any of its regions."""
+    regions = policy.recovery.regions if policy.recovery is not None and policy.scenario is not None else ()
+    return frozenset(
+        (resource.kind, account, region)
+        for region in regions
+        for resource in rehearsed(policy, region).values()
+        for account in accounts_in(resource, region)
+    )

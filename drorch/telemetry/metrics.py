@@ -20,6 +20,7 @@ from drorch.domain.objective import ApplicationStatus, Standing
 from drorch.domain.plan_care import coverage
 from drorch.domain.policy import Policy, ResourcePolicy
 from drorch.domain.record import noted_files
+from drorch.domain.scenario import SCENARIO
 from drorch.telemetry.exposition import Family, exposition
 
 WAITING = "waiting"
@@ -95,6 +96,7 @@ def render(facts: Facts, now: datetime) -> str:
         _objectives(page, seen.status, max(now - facts.at, timedelta()))
         for each in seen.policy.resources:
             _resource(page, seen, each, facts.never_read, now)
+        _whole_drilled(page, seen)
         _guards(page, seen, facts.never_read)
         holds.update(a.alarm or WAITING for a in seen.actions if isinstance(a, Hold))
         queues.update(_queued(seen))
@@ -143,7 +145,7 @@ _HELP = {
     "newest_cut_timestamp_seconds": "cut_at of the newest usable point in the vault.",
     "next_due_timestamp_seconds": "The start of the next slot to be filled, or of its window; in the past while late.",
     "last_attempt_timestamp_seconds": "When an action at the resource last ended so, since the start.",
-    "drill_last_success_timestamp_seconds": "When a drill of the resource from the vault last passed.",
+    "drill_last_success_timestamp_seconds": "When a drill from the vault last passed; of scenario.region, ended well.",
     "drill_duration_seconds": "How long that drill took from its start to answered probes.",
     "actions_total": "Ended actions since the start.",
     "holds": "What the planner decided not to do in the last pass, by class of reason.",
@@ -239,6 +241,15 @@ def _resource(
         page["drill_last_success_timestamp_seconds"].add(drill.at.timestamp(), **where)
         if "total" in drill.seconds:
             page["drill_duration_seconds"].add(drill.seconds["total"], **where)
+
+
+def _whole_drilled(page: _Page, facts: ApplicationFacts) -> None:
+    """The last drill of the whole application that ended well in each region, by the native vault of its first copy."""
+    for drill in facts.catalogue.drills:  # newest first
+        where = {"application": facts.policy.application, "resource": SCENARIO, "vault": drill.vault}
+        if drill.resource == SCENARIO and drill.well and tuple(where.items()) not in _drilled(page):
+            page["drill_last_success_timestamp_seconds"].add(drill.at.timestamp(), **where)
+            page["drill_duration_seconds"].add(drill.seconds.get("total", 0), **where)
 
 
 def _drilled(page: _Page) -> Iterable[tuple[tuple[str, str], ...]]:

@@ -14,19 +14,33 @@ from drorch.app.catalogue import VaultReader
 from drorch.app.damage import VerifyOrder
 from drorch.app.drill import DrillOrder
 from drorch.app.dump import DumpOrder
-from drorch.app.jobs import DrillJob, DumpJob, HostSpec, Job, NativeDrillJob, RepairJob, ShipJob, VaultSpec, VerifyJob
+from drorch.app.jobs import (
+    DrillJob,
+    DumpJob,
+    HostSpec,
+    Job,
+    NativeDrillJob,
+    RepairJob,
+    ScenarioJob,
+    ShipJob,
+    VaultSpec,
+    VerifyJob,
+)
 from drorch.app.native_drill import NativeDrillOrder
 from drorch.app.native_restore import native_records, restore_parts
 from drorch.app.repair import RepairOrder
 from drorch.app.ship import ShipOrder
 from drorch.app.verify import Place
-from drorch.domain.action import Action, Cut, Drill, Repair, Ship, Verify
+from drorch.domain.action import Action, Cut, Drill, Repair, ScenarioDrill, Ship, Verify
 from drorch.domain.errors import Refused
 from drorch.domain.host_path import HostPath, granting
 from drorch.domain.model import place_of
+from drorch.domain.native_drill import Place as DrillPlace
+from drorch.domain.native_drill import drill_places
 from drorch.domain.policy import CredentialRef
 from drorch.domain.policy_drills import options_in
 from drorch.domain.runbook import said_of
+from drorch.domain.scenario import scenario_order
 from drorch.wiring import adapters
 
 if TYPE_CHECKING:
@@ -46,6 +60,8 @@ def compose_job(host: Host, action: Action, scene: Scene) -> Job:
         return _dump(host, action, scene)
     if isinstance(action, Ship):
         return _ship(host, action, scene)
+    if isinstance(action, ScenarioDrill):
+        return scenario_job(host, action)
     if isinstance(action, Drill):
         return _drill(host, action, scene)
     if isinstance(action, Verify):
@@ -172,7 +188,31 @@ def _native_drill(host: Host, action: Drill, scene: Scene) -> NativeDrillJob:
         vaults=tuple(_vault(host, name) for name in host.vaults),
         signing_key=host.signing_key().text(),
         host=host_spec(host),
+        looks=drill_looks(host, place_of(action.vault)[0]),
     )
+
+
+def scenario_job(host: Host, action: ScenarioDrill) -> ScenarioJob:
+    """Points are read from the object vaults outside the home region, as without it."""
+    loaded = host.in_force(action.application)
+    if loaded is None or loaded.policy.scenario is None:
+        raise Refused(f"{action.application} has no drill of the whole application", operation="drill")
+    policy, rule = loaded.policy, replace(loaded.policy.scenario, into=place_of(action.vault)[1])
+    away = tuple(name for name, vault in host.vaults.items() if vault.domain.region != policy.home.region)
+    looks = drill_places(loaded.policy for loaded in host.policies().valid)
+    return ScenarioJob(
+        order=scenario_order(policy, rule, site=host.config.site, vaults=away, looks=looks),
+        vaults=tuple(_vault(host, name) for name in host.vaults),
+        trusted=host.trusted,
+        signing_key=host.signing_key().text(),
+        host=host_spec(host),
+    )
+
+
+def drill_looks(host: Host, account: str) -> tuple[DrillPlace, ...]:
+    """Where this host's policies drill in an account."""
+    places = drill_places(loaded.policy for loaded in host.policies().valid)
+    return tuple(sorted(place for place in places if place[1] == account))
 
 
 def _verify(host: Host, action: Verify, scene: Scene) -> VerifyJob:
@@ -273,7 +313,7 @@ def host_spec(host: Host) -> HostSpec:
     """What adapters in a worker need of the host."""
     accounts = {name: account.model_dump() for name, account in host.config.aws.accounts.items()}
     tools = {name: list(folders) for name, folders in host.config.tools.items()}
-    return HostSpec(accounts, tools, scratch=str(host.config.state / "drills"))
+    return HostSpec(accounts, tools, scratch=str(host.config.state / "drills"), state=str(host.config.state))
 
 
 def options_json(options: BaseModel) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from drorch.domain.model import place_of
 from drorch.domain.policy import AWS, Policy, ResourcePolicy, VaultRule
 from drorch.domain.runbook import Launch, Recovery, SwitchRecord
 from drorch.domain.runbook_order import resource_of
+from drorch.domain.scenario import scenario_places
 from drorch.steps import launch, record
 from drorch.stores.s3 import permissions as s3
 from drorch.wiring import adapters
@@ -109,6 +110,8 @@ def _native(config: Config, policies: Sequence[Policy]) -> Mapping[str, Mapping[
             if account != home.account and {account, home.account} <= config.aws.accounts.keys():
                 there.from_homes.add((config.aws.accounts[home.account].id, home.region))
                 found[home.account][resource.kind].shared_with.add(config.aws.accounts[account].id)
+    for kind, account, _ in (place for policy in policies for place in scenario_places(policy)):
+        found[account][kind].drilled = True
     return found
 
 

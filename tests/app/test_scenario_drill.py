@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
-from worlds import AWAY, SITE, VOLUMES, Installation
+from worlds import AWAY, SITE, VOLUMES, Installation, restores_of
 
+from drorch.app.drill_alone import drilling_in
 from drorch.app.drill_sweep import LATE, DrillSweep
+from drorch.app.jobs import HostSpec, ScenarioJob, VaultSpec
 from drorch.app.passing import scene_of
-from drorch.domain.action import Drill, Hold, ScenarioDrill
-from drorch.domain.catalogue import Drilled
+from drorch.domain.action import Drill, ScenarioDrill
+from drorch.domain.catalogue import Catalogue, Drilled
 from drorch.domain.errors import Busy, Refused, Unavailable
 from drorch.domain.native_drill import drill_id
 from drorch.domain.native_restore import TAG_DRILL, TAG_RESTORE, NativeRestore, RestorePart
-from drorch.domain.record import Record, RecordType
-from drorch.domain.scenario import SCENARIO
+from drorch.domain.plan_scenario import failed_whole
+from drorch.domain.scenario import SCENARIO, scenario_order
 from drorch.kinds.memory.cloud import Restored
+from drorch.wiring.scenario import scenario_drill
 
 SHOP = (
     VOLUMES.rstrip()
@@ -52,7 +58,6 @@ SHOP = (
 """
 )
 RESTORES = ("data", "ledger", "web")
-SERVICES = {"data": "ec2", "ledger": "rds", "web": "ec2 images"}
 
 
 def lived(tmp_path: Path, text: str = SHOP, *, drilled: bool = False) -> Installation:
@@ -74,6 +79,8 @@ def rehearse(world: Installation, cancel: Event | None = None) -> dict[str, obje
 
 
 def drills(world: Installation) -> tuple[Drilled, ...]:
+    for vault in world.stores:
+        world.reconciler.observer.refresh(vault, "shop", SCENARIO, world.clock.now())
     return world.reconciler.look(fresh=True).plans["shop"].catalogue.drills
 
 
@@ -90,3 +97,345 @@ def test_a_due_drill_brings_back_what_the_runbook_restores_and_is_not_due_again_
     world.clock.turn(days=1)
     world.run(10)
     assert len(drills(world)) == 2
+
+
+# --- what it does ---------------------------------------------------------------------------------------------------
+
+
+def test_the_proof_tells_every_step_and_what_was_left_out_and_which_points_were_brought_back(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    outcome = rehearse(world)
+    told = {str(step["step"]): step for step in outcome["steps"]}  # type: ignore[attr-defined]
+    assert [name for name, step in told.items() if step["outcome"] == "done"] == ["ledger", "data", "image", "clear"]
+    left = ["told", "up", "answers", "switch", "warm"]
+    assert [name for name, step in told.items() if step["outcome"] == "left out"] == left
+    assert all(str(told[name]["detail"]).startswith("left out in a drill: ") for name in left)
+    assert all(isinstance(told[name]["took_s"], int) for name in ("ledger", "data", "image"))
+    assert set(outcome["points"]) == set(RESTORES)  # type: ignore[call-overload]
+    paths = [i.path for i in world.memory("gcs-eu").list("") if f"/{SCENARIO}/" in i.path and i.path.endswith(".json")]
+    assert len(paths) == 1 and f"records/shop/{SCENARIO}/" in paths[0] and paths[0].endswith(f"-{AWAY}.json")
+
+
+def test_what_it_makes_is_a_drills_under_names_of_its_own_and_the_image_is_one_instance(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    asked: dict[str, NativeRestore] = {}
+    for name in ("ebs", "rds-instance", "ami"):
+        inner = world.kinds[name].inner
+        advance = inner.advance  # type: ignore[attr-defined]
+
+        def noted(restore: NativeRestore, advance: object = advance) -> object:
+            asked[restore.resource] = restore
+            return advance(restore)  # type: ignore[operator]
+
+        inner.advance = noted  # type: ignore[attr-defined]
+    began = world.clock.now()
+    rehearse(world)
+    until = began + timedelta(hours=2)
+    for name, restore in asked.items():
+        assert restore.tags[TAG_DRILL] == restore.id == drill_id(SITE, "shop", name, restore.point, until)
+        assert TAG_RESTORE not in restore.tags
+        assert vars(restore.options)["name"] == f"drorch-drill-{restore.point}"
+        assert "attach" not in vars(restore.options)
+    assert vars(asked["data"].options)["zone"] == "us-west-2a"
+    assert vars(asked["web"].options)["count"] == 1
+
+
+def test_steps_go_in_their_order_through_those_that_are_left_out(tmp_path: Path) -> None:
+    world = lived(
+        tmp_path,
+        SHOP.replace("needs: [ledger]", "needs: [pause]").replace(
+            "- {name: image,", "- {name: pause, manual: look, needs: [ledger]}\n        - {name: image,"
+        ),
+    )
+    order: list[str] = []
+    for name in ("ebs", "rds-instance", "ami"):
+        world.faults(name).order("advance", lambda name=name: order.append(name), times=99)
+    rehearse(world)
+    ledger_done = max(i for i, name in enumerate(order) if name == "rds-instance")
+    assert order.index("ami") > ledger_done > order.index("ebs")
+
+
+def test_points_are_found_without_the_home_region_and_its_vaults(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    world.cloud.lose("us-east-1")
+    assert rehearse(world)["outcome"] == "restorable"
+    assert things(world) == []
+
+
+def test_a_restore_that_a_person_has_begun_does_not_choose_the_point_of_a_drill(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    assert world.seen is not None
+    older = world.seen.plans["shop"].catalogue.of("data")[0]
+    leave(world, f"shop/data/{older.id}", tag=TAG_RESTORE)
+    world.clock.turn(days=1)
+    world.run(10)
+    outcome = rehearse(world)
+    assert outcome["points"]["data"] != older.id  # type: ignore[index]
+    assert len(things(world, TAG_RESTORE)) == 1, "what somebody restored is not the drill's to clear away"
+
+
+# --- what fails -----------------------------------------------------------------------------------------------------
+
+
+def test_what_never_becomes_ready_fails_when_its_time_is_up_and_all_of_it_is_cleared_away(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    world.cloud.pending_for = None
+    began = world.clock.now()
+    outcome = rehearse(world)
+    assert outcome["outcome"] == "failed" and "not ready in the time" in str(outcome["why"])
+    assert {s["step"]: s["outcome"] for s in outcome["steps"]}["image"] == "not begun"  # type: ignore[attr-defined]
+    assert timedelta(hours=2) <= world.clock.now() - began < timedelta(hours=3)
+    assert things(world) == []
+
+
+def test_a_failed_drill_is_an_alarm_and_is_tried_again_within_a_day(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    world.cloud.pending_for = None
+    rehearse(world)
+    world.cloud.pending_for = 1
+    world.reconciler.cancel()
+    world.reconciler.close()
+    world.restart()
+    world.hands.held = False
+    assert [drilled.well for drilled in drills(world)] == [False]
+    seen = world.run(2)
+    assert [h.resource for h in seen.holds if h.alarm == "drill-failed"] == [SCENARIO]
+    world.clock.turn(days=1)
+    seen = world.run(10)
+    assert not [h for h in seen.holds if h.alarm == "drill-failed"]
+    assert [d.well for d in drills(world)] == [True, False]
+
+
+def test_a_region_that_stops_answering_says_nothing_about_the_copies(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    world.faults("ebs").order("advance", lambda: world.cloud.lose("us-west-2"), after=1)
+    with pytest.raises(Unavailable, match="stopped answering"):
+        rehearse(world)
+    world.cloud.give_back("us-west-2")
+    assert drills(world) == ()
+    assert things(world), "left to the sweeper"
+    world.clock.turn(hours=3)
+    sweep = DrillSweep(SITE, world.kinds)
+    sweep.known(world.policies, world.clock.now(), clear=True)
+    sweep.wait()
+    assert things(world) == []
+
+
+def test_an_interruption_leaves_no_proof_and_clears_away_what_it_can(tmp_path: Path) -> None:
+    world, cancel = lived(tmp_path), Event()
+    world.faults("rds-instance").order("advance", cancel.set, after=1)
+    with pytest.raises(Unavailable, match="interrupted"):
+        rehearse(world, cancel)
+    assert things(world) == [] and drills(world) == ()
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+@pytest.mark.parametrize("method", ["advance", "discard"])
+@pytest.mark.parametrize("kind", ["ebs", "rds-instance", "ami"])
+def test_whatever_answer_is_missed_nothing_is_left(tmp_path: Path, kind: str, method: str, fault: str) -> None:
+    world = lived(tmp_path)
+    world.faults(kind).order(method, fault)  # type: ignore[arg-type]
+    outcome = rehearse(world)
+    assert (outcome["outcome"], outcome["left"], things(world)) == ("restorable", [], [])
+
+
+# --- kill -9 --------------------------------------------------------------------------------------------------------
+
+
+class _Killed(BaseException):
+    """As kill -9."""
+
+
+KILLED = [(kind, "advance", at) for kind in ("ebs", "rds-instance", "ami") for at in range(3)]
+KILLED += [(kind, "discard", 0) for kind in ("ebs", "rds-instance", "ami")]
+
+
+@pytest.mark.parametrize(("kind", "method", "at"), KILLED)
+def test_killed_at_any_call_of_any_step_the_next_worker_goes_on_and_clears_up(
+    tmp_path: Path, kind: str, method: str, at: int
+) -> None:
+    world, dead = lived(tmp_path), False
+
+    def die() -> None:
+        nonlocal dead
+        dead = True
+        raise _Killed
+
+    def gone(*_: object) -> None:
+        raise _Killed
+
+    kept = {name: of.discard for name, of in world.kinds.items()}
+    for of in world.kinds.values():
+        discard = of.discard
+        of.discard = lambda *a, discard=discard: gone() if dead else discard(*a)  # type: ignore[method-assign]
+    world.faults(kind).order(method, die, after=at)
+    with pytest.raises(_Killed):
+        rehearse(world)
+    for name, discard in kept.items():
+        world.kinds[name].discard = discard  # type: ignore[method-assign]
+    before = {r.tags[TAG_DRILL] for r in things(world)}
+    world.clock.turn(minutes=20)
+    seen: set[str] = set()
+    for name in ("ebs", "rds-instance", "ami"):
+        world.faults(name).order("advance", lambda: seen.update(r.tags[TAG_DRILL] for r in things(world)), times=9)
+    outcome = rehearse(world)
+    assert (outcome["outcome"], things(world)) == ("restorable", [])
+    assert len({drill.split("/")[2] for drill in before | seen}) == len(before | seen), "a second set beside the first"
+    assert len({drill.split("/")[4] for drill in before | seen}) == 1, "all of it may be there as long"
+
+
+def test_a_point_that_was_begun_stays_chosen_when_a_newer_one_appears(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    assert world.seen is not None
+    begun = world.seen.plans["shop"].catalogue.of("data")[0].id
+    world.clock.turn(days=1)
+    world.run(10)
+    leave(world, drill_id(SITE, "shop", "data", begun, world.clock.now() + timedelta(hours=1)))
+    outcome = rehearse(world)
+    assert outcome["points"]["data"] == begun  # type: ignore[index]
+    assert things(world) == []
+
+
+# --- one at a time --------------------------------------------------------------------------------------------------
+
+
+def leave(world: Installation, value: str, tag: str = TAG_DRILL) -> None:
+    """Something that somebody began to bring back, under a tag."""
+    assert world.seen is not None
+    point = world.seen.plans["shop"].catalogue.of("data")[-1]
+    copied = point.copy_in(AWAY)
+    assert copied is not None
+    part = RestorePart(copied.members[0].native_id)
+    order = NativeRestore(
+        "prod", "us-west-2", "shop", "data", "p", world.clock.now(), tag, value, {tag: value}, (part,), 0
+    )
+    world.kinds["ebs"].advance(order)
+
+
+@pytest.mark.parametrize("whose", ["other/shop/data", f"{SITE}/bank/ledger"])
+def test_beside_the_drill_of_another_it_does_not_begin_and_touches_nothing(tmp_path: Path, whose: str) -> None:
+    world = lived(tmp_path)
+    leave(world, f"{whose}/p/20990101T000000Z")
+    with pytest.raises(Busy, match="another drill goes on"):
+        rehearse(world)
+    assert len(things(world)) == 1
+    assert drills(world) == ()
+
+
+def test_what_outlived_its_time_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    leave(world, drill_id(SITE, "bank", "ledger", "p", world.clock.now() - LATE))
+    assert rehearse(world)["outcome"] == "restorable"
+
+
+# --- by order, and in its worker ------------------------------------------------------------------------------------
+
+
+def test_a_person_can_order_it_and_it_counts_like_any_other(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    world.reconciler.cancel()
+    world.reconciler.close()
+    world.restart()
+    seen = world.reconciler.look(fresh=True)
+    world.hands.held = False
+    finished = world.orders().rehearse(seen, seen.plans["shop"], "")
+    assert finished.result["outcome"] == "restorable"
+    assert [drilled.well for drilled in drills(world)] == [True]
+
+
+def test_what_cannot_be_drilled_is_refused_with_a_hint(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    assert world.seen is not None
+    plan = world.seen.plans["shop"]
+    with pytest.raises(Refused, match="eu-west-1 is no region of the runbook") as told:
+        world.orders().rehearse(world.seen, plan, "eu-west-1")
+    assert told.value.hint == "us-west-2"
+    bare = replace(plan, policy=plan.policy.model_copy(update={"scenario": None}))
+    with pytest.raises(Refused, match="no drill of the whole application") as told:
+        world.orders().rehearse(world.seen, bare, "")
+    assert "drill: {every: 30d, scenario: region}" in told.value.hint
+
+
+def job(world: Installation, state: Path) -> ScenarioJob:
+    """As the daemon composes it, through the pipe."""
+    (policy,) = world.policies
+    assert policy.scenario is not None
+    order = scenario_order(policy, policy.scenario, site=SITE, vaults=tuple(world.stores), looks=())
+    vaults = tuple(VaultSpec(name, "memory") for name in world.stores)
+    made = ScenarioJob(order, vaults, world.trusted, world.key.text(), HostSpec(state=str(state)))
+    return ScenarioJob.from_json(json.loads(json.dumps(made.to_json())))
+
+
+DATA = (
+    SHOP[: SHOP.index("      - name: ledger")]
+    + """
+    recovery:
+      regions: {us-west-2: {data: {zone: us-west-2a}}}
+      steps: [{name: data, restore: data}]
+    drill: {every: 30d, scenario: region, max_hours: 2}
+"""
+)
+
+
+def carry_out(world: Installation, state: Path) -> Mapping[str, Any]:
+    restoring = restores_of(world.kinds)
+    return scenario_drill(job(world, state), restoring, world.stores, {}, world.clock, lambda _progress: None, Event())
+
+
+def test_in_its_worker_it_brings_back_with_the_kinds_own_options_and_signs_the_proof(tmp_path: Path) -> None:
+    world = lived(tmp_path, DATA)
+    outcome = carry_out(world, tmp_path / "state")
+    assert (outcome["outcome"], outcome["left"], outcome["unwritten"]) == ("restorable", [], {})
+    assert [drilled.well for drilled in drills(world)] == [True]
+
+
+def test_while_this_host_drills_in_the_account_another_drill_does_not_begin(tmp_path: Path) -> None:
+    world = lived(tmp_path, DATA)
+    with drilling_in(str(tmp_path), ["prod"], "drill of bank/ledger"):
+        with pytest.raises(Busy, match="drilling:prod is locked") as told:
+            carry_out(world, tmp_path)
+        assert "drill of bank/ledger" in told.value.cause
+        with drilling_in(str(tmp_path), ["vault"], "another account"):
+            pass
+    assert things(world) == [] and drills(world) == ()
+    assert carry_out(world, tmp_path)["outcome"] == "restorable"
+
+
+# --- what a failed one holds ----------------------------------------------------------------------------------------
+
+
+def scenario(world: Installation, day: int, *, well: bool, resource: str = SCENARIO) -> Drilled:
+    at = world.clock.now() + timedelta(days=day)
+    return Drilled(resource, AWAY, "p", at, at, False, {"create": 9, "total": 9}, restorable=well)
+
+
+def test_a_failed_drill_of_the_whole_holds_deletions_of_what_has_snapshots_there_until_one_ends_well(
+    tmp_path: Path,
+) -> None:
+    world = lived(tmp_path)
+    (policy,) = world.policies
+    data = policy.resources[0]
+    failed, good = scenario(world, 1, well=False), scenario(world, 2, well=True)
+    own = scenario(world, 2, well=True, resource="data")
+
+    def told(*drills: Drilled) -> str:
+        return failed_whole(data, Catalogue("shop", drills=drills))
+
+    assert "the drill of the whole application in us-west-2" in told(failed)
+    assert "failed" in told(failed, replace(own, at=failed.at - timedelta(days=1)))
+    assert told(good, failed) == told(own, failed) == told() == ""
+    home_only = data.model_copy(update={"targets": data.targets[:1]})
+    assert failed_whole(home_only, Catalogue("shop", drills=(failed,))) == ""
+
+
+def test_after_a_failed_drill_of_the_whole_nothing_of_it_is_let_go(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    world.cloud.pending_for = None
+    rehearse(world)
+    world.cloud.pending_for = 1
+    for _ in range(6):
+        world.clock.turn(days=1)
+        world.reconciler.cancel()
+        seen = world.run(8)
+    held = {(h.resource, h.alarm) for h in seen.holds if "whole application" in h.reason and h.resource != SCENARIO}
+    assert held == {(name, "drill-failed") for name in RESTORES}

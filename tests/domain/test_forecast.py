@@ -18,6 +18,7 @@ from drorch.domain.forecast import Rate, bytes_to_load, growth, measured
 from drorch.domain.model import Copy, CopyState, FailureLevel, RecoveryPoint
 from drorch.domain.objective import Places, Standing, status
 from drorch.domain.policy import Objective, Policy
+from drorch.domain.scenario import SCENARIO
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 GIB = 1 << 30
@@ -183,3 +184,44 @@ def test_an_alarm_stands_from_a_month_before_on() -> None:
     }
     assert len(alarms(series(0.68))) == 1, "in 29 days"
     assert alarms(series(0.66)) == {}
+
+
+# --- the whole application ------------------------------------------------------------------------------------------
+
+WEST, EAST = "prod.us-west-2", "prod.us-east-1"
+
+
+def made(ago: float, took: int, resource: str = "orders", *, well: bool = True) -> Drilled:
+    at = NOW - days(ago)
+    return Drilled(resource, WEST, "p", at, at, False, {"create": took, "total": took + 60}, restorable=well)
+
+
+def of_application(*drills: Drilled, whole: Drilled | None, surviving: str = WEST) -> tuple[float | None, str]:
+    took = replace(measured("orders", [], drills), whole=whole).of_application({surviving}, NOW)
+    return (took.took.total_seconds() if took.took is not None else None), took.basis
+
+
+def test_the_whole_counts_where_it_is_newer_than_the_part_or_took_longer() -> None:
+    whole = made(8, 600, SCENARIO)
+    assert of_application(whole=whole) == (600, "scenario drill of 12 Nov, in us-west-2")
+    assert of_application(made(9, 900), whole=whole)[0] == 600
+    assert of_application(made(7, 300), whole=whole)[0] == 600
+    assert of_application(made(7, 900), whole=whole) == (900, "drill of 13 Nov, from prod.us-west-2")
+
+
+def test_a_whole_that_failed_leaves_it_unknown_until_the_part_is_measured_anew() -> None:
+    failed = made(8, 600, SCENARIO, well=False)
+    assert of_application(made(9, 900), whole=failed) == (
+        None,
+        "the last drill of the whole application in us-west-2 did not pass",
+    )
+    assert of_application(made(7, 900), whole=failed)[0] == 900
+
+
+def test_where_nothing_is_left_in_its_region_the_whole_says_nothing() -> None:
+    assert of_application(made(9, 900), whole=made(8, 600, SCENARIO), surviving=EAST)[1] != "scenario drill of 12 Nov"
+    assert of_application(whole=made(8, 600, SCENARIO), surviving=EAST) == (None, "no drill of it has been made")
+
+
+def test_a_part_that_failed_after_the_whole_is_not_outweighed_by_it() -> None:
+    assert of_application(made(7, 900, well=False), whole=made(8, 600, SCENARIO))[0] is None

@@ -255,6 +255,13 @@ def test_a_failed_drill_holds_until_one_passes_from_the_same_vault_while_it_is_d
         assert bool(taken(found)) is free, drills
 
 
+def test_a_drill_that_could_only_say_restorable_has_not_failed_and_ends_one_that_has() -> None:
+    failed = drilled(hours(9), passed=False)
+    restorable = replace(drilled(hours(2), passed=False), restorable=True)
+    assert not taken(planned(seen(*LAST_3, old(), more={"drills": (failed,)}), DRILLED_ONCE))
+    assert taken(planned(seen(*LAST_3, old(), more={"drills": (restorable, failed)}), DRILLED_ONCE))
+
+
 def test_a_failed_drill_from_a_vault_that_is_drilled_no_more_is_settled_by_a_later_one_from_elsewhere() -> None:
     failed = drilled(hours(9), passed=False, vault=WEST)
     for other, free in ((drilled(hours(2)), True), (drilled(hours(9)), False), (drilled(hours(10)), False)):

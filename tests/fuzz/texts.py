@@ -43,6 +43,8 @@ recovery:
     - {name: word, manual: {us-west-2: "Tell payments"}, needs: []}
     - {name: reindex, command: [/usr/local/bin/reindex, --all], needs: [healthy, word], fallback: "runbook 12"}
 """
+REHEARSED = RUNBOOK.replace(b"  steps:\n", b"  steps:\n    - {name: ledger, restore: ledger}\n")
+REHEARSED += b"drill: {every: 30d, scenario: region, into: us-west-2, max_hours: 4}\n"
 ZONE = ZoneInfo("Europe/Berlin")
 
 
@@ -90,7 +92,7 @@ def _examples(pattern: str) -> Mapping[str, bytes]:
 
 
 def _planted_policies() -> Mapping[str, bytes]:
-    return {**_examples("policies/*.yaml"), "recovery": RUNBOOK}
+    return {**_examples("policies/*.yaml"), "recovery": RUNBOOK, "rehearsed": REHEARSED}
 
 
 def _duration(data: bytes) -> None:
