@@ -5,7 +5,7 @@
 # make bench  drorch against what people would use instead; ratios in one run (bench/README.md)
 # make mutants  changes what decides on deletion, one change at a time; each must fail a test (docs/mutants.md)
 
-PYTEST_ARGS ?= -q -n 2
+PYTEST_ARGS ?= -q -n 2 --dist worksteal
 
 .PHONY: demo test check year bench format mutants clean
 

@@ -1,14 +1,18 @@
-"""What every test shares: no ambient credentials, and no silent skip where none is allowed."""
+"""What every test shares: no ambient credentials, no silent skip where none is allowed, and cheap imports."""
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 _SDKS = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "OS_", "ST_")
-_AMBIENT = (*_SDKS, "PG", "DRORCH_CONFIG", "DRORCH_FAILPOINT", "CREDENTIALS_DIR")
+_AMBIENT = (*_SDKS, "PG", "DRORCH_CONFIG", "DRORCH_FAILPOINT", "CREDENTIALS_DIR", "PYTHONDONTWRITEBYTECODE")
+_GARBAGE = 20_000
+"""Objects made between two looks for garbage; Python's own 700 makes one look in each call of an SDK."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -17,6 +21,14 @@ def pytest_configure(config: pytest.Config) -> None:
         if name.startswith(_AMBIENT):
             del os.environ[name]
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    sys.dont_write_bytecode = False  # or each worker and each child compiles all of drorch again
+    gc.set_threshold(_GARBAGE)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays to the end: the collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)
