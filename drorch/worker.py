@@ -211,10 +211,12 @@ def run_drill(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
 def run_native_drill(body: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
     """Drill one native point; the vaults are for the proof."""
     from drorch.app.native_drill import NativeDrill, NativeDrillOrder
+    from drorch.app.native_probes import asking_of
 
     job = NativeDrillJob.from_json(body)
     builders = context.builders(job.host)
     stores, lost = _open(job.vaults, builders)
+    asked = partial(asking_of, builders.engine, builders.engine_options, job.connect or {}, job.secrets)
     drill = NativeDrill(
         kind=builders.restoring(job.kind),
         stores=stores,
@@ -223,6 +225,7 @@ def run_native_drill(body: Mapping[str, Any], context: Context) -> Mapping[str, 
         ticker=time.monotonic,
         report=context.report,
         cancel=context.cancel,
+        asking=asked if job.connect else None,
     )
     outcome = drill.run(NativeDrillOrder.from_json(job.order), builders.restore_options(job.kind, job.options))
     unwritten: Any = outcome["unwritten"]

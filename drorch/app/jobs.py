@@ -202,7 +202,8 @@ class DrillJob:
 @dataclass(frozen=True, slots=True)
 class NativeDrillJob:
     """Drill one native point. `order` is a `NativeDrillOrder` in JSON, `options` the kind's own for bringing it back;
-    all `vaults` get the proof.
+    all `vaults` get the proof. `connect` is how its probes log on, a policy's `Login` in JSON, `secrets` the values of
+    the credentials that it names.
     """
 
     name: ClassVar[str] = "native-drill"
@@ -212,6 +213,8 @@ class NativeDrillJob:
     vaults: tuple[VaultSpec, ...]
     signing_key: str = field(repr=False)
     host: HostSpec = HostSpec()
+    connect: Mapping[str, Any] | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The object for the pipe."""
@@ -223,6 +226,8 @@ class NativeDrillJob:
             "vaults": [asdict(vault) for vault in self.vaults],
             "signing_key": self.signing_key,
             "host": asdict(self.host),
+            "connect": None if self.connect is None else dict(self.connect),
+            "secrets": dict(self.secrets),
         }
 
     @classmethod
@@ -235,6 +240,8 @@ class NativeDrillJob:
             vaults=_vaults(body["vaults"]),
             signing_key=body["signing_key"],
             host=HostSpec.from_json(body["host"]),
+            connect=body["connect"],
+            secrets=body["secrets"],
         )
 
 

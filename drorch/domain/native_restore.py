@@ -63,7 +63,8 @@ class Made:
     `what` is a field's word (volume, instance, launch template version, database instance, cluster, cluster member),
     `state` is `creating`, `ready` or `failed`, `detail` the provider's own word with its progress. `address` is the
     type of its Terraform/OpenTofu resource and `import_id` what `terraform import` takes for it; "" where there is
-    none. `endpoint` is HOST:PORT where it can be asked queries.
+    none. `endpoint` is HOST:PORT where it can be asked queries; `engine` is then the provider's word for what answers
+    there, `user` its master user, `database` the one that it was made with.
     """
 
     what: str
@@ -74,6 +75,9 @@ class Made:
     address: str = ""
     import_id: str = ""
     endpoint: str = ""
+    engine: str = ""
+    user: str = ""
+    database: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -279,12 +279,32 @@ VaultName = Annotated[
 """The name of an object vault, or of the native vault ``ACCOUNT.REGION``."""
 
 
+class Login(Frozen):
+    """How probes log on to a restored database: its endpoint and engine are what its provider shows.
+
+    `user` and `database` left out are the master user and the database that the source was made with. `password` is
+    the one that the user had when the point was cut. `tls` and `ca` as in a `connection:`.
+    """
+
+    password: CredentialRef
+    user: Annotated[Text | None, Something] = None
+    database: Annotated[Text | None, Something] = None
+    tls: Literal["verify-full", "require", "off"] | None = None
+    ca: Annotated[Text | None, Something] = None
+
+    @field_validator("tls", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        """YAML 1.1 reads the bare word ``off`` as false."""
+        return "off" if value is False else value
+
+
 class DrillRule(Frozen):
     """A restore drill `every` so often, from each of the vaults `from_` (``from:`` in a file; left out, from all, of
     snapshots from all outside the home region).
 
-    Of snapshots alone: how they are brought back for it (`options`, the kind's own), and for how many hours at most
-    anything of it may be there.
+    Of snapshots alone: how they are brought back for it (`options`, the kind's own), for how many hours at most
+    anything of it may be there, and how its probes log on (`connect`).
     """
 
     every: Duration
@@ -292,6 +312,7 @@ class DrillRule(Frozen):
     probes: tuple[Probe, ...] = ()
     options: Annotated[dict[str, Any], Something] = Field(default_factory=dict)
     max_hours: Annotated[Count | None, Something] = None
+    connect: Annotated[Login | None, Something] = None
 
 
 # --- resources -----------------------------------------------------------------------------------------------------

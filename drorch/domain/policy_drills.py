@@ -43,6 +43,11 @@ def wrong_drills(drafts: Sequence[Draft], recovery: Recovery | None) -> Iterator
         if draft.words.restore is None:
             yield Problem(place, f"a drill of kind {draft.values['kind']} is not in this version", "leave it out")
             continue
+        if own.probes and draft.words.probes and own.connect is None:
+            hint = "connect: {password: {credential: NAME}}, of its master user or of the one that is named"
+            yield Problem((*place, "probes"), "nobody says how the probes log on", hint)
+        if own.connect is not None and not own.probes:
+            yield Problem((*place, "connect"), "connect is for probes", "add probes:, or leave it out", at_key=True)
         for key in sorted(TOUCHES_OTHERS & own.options.keys()):
             yield Problem((*place, "options", key), f"a drill never does this ({key})", "leave it out", at_key=True)
         for vault in own.from_:

@@ -44,6 +44,8 @@ SNAPSHOT_KINDS = {
 EVERYTHING, AUTOMATED = "everything", "rds_automated"
 """The modules beside the kinds that list what no cut and no copy needs: for `unprotected`, and for `status`."""
 LOCKED_KINDS = frozenset({"ebs"})
+PROBED_KINDS = frozenset({"rds-instance", "rds-cluster"})
+"""Snapshots of databases: what is made of them in a drill can be asked."""
 LATER_LOCKS = {"ami": "an image can be deregistered, however its snapshots are locked"}
 URL_SCHEMES = {"s3": "s3", "gs": "gcs", "azure": "azure", "swift": "swift", "file": "directory"}
 TARGETS = {
@@ -282,7 +284,7 @@ def vocabulary(
         kind: KindWords(
             options=_module("kinds" if is_native else "engines", module).Options,
             native=is_native,
-            probes=not is_native and kind != "files",
+            probes=kind in PROBED_KINDS if is_native else kind != "files",
             locks=kind in LOCKED_KINDS,
             locks_later=LATER_LOCKS.get(kind, ""),
             shares=is_native and hasattr(getattr(_module("kinds", module), SNAPSHOT_KINDS[kind][1]), "share"),

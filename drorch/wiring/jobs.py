@@ -161,7 +161,9 @@ def _native_drill(host: Host, action: Drill, scene: Scene) -> NativeDrillJob:
         parts=tuple(restore_parts(point, action.vault, native_records(views, point))),
         bytes=copy.bytes,
         most=timedelta(hours=(rule.max_hours if rule else None) or MOST_HOURS),
+        probes=rule.probes if rule else (),
     )
+    login = rule.connect if rule else None
     loaded = host.in_force(action.application)
     recovery, region = loaded.policy.recovery if loaded else None, place_of(action.vault)[1]
     mapped, own = options_in(recovery, region, action.resource), rule.options if rule else {}
@@ -172,6 +174,8 @@ def _native_drill(host: Host, action: Drill, scene: Scene) -> NativeDrillJob:
         vaults=tuple(_vault(host, name) for name in host.vaults),
         signing_key=host.signing_key().text(),
         host=host_spec(host),
+        connect=None if login is None else login.model_dump(mode="json", exclude_none=True),
+        secrets={} if login is None else credentials(host, login, action.application),
     )
 
 

@@ -348,7 +348,8 @@ def _cluster_made(entry: Entry, source_id: str, members: Sequence[Entry], needs_
     answers = state_of(status) == READY and (not needs_writer or (bool(members) and _status(members[0]) == READY))
     address, port = entry.get("Endpoint"), entry.get("Port")
     endpoint = f"{address}:{port}" if answers and address and port else ""
-    return Made(CLUSTER, name, state_of(status), status, source_id, _ADDRESSES[CLUSTER], name, endpoint)
+    login = (str(entry.get(key) or "") for key in ("Engine", "MasterUsername", "DatabaseName"))
+    return Made(CLUSTER, name, state_of(status), status, source_id, _ADDRESSES[CLUSTER], name, endpoint, *login)
 
 
 def _member_made(entry: Entry, source_id: str = "") -> Made:

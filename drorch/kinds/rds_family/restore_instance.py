@@ -136,4 +136,7 @@ def _made(entry: Entry, source_id: str = "") -> Made:
         address=ADDRESS,
         import_id=name,
         endpoint=f"{address}:{port}" if address and port and ready == "ready" else "",
+        engine=str(entry.get("Engine") or ""),
+        user=str(entry.get("MasterUsername") or ""),
+        database=str(entry.get("DBName") or ""),
     )

@@ -1,0 +1,245 @@
+"""Probes of native drills on the embedded cloud: a real PostgreSQL answers behind what RDS made of the snapshot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from threading import Event
+from typing import Any
+
+import psycopg
+import pytest
+from manual_clock import ManualClock
+from native_clouds import ACCOUNT, AWAY, POINT, SITE, Cloud, RdsWorld, cloud, copy_order, cut, listed, selected
+
+from drorch.app.native_drill import NativeDrill, NativeDrillOrder
+from drorch.app.native_probes import REACHING, asking_of
+from drorch.crypto.minisign import SecretKey
+from drorch.demo.postgres import EmbeddedPostgres
+from drorch.demo.rds_databases import RdsDatabases
+from drorch.domain.errors import Busy, NotInThisVersion, Refused, Unavailable
+from drorch.domain.native_drill import asked_by, connection_to
+from drorch.domain.native_restore import READY, Made, RestorePart
+from drorch.domain.policy import Login, Probe
+from drorch.kinds.rds_instance import RestoreOptions
+from drorch.stores.memory import MemoryStore
+from drorch.wiring import adapters
+
+pytestmark = pytest.mark.integration
+PASSWORD = "not-a-secret"
+VAULT = f"{ACCOUNT}.{AWAY}"
+COUNT = Probe(sql="SELECT count(*) FROM orders", expect="== 3")
+LOGIN = Login.model_validate({"password": {"credential": "ledger"}})
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server, cloud(RdsDatabases(server)) as opened:
+        yield opened
+
+
+@dataclass
+class World:
+    """A copy in AWAY of an instance whose table `orders` had three rows when it was cut, and has four by now."""
+
+    rds: RdsWorld
+    part: RestorePart
+    stores: dict[str, MemoryStore]
+    clock: ManualClock
+
+    def order(self, *probes: Probe) -> NativeDrillOrder:
+        cut_at, most = self.clock.now(), timedelta(hours=2)
+        return NativeDrillOrder(SITE, "shop", "data", VAULT, POINT, cut_at, (self.part,), 20 << 30, most, probes)
+
+    def drill(self, login: Login = LOGIN, password: str = PASSWORD, **more: Any) -> NativeDrill:
+        secrets = {"ledger": password}
+        said = login.model_dump(mode="json", exclude_none=True)
+        asking = partial(asking_of, adapters.build_engine, adapters.engine_options, said, secrets)
+        ticker = lambda: self.clock.now().timestamp()  # noqa: E731
+        given: dict[str, Any] = {"asking": asking, **more}
+        return NativeDrill(self.rds.kind, self.stores, self.clock, SecretKey.generate(), ticker, **given)
+
+    def proofs(self) -> list[Any]:
+        store = self.stores["disk"]
+        paths = [found.path for found in store.list("") if found.path.endswith(".json")]
+        return [json.loads(b"".join(store.read(path))) for path in paths]
+
+    def instances(self) -> list[str]:
+        shown = self.rds.client("rds", AWAY).describe_db_instances()["DBInstances"]
+        return [each["DBInstanceIdentifier"] for each in shown]
+
+
+OPTIONS = RestoreOptions(security_groups="default")
+
+
+def rows(instance: Any, statement: str) -> None:
+    at = instance["Endpoint"]
+    login = {"user": "owner", "password": PASSWORD, "dbname": instance["DBName"]}
+    with psycopg.connect(host=at["Address"], port=at["Port"], **login) as connection:
+        connection.execute(statement)
+
+
+@pytest.fixture
+def world(aws: Cloud) -> World:
+    rds = RdsWorld(aws)
+    source = rds.source_with(DBName="shop")
+    (shown,) = rds.client("rds").describe_db_instances()["DBInstances"]
+    rows(shown, "DROP TABLE IF EXISTS orders; CREATE TABLE orders AS SELECT n FROM generate_series(1, 3) n")
+    (settings,) = (each.settings for each in selected(rds, source))
+    cut(rds)
+    rds.finish()
+    rds.kind.copy(copy_order(listed(rds)[0]))
+    rds.finish()
+    rows(shown, "INSERT INTO orders VALUES (4)")
+    part = RestorePart(listed(rds, AWAY)[0].native_id, source_id=source, bytes=20 << 30, settings=settings)
+    return World(rds, part, {"disk": MemoryStore("disk")}, ManualClock())
+
+
+def test_what_the_restored_database_answers_as_expected_has_passed(world: World) -> None:
+    order = NativeDrillOrder.from_json(json.loads(json.dumps(world.order(COUNT).to_json())))
+    outcome = world.drill().run(order, OPTIONS)
+    assert (outcome["outcome"], outcome["why"], outcome["left"]) == ("passed", None, [])
+    told = {"sql": COUNT.sql, "expected": "== 3", "got": "3", "met": True}
+    (proof,) = world.proofs()
+    assert (proof["outcome"], proof["probes"]) == ("passed", [told]), "three rows: the copy was asked, not the source"
+    assert [step["step"] for step in outcome["steps"]] == ["create", "probe", "clear"]
+    assert {"create", "probe", "total"} == proof["seconds"].keys()
+    assert world.instances() == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "expect", "got"),
+    [
+        ("SELECT count(*) FROM orders", "== 4", "3"),
+        ("SELECT count(*) FROM nothing", ">= 0", "an error: the probe failed"),
+        ("DELETE FROM orders RETURNING n", ">= 1", "an error: the probe failed"),
+    ],
+)
+def test_what_is_not_as_expected_fails_and_says_what_came(world: World, sql: str, expect: str, got: str) -> None:
+    outcome = world.drill().run(world.order(COUNT, Probe(sql=sql, expect=expect)), OPTIONS)
+    assert (outcome["outcome"], outcome["left"], world.instances()) == ("failed", [], [])
+    (proof,) = world.proofs()
+    assert (proof["outcome"], proof["why"]) == ("failed", "1 of 2 probes not met")
+    assert [probe["got"] for probe in proof["probes"]] == ["3", got]
+    assert f"gave {got}, expected {expect}" in str(outcome["why"])
+
+
+def test_a_wrong_password_fails_the_drill_and_stands_nowhere(world: World) -> None:
+    outcome = world.drill(password="wrong-one").run(world.order(COUNT), OPTIONS)
+    (proof,) = world.proofs()
+    assert (outcome["outcome"], proof["probes"]) == ("failed", [])
+    assert proof["why"] == "the probes could not be asked: the database did not let us in"
+    assert "wrong-one" not in json.dumps([outcome, proof])
+
+
+def test_another_user_and_database_are_those_that_the_policy_names(world: World) -> None:
+    login = Login.model_validate({**LOGIN.model_dump(exclude_none=True), "database": "postgres", "tls": "off"})
+    current = Probe(sql="SELECT current_database()", expect="== postgres")
+    assert world.drill(login).run(world.order(current), OPTIONS)["outcome"] == "passed"
+
+
+def test_without_probes_it_stays_restorable(world: World) -> None:
+    assert world.drill(asking=None).run(world.order(), OPTIONS)["outcome"] == "restorable"
+
+
+def test_probes_of_an_engine_that_nobody_asks_are_refused_before_anything_is_made(world: World) -> None:
+    settings = {**world.part.settings, "engine": "oracle-ee"}
+    world.part = RestorePart(world.part.native_id, settings=settings)
+    with pytest.raises(NotInThisVersion, match="oracle-ee"):
+        world.drill().run(world.order(COUNT), OPTIONS)
+    assert (world.proofs(), world.instances()) == ([], [])
+
+
+class Unreachable:
+    """An endpoint that answers after so many attempts, if ever, and what then answers."""
+
+    def __init__(self, error: Unavailable, answers_after: float = float("inf")) -> None:
+        self.error, self.answers_after, self.attempts = error, answers_after, 0
+
+    def __call__(self, _made: Made) -> AbstractContextManager[Callable[[str], object]]:
+        self.attempts += 1
+        if self.attempts <= self.answers_after:
+            raise self.error
+        return self._answers()
+
+    @contextmanager
+    def _answers(self) -> Iterator[Callable[[str], object]]:
+        yield lambda _sql: 3
+
+
+def test_an_endpoint_that_nobody_reaches_fails_and_names_the_network(world: World) -> None:
+    began = world.clock.now()
+    asking = Unreachable(Unavailable("the database cannot be reached", cause="timed out"))
+    outcome = world.drill(asking=asking).run(world.order(COUNT), OPTIONS)
+    (proof,) = world.proofs()
+    assert (outcome["outcome"], world.instances()) == ("failed", [])
+    assert "most likely the network" in proof["why"]
+    assert "timed out" in str(outcome["why"]) and "reach_from:" in str(outcome["why"])
+    assert REACHING <= world.clock.now() - began < 2 * REACHING
+
+
+@pytest.mark.parametrize("error", [Unavailable("no such name yet"), Busy("starting up")])
+def test_an_endpoint_that_answers_later_is_waited_for(world: World, error: Unavailable) -> None:
+    asking = Unreachable(error, answers_after=3)
+    assert world.drill(asking=asking).run(world.order(COUNT), OPTIONS)["outcome"] == "passed"
+
+
+def test_an_interruption_between_probes_leaves_no_proof_and_nothing_else(world: World) -> None:
+    cancel = Event()
+
+    @contextmanager
+    def asking(_made: Made) -> Iterator[Callable[[str], object]]:
+        yield lambda _sql: cancel.set() or 3
+
+    with pytest.raises(Unavailable, match="interrupted"):
+        world.drill(asking=asking, cancel=cancel).run(world.order(COUNT, COUNT), OPTIONS)
+    assert (world.proofs(), world.instances()) == ([], [])
+
+
+def test_probes_that_are_not_all_asked_in_time_have_not_passed(world: World) -> None:
+    @contextmanager
+    def asking(_made: Made) -> Iterator[Callable[[str], object]]:
+        yield lambda _sql: world.clock.turn(hours=3) and 3
+
+    outcome = world.drill(asking=asking).run(world.order(COUNT, COUNT), OPTIONS)
+    assert (outcome["outcome"], len(world.proofs()[0]["probes"])) == ("failed", 1)
+    assert outcome["why"] == "1 of 2 probes were asked in the time that a drill may take"
+
+
+# --- how they log on
+
+
+@pytest.mark.parametrize(
+    ("engine", "kind"),
+    [
+        ("postgres", "postgres"),
+        ("aurora-postgresql", "postgres"),
+        ("mysql", "mysql"),
+        ("aurora-mysql", "mysql"),
+        ("mariadb", "mariadb"),
+        ("oracle-ee", ""),
+        ("", ""),
+    ],
+)
+def test_the_providers_word_for_an_engine_chooses_ours(engine: str, kind: str) -> None:
+    assert asked_by(engine) == kind
+
+
+def test_what_the_policy_says_goes_over_what_the_provider_shows() -> None:
+    made = Made("cluster", "x", READY, endpoint="db:3306", engine="aurora-mysql", user="admin", database="shop")
+    kind, connection = connection_to(made, {"password": {"credential": "p"}, "user": "probe"})
+    login = {"user": "probe", "database": "shop", "password": {"credential": "p"}}
+    assert (kind, connection) == ("mysql", {"host": "db", "port": 3306, **login})
+    assert adapters.engine_options(kind, {"connection": connection})
+
+
+def test_an_engine_that_no_record_told_and_a_database_that_nobody_names_are_refused() -> None:
+    with pytest.raises(NotInThisVersion, match="probes of engine unknown"):
+        connection_to(Made("database instance", "x", READY, endpoint="db:5432"), {})
+    with pytest.raises(Refused, match="nobody says which database") as raised:
+        connection_to(Made("database instance", "x", READY, endpoint="db:5432", engine="postgres", user="me"), {})
+    assert "connect: {database: NAME}" in str(raised.value)
