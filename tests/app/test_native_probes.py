@@ -5,16 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
+from clouds import aws_environment
 from manual_clock import ManualClock
-from native_clouds import ACCOUNT, AWAY, POINT, SITE, Cloud, RdsWorld, cloud, copy_order, cut, listed, selected
+from native_clouds import (
+    ACCOUNT,
+    AWAY,
+    POINT,
+    SITE,
+    Cloud,
+    MemoryWorld,
+    RdsWorld,
+    cloud,
+    copy_order,
+    cut,
+    listed,
+    selected,
+)
 
 from drorch.app.native_drill import NativeDrill, NativeDrillOrder
 from drorch.app.native_probes import REACHING, asking_of
@@ -23,13 +38,13 @@ from drorch.demo.postgres import EmbeddedPostgres
 from drorch.demo.rds_databases import RdsDatabases
 from drorch.domain.errors import Busy, NotInThisVersion, Refused, Unavailable
 from drorch.domain.native_drill import asked_by, connection_to
-from drorch.domain.native_restore import READY, Made, RestorePart
+from drorch.domain.native_restore import READY, TAG_DRILL, Made, RestorePart
 from drorch.domain.policy import Login, Probe
 from drorch.kinds.rds_instance import RestoreOptions
 from drorch.stores.memory import MemoryStore
 from drorch.wiring import adapters
 
-pytestmark = pytest.mark.integration
+integration = pytest.mark.integration
 PASSWORD = "not-a-secret"
 VAULT = f"{ACCOUNT}.{AWAY}"
 COUNT = Probe(sql="SELECT count(*) FROM orders", expect="== 3")
@@ -44,36 +59,31 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @dataclass
 class World:
-    """A copy in AWAY of an instance whose table `orders` had three rows when it was cut, and has four by now."""
+    """A copy in AWAY of a database whose table `orders` had three rows when it was cut."""
 
-    rds: RdsWorld
+    kind: Any
     part: RestorePart
-    stores: dict[str, MemoryStore]
-    clock: ManualClock
+    options: object
+    stores: dict[str, MemoryStore] = field(default_factory=lambda: {"disk": MemoryStore("disk")})
+    clock: ManualClock = field(default_factory=ManualClock)
 
     def order(self, *probes: Probe) -> NativeDrillOrder:
         cut_at, most = self.clock.now(), timedelta(hours=2)
         return NativeDrillOrder(SITE, "shop", "data", VAULT, POINT, cut_at, (self.part,), 20 << 30, most, probes)
 
-    def drill(self, login: Login = LOGIN, password: str = PASSWORD, **more: Any) -> NativeDrill:
-        secrets = {"ledger": password}
-        said = login.model_dump(mode="json", exclude_none=True)
-        asking = partial(asking_of, adapters.build_engine, adapters.engine_options, said, secrets)
+    def run(self, order: NativeDrillOrder, asking: Any, cancel: Event | None = None) -> dict[str, Any]:
+        """The outcome; whatever that is, nothing is left behind."""
         ticker = lambda: self.clock.now().timestamp()  # noqa: E731
-        given: dict[str, Any] = {"asking": asking, **more}
-        return NativeDrill(self.rds.kind, self.stores, self.clock, SecretKey.generate(), ticker, **given)
+        drill = NativeDrill(self.kind, self.stores, self.clock, SecretKey.generate(), ticker, lambda _: None, cancel)
+        try:
+            return replace(drill, asking=asking).run(order, self.options)
+        finally:
+            assert self.kind.made(ACCOUNT, AWAY, TAG_DRILL) == ()
 
     def proofs(self) -> list[Any]:
         store = self.stores["disk"]
         paths = [found.path for found in store.list("") if found.path.endswith(".json")]
         return [json.loads(b"".join(store.read(path))) for path in paths]
-
-    def instances(self) -> list[str]:
-        shown = self.rds.client("rds", AWAY).describe_db_instances()["DBInstances"]
-        return [each["DBInstanceIdentifier"] for each in shown]
-
-
-OPTIONS = RestoreOptions(security_groups="default")
 
 
 def rows(instance: Any, statement: str) -> None:
@@ -83,34 +93,63 @@ def rows(instance: Any, statement: str) -> None:
         connection.execute(statement)
 
 
-@pytest.fixture
-def world(aws: Cloud) -> World:
+@pytest.fixture(scope="module")
+def copied(aws: Cloud) -> tuple[RdsWorld, RestorePart]:
+    """The source has a row more by now."""
     rds = RdsWorld(aws)
     source = rds.source_with(DBName="shop")
     (shown,) = rds.client("rds").describe_db_instances()["DBInstances"]
-    rows(shown, "DROP TABLE IF EXISTS orders; CREATE TABLE orders AS SELECT n FROM generate_series(1, 3) n")
+    rows(shown, "CREATE TABLE orders AS SELECT n FROM generate_series(1, 3) n")
     (settings,) = (each.settings for each in selected(rds, source))
     cut(rds)
     rds.finish()
     rds.kind.copy(copy_order(listed(rds)[0]))
     rds.finish()
     rows(shown, "INSERT INTO orders VALUES (4)")
-    part = RestorePart(listed(rds, AWAY)[0].native_id, source_id=source, bytes=20 << 30, settings=settings)
-    return World(rds, part, {"disk": MemoryStore("disk")}, ManualClock())
+    return rds, RestorePart(listed(rds, AWAY)[0].native_id, source_id=source, bytes=20 << 30, settings=settings)
 
 
-def test_what_the_restored_database_answers_as_expected_has_passed(world: World) -> None:
-    order = NativeDrillOrder.from_json(json.loads(json.dumps(world.order(COUNT).to_json())))
-    outcome = world.drill().run(order, OPTIONS)
+@pytest.fixture
+def real(copied: tuple[RdsWorld, RestorePart], monkeypatch: pytest.MonkeyPatch) -> World:
+    rds, part = copied
+    for name, value in aws_environment(rds.aws.endpoint_url).items():
+        monkeypatch.setenv(name, value)
+    return World(rds.kind, part, RestoreOptions(security_groups="default"))
+
+
+@pytest.fixture
+def world() -> World:
+    """In memory, where whatever is asked is said by the test."""
+    memory = MemoryWorld(named=True)
+    source = memory.source_with()
+    cut(memory)
+    memory.finish()
+    memory.kind.copy(copy_order(listed(memory)[0]))
+    memory.finish()
+    memory.cloud.pending_for = 1
+    part = RestorePart(listed(memory, AWAY)[0].native_id, source_id=source)
+    return World(memory.kind, part, SimpleNamespace(name="drorch-drill-x"))
+
+
+def asking(login: Login = LOGIN, password: str = PASSWORD) -> Any:
+    """As the worker asks."""
+    said = login.model_dump(mode="json", exclude_none=True)
+    return partial(asking_of, adapters.build_engine, adapters.engine_options, said, {"ledger": password})
+
+
+@integration
+def test_what_the_restored_database_answers_as_expected_has_passed(real: World) -> None:
+    order = NativeDrillOrder.from_json(json.loads(json.dumps(real.order(COUNT).to_json())))
+    outcome = real.run(order, asking())
     assert (outcome["outcome"], outcome["why"], outcome["left"]) == ("passed", None, [])
     told = {"sql": COUNT.sql, "expected": "== 3", "got": "3", "met": True}
-    (proof,) = world.proofs()
+    (proof,) = real.proofs()
     assert (proof["outcome"], proof["probes"]) == ("passed", [told]), "three rows: the copy was asked, not the source"
     assert [step["step"] for step in outcome["steps"]] == ["create", "probe", "clear"]
     assert {"create", "probe", "total"} == proof["seconds"].keys()
-    assert world.instances() == []
 
 
+@integration
 @pytest.mark.parametrize(
     ("sql", "expect", "got"),
     [
@@ -119,39 +158,40 @@ def test_what_the_restored_database_answers_as_expected_has_passed(world: World)
         ("DELETE FROM orders RETURNING n", ">= 1", "an error: the probe failed"),
     ],
 )
-def test_what_is_not_as_expected_fails_and_says_what_came(world: World, sql: str, expect: str, got: str) -> None:
-    outcome = world.drill().run(world.order(COUNT, Probe(sql=sql, expect=expect)), OPTIONS)
-    assert (outcome["outcome"], outcome["left"], world.instances()) == ("failed", [], [])
-    (proof,) = world.proofs()
+def test_what_is_not_as_expected_fails_and_says_what_came(real: World, sql: str, expect: str, got: str) -> None:
+    outcome = real.run(real.order(COUNT, Probe(sql=sql, expect=expect)), asking())
+    assert (outcome["outcome"], outcome["left"]) == ("failed", [])
+    (proof,) = real.proofs()
     assert (proof["outcome"], proof["why"]) == ("failed", "1 of 2 probes not met")
     assert [probe["got"] for probe in proof["probes"]] == ["3", got]
     assert f"gave {got}, expected {expect}" in str(outcome["why"])
 
 
-def test_a_wrong_password_fails_the_drill_and_stands_nowhere(world: World) -> None:
-    outcome = world.drill(password="wrong-one").run(world.order(COUNT), OPTIONS)
-    (proof,) = world.proofs()
+@integration
+def test_a_wrong_password_fails_the_drill_and_stands_nowhere(real: World) -> None:
+    outcome = real.run(real.order(COUNT), asking(password="wrong-one"))
+    (proof,) = real.proofs()
     assert (outcome["outcome"], proof["probes"]) == ("failed", [])
     assert proof["why"] == "the probes could not be asked: the database did not let us in"
     assert "wrong-one" not in json.dumps([outcome, proof])
 
 
-def test_another_user_and_database_are_those_that_the_policy_names(world: World) -> None:
+@integration
+def test_another_user_and_database_are_those_that_the_policy_names(real: World) -> None:
     login = Login.model_validate({**LOGIN.model_dump(exclude_none=True), "database": "postgres", "tls": "off"})
     current = Probe(sql="SELECT current_database()", expect="== postgres")
-    assert world.drill(login).run(world.order(current), OPTIONS)["outcome"] == "passed"
+    assert real.run(real.order(current), asking(login))["outcome"] == "passed"
 
 
 def test_without_probes_it_stays_restorable(world: World) -> None:
-    assert world.drill(asking=None).run(world.order(), OPTIONS)["outcome"] == "restorable"
+    assert world.run(world.order(), None)["outcome"] == "restorable"
 
 
 def test_probes_of_an_engine_that_nobody_asks_are_refused_before_anything_is_made(world: World) -> None:
-    settings = {**world.part.settings, "engine": "oracle-ee"}
-    world.part = RestorePart(world.part.native_id, settings=settings)
+    world.part = replace(world.part, settings={"engine": "oracle-ee"})
     with pytest.raises(NotInThisVersion, match="oracle-ee"):
-        world.drill().run(world.order(COUNT), OPTIONS)
-    assert (world.proofs(), world.instances()) == ([], [])
+        world.run(world.order(COUNT), asking())
+    assert world.proofs() == []
 
 
 class Unreachable:
@@ -173,10 +213,10 @@ class Unreachable:
 
 def test_an_endpoint_that_nobody_reaches_fails_and_names_the_network(world: World) -> None:
     began = world.clock.now()
-    asking = Unreachable(Unavailable("the database cannot be reached", cause="timed out"))
-    outcome = world.drill(asking=asking).run(world.order(COUNT), OPTIONS)
+    asked = Unreachable(Unavailable("the database cannot be reached", cause="timed out"))
+    outcome = world.run(world.order(COUNT), asked)
     (proof,) = world.proofs()
-    assert (outcome["outcome"], world.instances()) == ("failed", [])
+    assert outcome["outcome"] == "failed"
     assert "most likely the network" in proof["why"]
     assert "timed out" in str(outcome["why"]) and "reach_from:" in str(outcome["why"])
     assert REACHING <= world.clock.now() - began < 2 * REACHING
@@ -184,28 +224,28 @@ def test_an_endpoint_that_nobody_reaches_fails_and_names_the_network(world: Worl
 
 @pytest.mark.parametrize("error", [Unavailable("no such name yet"), Busy("starting up")])
 def test_an_endpoint_that_answers_later_is_waited_for(world: World, error: Unavailable) -> None:
-    asking = Unreachable(error, answers_after=3)
-    assert world.drill(asking=asking).run(world.order(COUNT), OPTIONS)["outcome"] == "passed"
+    asked = Unreachable(error, answers_after=3)
+    assert world.run(world.order(COUNT), asked)["outcome"] == "passed"
 
 
 def test_an_interruption_between_probes_leaves_no_proof_and_nothing_else(world: World) -> None:
     cancel = Event()
 
     @contextmanager
-    def asking(_made: Made) -> Iterator[Callable[[str], object]]:
+    def asked(_made: Made) -> Iterator[Callable[[str], object]]:
         yield lambda _sql: cancel.set() or 3
 
     with pytest.raises(Unavailable, match="interrupted"):
-        world.drill(asking=asking, cancel=cancel).run(world.order(COUNT, COUNT), OPTIONS)
-    assert (world.proofs(), world.instances()) == ([], [])
+        world.run(world.order(COUNT, COUNT), asked, cancel)
+    assert world.proofs() == []
 
 
 def test_probes_that_are_not_all_asked_in_time_have_not_passed(world: World) -> None:
     @contextmanager
-    def asking(_made: Made) -> Iterator[Callable[[str], object]]:
+    def asked(_made: Made) -> Iterator[Callable[[str], object]]:
         yield lambda _sql: world.clock.turn(hours=3) and 3
 
-    outcome = world.drill(asking=asking).run(world.order(COUNT, COUNT), OPTIONS)
+    outcome = world.run(world.order(COUNT, COUNT), asked)
     assert (outcome["outcome"], len(world.proofs()[0]["probes"])) == ("failed", 1)
     assert outcome["why"] == "1 of 2 probes were asked in the time that a drill may take"
 
