@@ -89,7 +89,7 @@ class Returned(BaseModel):
 
 
 KINDS = {
-    "ebs": KindWords(Volumes, native=True, service="ec2", locks=True, shares=True),
+    "ebs": KindWords(Volumes, native=True, service="ec2", locks=True, shares=True, probes=False),
     "rds-instance": KindWords(Instance, native=True, service="rds", shares=True),
     "postgres": KindWords(Database, native=False),
 }

@@ -372,19 +372,51 @@ def test_what_the_contract_reserves_is_refused_as_not_in_this_version(text: str,
     ]
 
 
-def test_a_drill_of_snapshots_goes_where_their_copies_lie_and_asks_no_probes() -> None:
+def test_a_drill_of_snapshots_goes_where_their_copies_lie() -> None:
     policy, findings = read(
         changed("    identifier", "    drill: {every: 7d, max_hours: 2}\n    identifier"), words(kinds=RETURNING)
     )
     assert not findings and policy is not None
     rule = policy.resources[0].drill
     assert rule is not None and rule.from_ == tuple(t.vault for t in policy.resources[0].targets if not t.home)
-    said = "    drill: {every: 7d, from: [prod.eu-west-9], probes: [{sql: select 1, expect: '>= 1'}]}\n    identifier"
+    said = "    drill: {every: 7d, from: [prod.eu-west-9]}\n    identifier"
     _, findings = read(changed("    identifier", said))
-    assert [f.message for f in findings] == [
-        "drill from prod.eu-west-9, where no copy goes",
-        "a drill of kind rds-instance asks no probes",
-    ]
+    assert [f.message for f in findings] == ["drill from prod.eu-west-9, where no copy goes"]
+
+
+NATIVE = words(kinds=RETURNING)
+PROBES = "probes: [{sql: select 1, expect: '>= 1'}]"
+CONNECT = "connect: {password: {credential: orders-db}}"
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (PROBES, "nobody says how the probes log on"),
+        (CONNECT, "connect is for probes"),
+        (f"{PROBES}, {CONNECT.replace('orders-db', 'bank-db')}", "credential bank-db is not granted to shop"),
+        (f"{PROBES}, {CONNECT.replace('{credential: orders-db}', 'hunter2')}", "a secret does not stand in a policy"),
+        (f"{PROBES}, connect: {{user: probe}}", "password is missing"),
+        (f"{PROBES}, connect: {{password: {{credential: orders-db}}, host: db}}", "unknown key host"),
+    ],
+)
+def test_probes_of_snapshots_say_how_they_log_on(said: str, message: str) -> None:
+    _, findings = read(changed("    identifier", f"    drill: {{every: 7d, {said}}}\n    identifier"), NATIVE)
+    assert [f.message for f in findings] == [message]
+
+
+def test_probes_of_snapshots_are_for_databases_and_their_logins_for_snapshots() -> None:
+    policy, findings = read(
+        changed("    identifier", f"    drill: {{every: 7d, {PROBES}, {CONNECT}}}\n    identifier"), NATIVE
+    )
+    assert policy is not None and not findings
+    rule = policy.resources[0].drill
+    assert rule is not None and rule.connect is not None and rule.connect.password.credential == "orders-db"
+    volumes = changed("rds-instance", "ebs").replace("    identifier: shop-ledger", "    select: {tags: {app: shop}}")
+    volumes = volumes.replace("    select", f"    drill: {{every: 7d, {PROBES}}}\n    select")
+    assert [f.message for f in read(volumes, NATIVE)[1]] == ["a drill of kind ebs asks no probes"]
+    dumps = changed("      every: 7d", f"      every: 7d\n      {CONNECT}")
+    assert [f.message for f in read(dumps, NATIVE)[1]] == ["connect is for drills of snapshots"]
 
 
 def test_every_error_of_a_file_is_shown_at_once() -> None:
