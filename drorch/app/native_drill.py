@@ -24,7 +24,7 @@ from drorch.domain.errors import DrorchError, NotFound, NotInThisVersion, Outcom
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.model import place_of
 from drorch.domain.native_drill import asked_by, begun_of, drill_id, until_of
-from drorch.domain.native_restore import READY, TAG_DRILL, TAG_EXPIRES, Made, NativeRestore, RestorePart
+from drorch.domain.native_restore import READY, TAG_DRILL, TAG_EXPIRES, Isolation, Made, NativeRestore, RestorePart
 from drorch.domain.policy import Probe
 from drorch.domain.record import Record, RecordType, compose
 from drorch.domain.recovery import Step
@@ -39,7 +39,7 @@ CLEARING = timedelta(minutes=30)
 
 @dataclass(frozen=True, slots=True)
 class NativeDrillOrder:
-    """Which copy is drilled, and what it is asked. Nothing of it lives longer than `most`."""
+    """Which copy is drilled, in which network, and what it is asked. Nothing of it lives longer than `most`."""
 
     site: str
     application: str
@@ -51,6 +51,7 @@ class NativeDrillOrder:
     bytes: int
     most: timedelta
     probes: tuple[Probe, ...] = ()
+    isolation: Isolation | None = None
 
     def to_json(self) -> dict[str, object]:
         """As it goes through a pipe."""
@@ -61,18 +62,20 @@ class NativeDrillOrder:
         ]
         probes = [probe.model_dump(mode="json", exclude_none=True) for probe in self.probes]
         more = {"cut_at": to_text(self.cut_at), "parts": parts, "most_s": self.most.total_seconds(), "probes": probes}
-        return fields | more
+        return fields | more | {"reach_from": list(self.isolation.reach_from) if self.isolation else None}
 
     @classmethod
     def from_json(cls, body: Mapping[str, object]) -> NativeDrillOrder:
         """The inverse of `to_json`."""
         fields = {name: body[name] for name in ("site", "application", "resource", "vault", "point", "bytes")}
+        reach = body["reach_from"]
         return cls(
             **fields,  # type: ignore[arg-type]
             cut_at=from_text(str(body["cut_at"])),
             parts=tuple(RestorePart(**part) for part in body["parts"]),  # type: ignore[attr-defined]
             most=timedelta(seconds=float(str(body["most_s"]))),
             probes=tuple(Probe.model_validate(probe) for probe in body["probes"]),  # type: ignore[attr-defined]
+            isolation=None if reach is None else Isolation(tuple(reach)),  # type: ignore[arg-type]
         )
 
 
@@ -164,6 +167,7 @@ class NativeDrill:
             tags={TAG_DRILL: drill, TAG_EXPIRES: to_text(until)},
             parts=order.parts,
             options=options,
+            isolation=order.isolation,
         )
 
     def _until_ready(self, restore: NativeRestore, order: NativeDrillOrder, found: _Found) -> None:

@@ -35,12 +35,23 @@ class RestorePart:
 
 
 @dataclass(frozen=True, slots=True)
+class Isolation:
+    """A network of a drill's own: what it makes lies in a security group made for it, out of which nothing goes.
+
+    Into it come `reach_from` alone, networks (CIDR) and security groups of the same VPC, to the database's port.
+    """
+
+    reach_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NativeRestore:
     """One copy of a native point to be brought back in the account and region in which it lies.
 
     Whatever is made bears `tags` from its creating call on; `tag` is the key among them whose value `id` is this
     restore's own (`drorch:restore`, or `drorch:drill`): what bears it is of this restore, whoever began it and when.
-    `options` are the kind's own `RestoreOptions`.
+    `options` are the kind's own `RestoreOptions`; with an `isolation`, of a drill alone, their security groups do not
+    count.
     """
 
     account: str
@@ -54,6 +65,7 @@ class NativeRestore:
     tags: Mapping[str, str]
     parts: tuple[RestorePart, ...]
     options: object
+    isolation: Isolation | None = None
 
 
 @dataclass(frozen=True, slots=True)

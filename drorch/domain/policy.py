@@ -30,6 +30,7 @@ from drorch.domain.explain import fault, type_name
 from drorch.domain.ignore import Ignore
 from drorch.domain.model import FailureDomain, FailureLevel, LockMode
 from drorch.domain.probe_answer import instant_of, meets, understood
+from drorch.domain.reach import Reach
 from drorch.domain.runbook import Recovery
 from drorch.domain.schedule import Schedule
 from drorch.domain.window import Window
@@ -304,7 +305,8 @@ class DrillRule(Frozen):
     snapshots from all outside the home region).
 
     Of snapshots alone: how they are brought back for it (`options`, the kind's own), for how many hours at most
-    anything of it may be there, and how its probes log on (`connect`).
+    anything of it may be there, how its probes log on (`connect`), and whether databases get a security group of the
+    drill's own (`isolation`, by default where nobody says others), into which `reach_from` alone comes.
     """
 
     every: Duration
@@ -313,6 +315,8 @@ class DrillRule(Frozen):
     options: Annotated[dict[str, Any], Something] = Field(default_factory=dict)
     max_hours: Annotated[Count | None, Something] = None
     connect: Annotated[Login | None, Something] = None
+    isolation: Annotated[Literal["own"] | None, Something] = None
+    reach_from: Annotated[tuple[Reach, ...], Field(min_length=1)] = ()
 
 
 # --- resources -----------------------------------------------------------------------------------------------------

@@ -428,8 +428,8 @@ def _check_native_words(draft: Draft, own: DrillRule | None, *, native: bool) ->
         draft.wrong("drill", "probes", message=f"a drill of kind {draft.values['kind']} asks no probes", hint=hint)
     if native and own.connect:
         _granted(draft, ("drill", "connect", "password", "credential"), own.connect.password.credential)
-    for key, said in (("options", own.options), ("max_hours", own.max_hours), ("connect", own.connect)):
-        if said and not native:
+    for key in ("options", "max_hours", "connect", "isolation", "reach_from"):
+        if getattr(own, key) and not native:
             draft.wrong("drill", key, message=f"{key} is for drills of snapshots", hint="leave it out", at_key=True)
 
 

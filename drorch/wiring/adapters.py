@@ -19,8 +19,9 @@ from drorch.domain.errors import Refused, Usage
 from drorch.domain.explain import Problem, explain
 from drorch.domain.iam_roles import Declared
 from drorch.domain.model import FailureDomain
-from drorch.domain.policy import LockRule
-from drorch.domain.policy_drills import drill_said
+from drorch.domain.native_restore import Isolation
+from drorch.domain.policy import DrillRule, LockRule
+from drorch.domain.policy_drills import drill_said, isolation_of
 from drorch.domain.vocabulary import KindWords, Vocabulary
 from drorch.ports import AutomatedBackups, Engine, Everything, KmsKeys, ObjectStore, SnapshotKind
 
@@ -218,6 +219,12 @@ def drill_options(kind: str, mapped: Mapping[str, object], own: Mapping[str, obj
     """As `restore_options`, as a drill does it (`drorch.domain.policy_drills.drill_said`)."""
     model = restore_model(kind)
     return restore_options(kind, {} if model is None else drill_said(model, mapped, own, point))
+
+
+def drill_isolation(kind: str, mapped: Mapping[str, object], rule: DrillRule | None) -> Isolation | None:
+    """The network of the drill's own (`drorch.domain.policy_drills.isolation_of`)."""
+    model = restore_model(kind)
+    return None if model is None else isolation_of(model, mapped, rule, probes=kind in PROBED_KINDS)
 
 
 def declared_of(kind: str, *, locking: bool = False) -> Declared:

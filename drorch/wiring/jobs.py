@@ -149,6 +149,9 @@ def _native_drill(host: Host, action: Drill, scene: Scene) -> NativeDrillJob:
     if point is None or point.cut_at is None or copy is None:
         raise Refused(f"point {action.point} is not known any more", operation="drill", resource=action.resource)
     application, resource = point.filed_under
+    loaded = host.in_force(action.application)
+    recovery, region = loaded.policy.recovery if loaded else None, place_of(action.vault)[1]
+    mapped, own = options_in(recovery, region, action.resource), rule.options if rule else {}
     reader = VaultReader(host.cache, host.trusted, host.config.site)
     views = [reader.view(vault, application) for vault in host.vaults.values()]
     order = NativeDrillOrder(
@@ -162,11 +165,9 @@ def _native_drill(host: Host, action: Drill, scene: Scene) -> NativeDrillJob:
         bytes=copy.bytes,
         most=timedelta(hours=(rule.max_hours if rule else None) or MOST_HOURS),
         probes=rule.probes if rule else (),
+        isolation=adapters.drill_isolation(kind, mapped, rule),
     )
     login = rule.connect if rule else None
-    loaded = host.in_force(action.application)
-    recovery, region = loaded.policy.recovery if loaded else None, place_of(action.vault)[1]
-    mapped, own = options_in(recovery, region, action.resource), rule.options if rule else {}
     return NativeDrillJob(
         order=order.to_json(),
         kind=kind,
