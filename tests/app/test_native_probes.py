@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
 from typing import Any
@@ -31,14 +32,17 @@ from native_clouds import (
     selected,
 )
 
+from drorch import worker
+from drorch.app.jobs import HostSpec, NativeDrillJob, VaultSpec
 from drorch.app.native_drill import NativeDrill, NativeDrillOrder
 from drorch.app.native_probes import REACHING, asking_of
 from drorch.crypto.minisign import SecretKey
+from drorch.demo.aws import ACCOUNT as MINE
 from drorch.demo.postgres import EmbeddedPostgres
 from drorch.demo.rds_databases import RdsDatabases
 from drorch.domain.errors import Busy, NotInThisVersion, Refused, Unavailable
 from drorch.domain.native_drill import asked_by, connection_to
-from drorch.domain.native_restore import READY, TAG_DRILL, Made, RestorePart
+from drorch.domain.native_restore import READY, TAG_DRILL, Isolation, Made, RestorePart
 from drorch.domain.policy import Login, Probe
 from drorch.kinds.rds_instance import RestoreOptions
 from drorch.stores.memory import MemoryStore
@@ -147,6 +151,30 @@ def test_what_the_restored_database_answers_as_expected_has_passed(real: World) 
     assert (proof["outcome"], proof["probes"]) == ("passed", [told]), "three rows: the copy was asked, not the source"
     assert [step["step"] for step in outcome["steps"]] == ["create", "probe", "clear"]
     assert {"create", "probe", "total"} == proof["seconds"].keys()
+
+
+@integration
+def test_the_worker_asks_in_a_network_of_the_drills_own_and_its_job_shows_no_secret(
+    real: World, tmp_path: Path
+) -> None:
+    vault = VaultSpec("disk", "directory", {"path": str(tmp_path), "provider": "onprem", "region": "office"})
+    key = SecretKey.generate()
+    job = NativeDrillJob(
+        order=replace(real.order(COUNT), isolation=Isolation(("10.0.0.0/8",))).to_json(),
+        kind="rds-instance",
+        options={"name": f"drorch-drill-{POINT}"},
+        vaults=(vault,),
+        signing_key=key.text(),
+        host=HostSpec(accounts={ACCOUNT: {"id": MINE}}),
+        connect=LOGIN.model_dump(mode="json", exclude_none=True),
+        secrets={"ledger": PASSWORD},
+    )
+    assert PASSWORD not in repr(job)
+    body = json.loads(json.dumps(job.to_json()))
+    context = worker.Context(worker.Wired, Event(), lambda _progress: None)
+    outcome = worker.run_native_drill(body, context)
+    assert (outcome["outcome"], outcome["left"], outcome["unwritten"]) == ("passed", [], {})
+    assert real.kind.made(ACCOUNT, AWAY, TAG_DRILL) == ()
 
 
 @integration

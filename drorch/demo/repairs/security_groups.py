@@ -1,7 +1,7 @@
 """Security groups that are in use: EC2 does not let them go.
 
-moto deletes a group whatever lies in it. EC2 answers DependencyViolation while an interface is in the group (a database of
-RDS has one; those of EC2 instances are not looked at here) or a rule of another group names it (EC2 API,
+moto deletes a group whatever lies in it. EC2 answers DependencyViolation while an interface is in the group (a database
+of RDS has one; those of EC2 instances are not looked at here) or a rule of another group names it (EC2 API,
 DeleteSecurityGroup).
 """
 
