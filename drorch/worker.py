@@ -199,11 +199,13 @@ def run_native_drill(body: Mapping[str, Any], context: Context) -> Mapping[str, 
     """Drill one native point; the vaults are for the proof."""
     from drorch.app.drill_alone import drilling_in, require_alone
     from drorch.app.native_drill import NativeDrill, NativeDrillOrder
+    from drorch.app.native_probes import asking_of
     from drorch.domain.model import place_of
 
     job = NativeDrillJob.from_json(body)
     builders = context.builders(job.host)
     stores, lost = _open(job.vaults, builders)
+    asked = partial(asking_of, builders.engine, builders.engine_options, job.connect or {}, job.secrets)
     drill = NativeDrill(
         kind=builders.restoring(job.kind),
         stores=stores,
@@ -212,6 +214,7 @@ def run_native_drill(body: Mapping[str, Any], context: Context) -> Mapping[str, 
         ticker=time.monotonic,
         report=context.report,
         cancel=context.cancel,
+        asking=asked if job.connect else None,
     )
     order, state = NativeDrillOrder.from_json(job.order), job.host.state
     with drilling_in(state, [place_of(order.vault)[0]], f"drill of {order.application}/{order.resource}"):

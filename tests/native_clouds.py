@@ -356,9 +356,9 @@ class Cloud:
 
 
 @contextmanager
-def cloud() -> Iterator[Cloud]:
+def cloud(rds_databases: Any = None) -> Iterator[Cloud]:
     """An embedded AWS for one test module; the worlds empty it. Our clients ask once: nothing backs off."""
-    with embedded_aws() as aws:
+    with embedded_aws(rds_databases=rds_databases) as aws:
         known = {ACCOUNT: AwsAccount(MINE), OTHER: AwsAccount(OTHER_ID, f"arn:aws:iam::{OTHER_ID}:role/drorch")}
         accounts = AwsAccounts(known, attempts=1)
         yield Cloud(aws, accounts)

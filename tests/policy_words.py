@@ -88,8 +88,14 @@ class Returned(BaseModel):
     deletion_protection: bool = True
 
 
+class Networked(Returned):
+    """How snapshots of databases come back."""
+
+    security_groups: tuple[str, ...] = ()
+
+
 KINDS = {
-    "ebs": KindWords(Volumes, native=True, service="ec2", locks=True, shares=True),
+    "ebs": KindWords(Volumes, native=True, service="ec2", locks=True, shares=True, probes=False),
     "rds-instance": KindWords(Instance, native=True, service="rds", shares=True),
     "postgres": KindWords(Database, native=False),
 }

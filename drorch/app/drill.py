@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from drorch import __version__
+from drorch.app import probing
 from drorch.app.loading import Pace, Reader, beating, load_together
 from drorch.app.progress import Meter, Steps
 from drorch.app.restore import RestoreRequest, locate
@@ -31,8 +32,6 @@ from drorch.ports import Engine, ObjectStore, ProbeResult, RestoreTarget
 PASSED = "passed"
 FAILED = "failed"
 _PHASES = ("download", "decrypt", "load", "compare", "probe", "total")
-_LONGEST_ANSWER = 200
-"""Characters of a probe's answer that go into the proof: it is evidence, not a copy of the data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ class DrillOutcome:
             "point": self.point,
             "vault": self.vault,
             "cut_at": to_text(self.cut_at),
-            "probes": [_probe_body(probe) for probe in self.probes],
+            "probes": [probing.told(probe) for probe in self.probes],
             "differences": list(self.differences),
             "seconds": dict(self.seconds),
             "bytes": self.bytes,
@@ -259,24 +258,13 @@ def _load_and_ask(
     began = reader.ticker()
     for probe in order.probes:
         with steps.step("probe", order.resource, probe.sql):
-            found.probes.append(_ask(probe, target, choice.cut_at))
+            found.probes.append(probing.put(probe, target.probe, choice.cut_at))
             if not found.probes[-1].met:
                 steps.fail()
     found.seconds["probe"] = math.ceil(reader.ticker() - began)
-    unmet = [probe for probe in found.probes if not probe.met]
-    if unmet:
-        why = f"{len(unmet)} of {len(found.probes)} probes not met"
-        answers = "; ".join(f"{probe.sql!r} gave {probe.got}, expected {probe.expected}" for probe in unmet)
-        found.fail(why, f"{why}: {answers}")
-
-
-def _ask(probe: Probe, target: RestoreTarget, cut_at: datetime) -> ProbeResult:
-    try:
-        value = target.probe(probe.sql)
-    except Refused as error:
-        return ProbeResult(probe.sql, probe.expected, f"an error: {error.message}"[:_LONGEST_ANSWER], met=False)
-    shown = "nothing" if value is None else str(value)[:_LONGEST_ANSWER]
-    return ProbeResult(probe.sql, probe.expected, shown, met=probe.compare(value, cut_at))
+    why, told = probing.unmet(found.probes)
+    if why:
+        found.fail(why, told)
 
 
 def _proof(order: DrillOrder, choice: Choice, found: _Found, at: datetime) -> Record:
@@ -292,13 +280,9 @@ def _proof(order: DrillOrder, choice: Choice, found: _Found, at: datetime) -> Re
         vault=order.vault,
         outcome=FAILED if found.why else PASSED,
         why=found.why or None,
-        probes=[_probe_body(probe) for probe in found.probes],
+        probes=[probing.told(probe) for probe in found.probes],
         counts={"compared": found.compared, "differing": len(found.differences)},
         seconds=dict(found.seconds),
         bytes=found.bytes,
         tools=dict(found.tools),
     )
-
-
-def _probe_body(probe: ProbeResult) -> dict[str, object]:
-    return {"sql": probe.sql, "expected": probe.expected, "got": probe.got, "met": probe.met}

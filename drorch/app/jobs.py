@@ -205,7 +205,8 @@ class DrillJob:
 @dataclass(frozen=True, slots=True)
 class NativeDrillJob:
     """Drill one native point. `order` is a `NativeDrillOrder` in JSON, `options` the kind's own for bringing it back;
-    all `vaults` get the proof. `looks` are the (kind, account, region) where no other drill may go on.
+    all `vaults` get the proof. `looks` are the (kind, account, region) where no other drill may go on. `connect` is how
+    its probes log on, a policy's `Login` in JSON, `secrets` the values of the credentials that it names.
     """
 
     name: ClassVar[str] = "native-drill"
@@ -216,6 +217,8 @@ class NativeDrillJob:
     signing_key: str = field(repr=False)
     host: HostSpec = HostSpec()
     looks: tuple[tuple[str, str, str], ...] = ()
+    connect: Mapping[str, Any] | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The object for the pipe."""
@@ -228,6 +231,8 @@ class NativeDrillJob:
             "signing_key": self.signing_key,
             "host": asdict(self.host),
             "looks": [list(look) for look in self.looks],
+            "connect": None if self.connect is None else dict(self.connect),
+            "secrets": dict(self.secrets),
         }
 
     @classmethod
@@ -241,6 +246,8 @@ class NativeDrillJob:
             signing_key=body["signing_key"],
             host=HostSpec.from_json(body["host"]),
             looks=tuple((kind, account, region) for kind, account, region in body["looks"]),
+            connect=body["connect"],
+            secrets=body["secrets"],
         )
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from drorch.domain.catalogue_native import TAG_SITE
 from drorch.domain.iam import Conditions, Statement
 from drorch.domain.iam_ec2_restored import restored_in_ec2
+from drorch.domain.iam_isolation import CREATING as ISOLATING
+from drorch.domain.iam_isolation import isolating
 from drorch.domain.iam_rds_restored import restored_in_rds
 from drorch.domain.iam_runbook import RunbookUse, runbook_statements
 
@@ -321,6 +323,8 @@ def _bringing_back(use: AccountUse, native: Sequence[NativeUse]) -> Iterator[Sta
         actions = [action for action in wanted if action.startswith(f"{service}:") and _verb(action) not in _READING]
         if actions:
             yield from of(use, actions, regions)
+    isolated = sorted({r for one in native if ISOLATING in one.declared.restore for r in one.regions})
+    yield from isolating([f"arn:{partition(region)}:ec2:{region}:{use.id}:" for region in isolated])
     profiles = (f"arn:{partition(region)}:iam::{use.id}:instance-profile/*" for one in native for region in one.regions)
     yield from _if_any("LookAtProfiles", tuple(a for a in wanted if a.startswith("iam:")), tuple(sorted(set(profiles))))
 

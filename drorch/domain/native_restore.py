@@ -35,12 +35,23 @@ class RestorePart:
 
 
 @dataclass(frozen=True, slots=True)
+class Isolation:
+    """A network of a drill's own: what it makes lies in a security group made for it, out of which nothing goes.
+
+    Into it come `reach_from` alone, networks (CIDR) and security groups of the same VPC, to the database's port.
+    """
+
+    reach_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NativeRestore:
     """One copy of a native point to be brought back in the account and region in which it lies.
 
     Whatever is made bears `tags` from its creating call on; `tag` is the key among them whose value `id` is this
     restore's own (`drorch:restore`, or `drorch:drill`): what bears it is of this restore, whoever began it and when.
-    `options` are the kind's own `RestoreOptions`.
+    `options` are the kind's own `RestoreOptions`; with an `isolation`, of a drill alone, their security groups do not
+    count.
     """
 
     account: str
@@ -54,6 +65,7 @@ class NativeRestore:
     tags: Mapping[str, str]
     parts: tuple[RestorePart, ...]
     options: object
+    isolation: Isolation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +75,8 @@ class Made:
     `what` is a field's word (volume, instance, launch template version, database instance, cluster, cluster member),
     `state` is `creating`, `ready` or `failed`, `detail` the provider's own word with its progress. `address` is the
     type of its Terraform/OpenTofu resource and `import_id` what `terraform import` takes for it; "" where there is
-    none. `endpoint` is HOST:PORT where it can be asked queries.
+    none. `endpoint` is HOST:PORT where it can be asked queries; `engine` is then the provider's word for what answers
+    there, `user` its master user, `database` the one that it was made with.
     """
 
     what: str
@@ -74,6 +87,9 @@ class Made:
     address: str = ""
     import_id: str = ""
     endpoint: str = ""
+    engine: str = ""
+    user: str = ""
+    database: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from drorch.domain.explain import fault, type_name
 from drorch.domain.ignore import Ignore
 from drorch.domain.model import FailureDomain, FailureLevel, LockMode
 from drorch.domain.probe_answer import instant_of, meets, understood
+from drorch.domain.reach import Reach
 from drorch.domain.runbook import Recovery
 from drorch.domain.scenario_rule import ScenarioRule
 from drorch.domain.schedule import Schedule
@@ -280,12 +281,33 @@ VaultName = Annotated[
 """The name of an object vault, or of the native vault ``ACCOUNT.REGION``."""
 
 
+class Login(Frozen):
+    """How probes log on to a restored database: its endpoint and engine are what its provider shows.
+
+    `user` and `database` left out are the master user and the database that the source was made with. `password` is
+    the one that the user had when the point was cut. `tls` and `ca` as in a `connection:`.
+    """
+
+    password: CredentialRef
+    user: Annotated[Text | None, Something] = None
+    database: Annotated[Text | None, Something] = None
+    tls: Literal["verify-full", "require", "off"] | None = None
+    ca: Annotated[Text | None, Something] = None
+
+    @field_validator("tls", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        """YAML 1.1 reads the bare word ``off`` as false."""
+        return "off" if value is False else value
+
+
 class DrillRule(Frozen):
     """A restore drill `every` so often, from each of the vaults `from_` (``from:`` in a file; left out, from all, of
     snapshots from all outside the home region).
 
-    Of snapshots alone: how they are brought back for it (`options`, the kind's own), and for how many hours at most
-    anything of it may be there.
+    Of snapshots alone: how they are brought back for it (`options`, the kind's own), for how many hours at most
+    anything of it may be there, how its probes log on (`connect`), and whether databases get a security group of the
+    drill's own (`isolation`, by default where nobody says others), into which `reach_from` alone comes.
     """
 
     every: Duration
@@ -293,6 +315,9 @@ class DrillRule(Frozen):
     probes: tuple[Probe, ...] = ()
     options: Annotated[dict[str, Any], Something] = Field(default_factory=dict)
     max_hours: Annotated[Count | None, Something] = None
+    connect: Annotated[Login | None, Something] = None
+    isolation: Annotated[Literal["own"] | None, Something] = None
+    reach_from: Annotated[tuple[Reach, ...], Field(min_length=1)] = ()
 
 
 # --- resources -----------------------------------------------------------------------------------------------------

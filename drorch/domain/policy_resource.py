@@ -429,11 +429,13 @@ def _native_drill(draft: Draft) -> DrillRule | None:
 def _check_native_words(draft: Draft, own: DrillRule | None, *, native: bool) -> None:
     if own is None:
         return
-    if native and own.probes:
-        hint = "it is drilled whether all of it can be made from the copy; probes are for dumps"
+    if native and own.probes and draft.words is not None and not draft.words.probes:
+        hint = "it is drilled whether all of it can be made from the copy; probes are for databases"
         draft.wrong("drill", "probes", message=f"a drill of kind {draft.values['kind']} asks no probes", hint=hint)
-    for key, said in (("options", own.options), ("max_hours", own.max_hours)):
-        if said and not native:
+    if native and own.connect:
+        _granted(draft, ("drill", "connect", "password", "credential"), own.connect.password.credential)
+    for key in ("options", "max_hours", "connect", "isolation", "reach_from"):
+        if getattr(own, key) and not native:
             draft.wrong("drill", key, message=f"{key} is for drills of snapshots", hint="leave it out", at_key=True)
 
 

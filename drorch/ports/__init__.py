@@ -23,6 +23,7 @@ from drorch.domain.native_restore import RestorePart as RestorePart
 from drorch.domain.native_restore import RestoreProgress as RestoreProgress
 from drorch.domain.policy import LockRule as LockRule
 from drorch.ports.engines import Artefact as Artefact
+from drorch.ports.engines import AsksDatabases as AsksDatabases
 from drorch.ports.engines import BearsMark as BearsMark
 from drorch.ports.engines import Consumer as Consumer
 from drorch.ports.engines import DumpSession as DumpSession

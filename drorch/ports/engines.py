@@ -134,6 +134,17 @@ class Engine(Protocol):
 
 
 @runtime_checkable
+class AsksDatabases(Protocol):
+    """An engine that can put probes to a database which it did not load."""
+
+    def asking(self, options: object, secrets: Mapping[str, str]) -> AbstractContextManager[Callable[[str], object]]:
+        """A way to ask it, as `RestoreTarget.probe` does; it has let us in when the block begins.
+
+        Refused: wrong password, wrong certificate, no client that is new enough; Unavailable when nobody answers.
+        """
+
+
+@runtime_checkable
 class ListsDatabases(Protocol):
     """An engine that can say which databases a server has."""
 

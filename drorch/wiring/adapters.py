@@ -19,8 +19,9 @@ from drorch.domain.errors import Refused, Usage
 from drorch.domain.explain import Problem, explain
 from drorch.domain.iam_roles import Declared
 from drorch.domain.model import FailureDomain
-from drorch.domain.policy import LockRule
-from drorch.domain.policy_drills import drill_said
+from drorch.domain.native_restore import Isolation
+from drorch.domain.policy import DrillRule, LockRule
+from drorch.domain.policy_drills import drill_said, isolation_of
 from drorch.domain.vocabulary import KindWords, Vocabulary
 from drorch.ports import AutomatedBackups, Engine, Everything, KmsKeys, ObjectStore, SnapshotKind
 
@@ -44,6 +45,8 @@ SNAPSHOT_KINDS = {
 EVERYTHING, AUTOMATED = "everything", "rds_automated"
 """The modules beside the kinds that list what no cut and no copy needs: for `unprotected`, and for `status`."""
 LOCKED_KINDS = frozenset({"ebs"})
+PROBED_KINDS = frozenset({"rds-instance", "rds-cluster"})
+"""Snapshots of databases: what is made of them in a drill can be asked."""
 LATER_LOCKS = {"ami": "an image can be deregistered, however its snapshots are locked"}
 URL_SCHEMES = {"s3": "s3", "gs": "gcs", "azure": "azure", "swift": "swift", "file": "directory"}
 TARGETS = {
@@ -219,6 +222,12 @@ def drill_options(kind: str, mapped: Mapping[str, object], own: Mapping[str, obj
     return restore_options(kind, {} if model is None else drill_said(model, mapped, own, point))
 
 
+def drill_isolation(kind: str, mapped: Mapping[str, object], rule: DrillRule | None) -> Isolation | None:
+    """The network of the drill's own (`drorch.domain.policy_drills.isolation_of`)."""
+    model = restore_model(kind)
+    return None if model is None else isolation_of(model, mapped, rule, probes=kind in PROBED_KINDS)
+
+
 def declared_of(kind: str, *, locking: bool = False) -> Declared:
     """What a kind of snapshot declares that it has to be allowed to do; with `locking` also to lock its copies."""
     module = _module("kinds", SNAPSHOT_KINDS[kind][0])
@@ -283,7 +292,7 @@ def vocabulary(
         kind: KindWords(
             options=_module("kinds" if is_native else "engines", module).Options,
             native=is_native,
-            probes=not is_native and kind != "files",
+            probes=kind in PROBED_KINDS if is_native else kind != "files",
             locks=kind in LOCKED_KINDS,
             locks_later=LATER_LOCKS.get(kind, ""),
             shares=is_native and hasattr(getattr(_module("kinds", module), SNAPSHOT_KINDS[kind][1]), "share"),

@@ -165,6 +165,9 @@ def _native_drill(host: Host, action: Drill, scene: Scene) -> NativeDrillJob:
     if point is None or point.cut_at is None or copy is None:
         raise Refused(f"point {action.point} is not known any more", operation="drill", resource=action.resource)
     application, resource = point.filed_under
+    loaded = host.in_force(action.application)
+    recovery, region = loaded.policy.recovery if loaded else None, place_of(action.vault)[1]
+    mapped, own = options_in(recovery, region, action.resource), rule.options if rule else {}
     reader = VaultReader(host.cache, host.trusted, host.config.site)
     views = [reader.view(vault, application) for vault in host.vaults.values()]
     order = NativeDrillOrder(
@@ -177,10 +180,10 @@ def _native_drill(host: Host, action: Drill, scene: Scene) -> NativeDrillJob:
         parts=tuple(restore_parts(point, action.vault, native_records(views, point))),
         bytes=copy.bytes,
         most=timedelta(hours=(rule.max_hours if rule else None) or MOST_HOURS),
+        probes=rule.probes if rule else (),
+        isolation=adapters.drill_isolation(kind, mapped, rule),
     )
-    loaded = host.in_force(action.application)
-    recovery, region = loaded.policy.recovery if loaded else None, place_of(action.vault)[1]
-    mapped, own = options_in(recovery, region, action.resource), rule.options if rule else {}
+    login = rule.connect if rule else None
     return NativeDrillJob(
         order=order.to_json(),
         kind=kind,
@@ -189,6 +192,8 @@ def _native_drill(host: Host, action: Drill, scene: Scene) -> NativeDrillJob:
         signing_key=host.signing_key().text(),
         host=host_spec(host),
         looks=drill_looks(host, place_of(action.vault)[0]),
+        connect=None if login is None else login.model_dump(mode="json", exclude_none=True),
+        secrets={} if login is None else credentials(host, login, action.application),
     )
 
 

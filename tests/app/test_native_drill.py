@@ -30,6 +30,15 @@ def lived(tmp_path: Path, text: str = DRILLED) -> Installation:
     return world
 
 
+PROBES = """\
+        drill:
+          every: 7d
+          probes: [{sql: select 1, expect: "== 3"}]
+          connect: {password: {credential: bank-db}}
+"""
+PROBED = LEDGER.rstrip() + "\n" + PROBES
+
+
 def points(world: Installation, application: str = "shop", resource: str = "data") -> tuple[RecoveryPoint, ...]:
     assert world.seen is not None
     return world.seen.plans[application].catalogue.of(resource)
@@ -91,6 +100,27 @@ def test_a_drill_of_a_database_does_not_take_the_name_of_the_real_one(tmp_path: 
     inner.advance = noted  # type: ignore[attr-defined]
     world.run(10)
     assert set(made) == {f"drorch-drill-{points(world, 'bank', 'ledger')[0].id}"}
+
+
+def test_probes_that_are_met_verify_the_point(tmp_path: Path) -> None:
+    world = lived(tmp_path, PROBED)
+    (drilled,) = world.seen.plans["bank"].catalogue.drills if world.seen else ()
+    assert (drilled.passed, drilled.restorable, drilled.vault) == (True, False, AWAY)
+    verified = {c.vault: c.verified_at for p in points(world, "bank", "ledger") for c in p.copies if p.cut_at}
+    assert verified[AWAY] == drilled.at
+    assert verified["prod.us-east-1"] is None, "the other copy was not asked"
+
+
+def test_probes_that_are_not_met_are_an_alarm_until_they_are(tmp_path: Path) -> None:
+    world = Installation(tmp_path, PROBED)
+    world.answer = 2
+    world.run(10)
+    assert world.seen is not None
+    assert [h.vault for h in world.seen.holds if h.alarm == "drill-failed"] == [AWAY]
+    assert all(c.verified_at is None for p in points(world, "bank", "ledger") for c in p.copies)
+    world.answer = 3
+    world.clock.turn(days=1)
+    assert not [h for h in world.run(8).holds if h.alarm == "drill-failed"]
 
 
 def test_what_a_drill_makes_says_of_whom_it_is_and_until_when_it_may_be_there(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from drorch.app.carry import Scene
 from drorch.app.clock import SystemClock
-from drorch.app.jobs import DrillJob, DumpJob, RepairJob, ShipJob, VerifyJob
+from drorch.app.jobs import DrillJob, DumpJob, NativeDrillJob, RepairJob, ShipJob, VerifyJob
+from drorch.app.native_drill import NativeDrillOrder
 from drorch.app.observe import World
 from drorch.app.repair import RepairOrder
 from drorch.app.verify import Place
@@ -24,7 +25,8 @@ from drorch.domain.action import Copy, Cut, Drill, Repair, Ship, Verify
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.errors import NotFound, Refused, Usage
 from drorch.domain.model import Copy as DumpCopy
-from drorch.domain.model import CopyState, FailureDomain, RecoveryPoint
+from drorch.domain.model import CopyState, FailureDomain, Member, RecoveryPoint
+from drorch.domain.native_restore import Isolation
 from drorch.wiring import adapters
 from drorch.wiring.host import Host, open_host
 from drorch.wiring.jobs import compose_job
@@ -183,6 +185,52 @@ def test_drill_runs_on_a_private_server_or_on_the_one_of_the_configuration(tmp_p
     assert job.scratch is not None
     assert job.scratch["connection"]["password"] == {"credential": "scratch"}
     assert dict(job.secrets) == {"scratch": "scratch-secret"}
+
+
+LEDGER = """\
+version: 1
+application: shop
+home: {account: prod, region: us-east-1}
+recovery: {regions: {us-west-2: {ledger: {subnet_group: dr, security_groups: [sg-1]}}}}
+resources:
+  - name: ledger
+    kind: rds-instance
+    identifier: shop-ledger
+    schedule: {every: 6h}
+    copies: [{region: us-west-2}]
+    keep: {last: 3}
+    drill:
+      every: 7d
+      probes: [{sql: select 1, expect: == 1}]
+      connect: {user: probe, password: {credential: orders-db}}
+      isolation: own
+      reach_from: [10.0.0.0/8]
+"""
+
+
+def test_drill_of_a_database_asks_its_probes_in_a_network_of_its_own(tmp_path: Path) -> None:
+    home = Home(tmp_path, 'aws: {accounts: {prod: {id: "111111111111"}}}\n')
+    (tmp_path / "policies" / "shop.yaml").write_text(LEDGER)
+    vault, member = "prod.us-west-2", Member("drorch-p1-1", "shop-ledger")
+    copies = (DumpCopy(vault, CopyState.USABLE, (member,), bytes=5),)
+    catalogue = Catalogue("shop", (RecoveryPoint("p1", "shop", "ledger", "rds-instance", "", NOON, copies),))
+    drill = Drill("shop", "ledger", vault, "p1", "due")
+    job = compose_job(home.host, drill, home.scene(catalogue))
+    assert isinstance(job, NativeDrillJob)
+    assert (job.connect, job.secrets) == (
+        {"user": "probe", "password": {"credential": "orders-db"}},
+        {"orders-db": "first"},
+    )
+    assert job.options["subnet_group"] == "dr"
+    assert "first" not in repr(job) and "first" in json.dumps(job.to_json())
+    order = NativeDrillOrder.from_json(json.loads(json.dumps(job.to_json()))["order"])
+    assert ([probe.sql for probe in order.probes], order.isolation) == (["select 1"], Isolation(("10.0.0.0/8",)))
+    (tmp_path / "policies" / "shop.yaml").write_text(
+        LEDGER.replace("      isolation: own\n", "").split("      reach")[0]
+    )
+    job = compose_job(home.host, drill, home.scene(catalogue))
+    assert isinstance(job, NativeDrillJob)
+    assert NativeDrillOrder.from_json(job.order).isolation is None, "the runbook's groups"
 
 
 def test_ship_of_a_point_that_is_gone_is_refused_and_a_light_action_has_no_job(tmp_path: Path) -> None:

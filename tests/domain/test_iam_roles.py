@@ -186,6 +186,31 @@ def test_the_restore_role_lets_go_what_bears_a_drills_tag_and_nothing_else_of_ec
         assert not allowed(restore, action, of_ec2("volume"), {"aws:ResourceTag/drorch:drill": "d7k2"})
 
 
+@pytest.mark.parametrize("kinds", [SNAPSHOT_KINDS, ("rds-instance",), ("rds-cluster",)])
+def test_the_restore_role_makes_and_changes_security_groups_of_drills_alone(kinds: tuple[str, ...]) -> None:
+    native = tuple(use for kind, use in zip(SNAPSHOT_KINDS, NATIVE, strict=True) if kind in kinds)
+    restore = role("restore", replace(USE, native=native))
+    group, vpc = of_ec2("security-group"), of_ec2("vpc")
+    drills = {"aws:ResourceTag/drorch:drill": "d7k2"}
+    assert allowed(restore, "ec2:CreateSecurityGroup", group, {"aws:TagKeys": ["drorch:drill"]})
+    assert allowed(restore, "ec2:CreateSecurityGroup", vpc)
+    assert not allowed(restore, "ec2:CreateSecurityGroup", group, {"aws:TagKeys": ["drorch:restore"]})
+    assert allowed(restore, "ec2:CreateTags", group, {"ec2:CreateAction": "CreateSecurityGroup"})
+    assert not allowed(restore, "ec2:CreateTags", group)
+    for action in ("RevokeSecurityGroupEgress", "AuthorizeSecurityGroupIngress", "DeleteSecurityGroup"):
+        assert allowed(restore, f"ec2:{action}", group, drills)
+        for context in ({}, MINE, {"aws:ResourceTag/drorch:restore": "r1"}):
+            assert not allowed(restore, f"ec2:{action}", group, context)
+    assert not allowed(restore, "ec2:AuthorizeSecurityGroupEgress", group, drills)
+
+
+def test_without_databases_no_security_group_is_made() -> None:
+    native = tuple(use for kind, use in zip(SNAPSHOT_KINDS, NATIVE, strict=True) if kind == "ebs")
+    restore = role("restore", replace(USE, native=native))
+    said = {"aws:TagKeys": ["drorch:drill"]}
+    assert not allowed(restore, "ec2:CreateSecurityGroup", of_ec2("security-group"), said)
+
+
 def test_the_restore_role_launches_what_will_bear_a_tag_out_of_the_sites_images_and_passes_no_role() -> None:
     restore = role("restore")
     for kind in ("instance", "volume", "network-interface"):

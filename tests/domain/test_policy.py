@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from policy_words import KINDS, RETURNING, VAULTS, Instance, policy_of, read, words
+from policy_words import KINDS, RETURNING, VAULTS, Instance, Networked, policy_of, read, words
 from pydantic import ValidationError
 
 from drorch.domain.model import FailureDomain, FailureLevel
+from drorch.domain.native_restore import Isolation
 from drorch.domain.policy import DrillRule, Keep, Objective, Policy, Probe, VaultRule
+from drorch.domain.policy_drills import isolation_of
 from drorch.domain.policy_schema import json_schema
 from drorch.domain.schedule import Cron, Every
 from drorch.domain.vocabulary import KindWords
@@ -372,19 +375,96 @@ def test_what_the_contract_reserves_is_refused_as_not_in_this_version(text: str,
     ]
 
 
-def test_a_drill_of_snapshots_goes_where_their_copies_lie_and_asks_no_probes() -> None:
+def test_a_drill_of_snapshots_goes_where_their_copies_lie() -> None:
     policy, findings = read(
         changed("    identifier", "    drill: {every: 7d, max_hours: 2}\n    identifier"), words(kinds=RETURNING)
     )
     assert not findings and policy is not None
     rule = policy.resources[0].drill
     assert rule is not None and rule.from_ == tuple(t.vault for t in policy.resources[0].targets if not t.home)
-    said = "    drill: {every: 7d, from: [prod.eu-west-9], probes: [{sql: select 1, expect: '>= 1'}]}\n    identifier"
+    said = "    drill: {every: 7d, from: [prod.eu-west-9]}\n    identifier"
     _, findings = read(changed("    identifier", said))
-    assert [f.message for f in findings] == [
-        "drill from prod.eu-west-9, where no copy goes",
-        "a drill of kind rds-instance asks no probes",
-    ]
+    assert [f.message for f in findings] == ["drill from prod.eu-west-9, where no copy goes"]
+
+
+NATIVE = words(kinds=RETURNING)
+NETWORKED = words(
+    kinds={name: replace(kind, restore=Networked) if kind.native else kind for name, kind in KINDS.items()}
+)
+PROBES = "probes: [{sql: select 1, expect: '>= 1'}]"
+CONNECT = "connect: {password: {credential: orders-db}}"
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (PROBES, "nobody says how the probes log on"),
+        (CONNECT, "connect is for probes"),
+        (f"{PROBES}, {CONNECT.replace('orders-db', 'bank-db')}", "credential bank-db is not granted to shop"),
+        (f"{PROBES}, {CONNECT.replace('{credential: orders-db}', 'hunter2')}", "a secret does not stand in a policy"),
+        (f"{PROBES}, connect: {{user: probe}}", "password is missing"),
+        (f"{PROBES}, connect: {{password: {{credential: orders-db}}, host: db}}", "unknown key host"),
+    ],
+)
+def test_probes_of_snapshots_say_how_they_log_on(said: str, message: str) -> None:
+    _, findings = read(changed("    identifier", f"    drill: {{every: 7d, {said}}}\n    identifier"), NATIVE)
+    assert [f.message for f in findings] == [message]
+
+
+OWN = "isolation: own"
+GROUPS = "options: {security_groups: [sg-1]}"
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("isolation: none", "isolation must be one of own"),
+        ("reach_from: []", "reach_from"),
+        ("reach_from: [0.0.0.0/0]", "that is everybody"),
+        ("reach_from: ['::/0']", "that is everybody"),
+        ("reach_from: [10.0.0.1/8]", "'10.0.0.1/8' is no source"),
+        ("reach_from: [office]", "'office' is no source"),
+        (f"{GROUPS}, reach_from: [10.0.0.0/8]", "reach_from is for isolation: own"),
+        (f"{GROUPS}, {OWN}", "the drill has a group of its own"),
+    ],
+)
+def test_a_network_of_the_drills_own_lets_in_named_sources(said: str, message: str) -> None:
+    _, findings = read(changed("    identifier", f"    drill: {{every: 7d, {said}}}\n    identifier"), NETWORKED)
+    assert len(findings) == 1 and message in findings[0].message, [f.message for f in findings]
+
+
+@pytest.mark.parametrize(
+    ("said", "mapped", "isolation"),
+    [
+        ("", {}, Isolation()),
+        ("reach_from: [10.1.2.3, 'fd00::/8', sg-0a]", {}, Isolation(("10.1.2.3/32", "fd00::/8", "sg-0a"))),
+        ("", {"security_groups": ["sg-1"]}, None),
+        (GROUPS, {}, None),
+        (OWN, {"security_groups": ["sg-1"]}, Isolation()),
+    ],
+)
+def test_a_drill_of_a_database_is_in_a_network_of_its_own_unless_somebody_says_which(
+    said: str, mapped: dict[str, object], isolation: Isolation | None
+) -> None:
+    policy, findings = read(changed("    identifier", f"    drill: {{every: 7d, {said}}}\n    identifier"), NETWORKED)
+    assert policy is not None, findings
+    rule = policy.resources[0].drill
+    assert isolation_of(Networked, mapped, rule, probes=True) == isolation
+    assert isolation_of(Networked, mapped, rule, probes=False) is None, "of what is no database"
+
+
+def test_probes_of_snapshots_are_for_databases_and_their_logins_for_snapshots() -> None:
+    policy, findings = read(
+        changed("    identifier", f"    drill: {{every: 7d, {PROBES}, {CONNECT}}}\n    identifier"), NATIVE
+    )
+    assert policy is not None and not findings
+    rule = policy.resources[0].drill
+    assert rule is not None and rule.connect is not None and rule.connect.password.credential == "orders-db"
+    volumes = changed("rds-instance", "ebs").replace("    identifier: shop-ledger", "    select: {tags: {app: shop}}")
+    volumes = volumes.replace("    select", f"    drill: {{every: 7d, {PROBES}}}\n    select")
+    assert [f.message for f in read(volumes, NATIVE)[1]] == ["a drill of kind ebs asks no probes"]
+    dumps = changed("      every: 7d", f"      every: 7d\n      {CONNECT}")
+    assert [f.message for f in read(dumps, NATIVE)[1]] == ["connect is for drills of snapshots"]
 
 
 def test_every_error_of_a_file_is_shown_at_once() -> None:

@@ -29,7 +29,7 @@ from native_restores import ID, AmiRestores, EbsRestores
 from rds_restores import ID as RDS_ID
 from rds_restores import ClusterRestores, InstanceRestores
 
-from drorch.domain.native_restore import TAG_DRILL
+from drorch.domain.native_restore import TAG_DRILL, Isolation
 from drorch.kinds import ami, ebs, rds_cluster, rds_instance
 from drorch.ports import CountsCopies, CountsSnapshots, LockMode, LocksCopies, SharesSnapshots, TellsLocks
 
@@ -163,7 +163,7 @@ def test_restores_of_databases_call_what_they_declare(aws: Cloud) -> None:
     instances.world.option_group(AWAY, engine="mysql", major="8.0")
     prepare_groups(instances)
     restored_and_discarded_databases(instances)
-    assert seen(instances.world) | {"rds:AddTagsToResource"} == set(rds_instance.RESTORE_PERMISSIONS)
+    assert seen(instances.world) | {"rds:AddTagsToResource", "ec2:CreateTags"} == set(rds_instance.RESTORE_PERMISSIONS)
 
 
 def test_restores_of_clusters_call_what_they_declare(aws: Cloud) -> None:
@@ -173,7 +173,7 @@ def test_restores_of_clusters_call_what_they_declare(aws: Cloud) -> None:
     clusters.part = replace(clusters.part, settings=settings)
     prepare_groups(clusters)
     restored_and_discarded_databases(clusters)
-    assert seen(clusters.world) | {"rds:AddTagsToResource"} == set(rds_cluster.RESTORE_PERMISSIONS)
+    assert seen(clusters.world) | {"rds:AddTagsToResource", "ec2:CreateTags"} == set(rds_cluster.RESTORE_PERMISSIONS)
 
 
 def prepare_groups(world: InstanceRestores | ClusterRestores) -> None:
@@ -200,6 +200,13 @@ def restored_and_discarded_databases(world: InstanceRestores | ClusterRestores) 
     for _ in range(2):
         world.kind.discard(ACCOUNT, AWAY, TAG_DRILL, RDS_ID)
     assert world.kind.discard(ACCOUNT, AWAY, TAG_DRILL, RDS_ID) == ()
+    del world.said["security_groups"]
+    world.kind.advance(replace(world.order(subnet_group="default"), isolation=Isolation(("10.0.0.0/8",))))
+    world.settle()
+    for _ in range(3):
+        world.kind.discard(ACCOUNT, AWAY, TAG_DRILL, RDS_ID)
+        world.settle()
+    assert world.kind.made(ACCOUNT, AWAY, TAG_DRILL) == ()
 
 
 def test_options_are_read_without_loading_an_sdk() -> None:

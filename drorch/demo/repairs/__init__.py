@@ -26,6 +26,7 @@ _MODULES = (
     "rds_sharing",
     "records",
     "s3",
+    "security_groups",
     "snapshot_locks",
     "volumes",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -53,6 +53,13 @@ class FamilyEngine:
         place = from_connection(self._connection(options), secrets)
         rules = DumpRules(inventory, self.lock_timeout, self.patience)
         return dump.open_session(self.vendor, place, self._tools, rules)
+
+    def asking(self, options: object, secrets: Mapping[str, str]) -> AbstractContextManager[Callable[[str], object]]:
+        """See the port."""
+        from drorch.engines.mysql_family.place import from_connection
+        from drorch.engines.mysql_family.probe import asking
+
+        return asking(self.vendor, from_connection(self._connection(options), secrets), self._tools)
 
     def versions(self, options: object, secrets: Mapping[str, str]) -> Mapping[str, str]:
         """See the port."""

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
+from pathlib import Path
 
 from drorch.domain.errors import Refused
-from drorch.engines.mysql_family.access import Access, text
+from drorch.engines.mysql_family.access import Access, open_access, text
+from drorch.engines.mysql_family.place import Place
+from drorch.engines.mysql_family.vendor import Vendor
 
 TIME_LIMIT_SECONDS = 60
+_LONGEST_ANSWER = 2.0 * TIME_LIMIT_SECONDS
+"""Seconds for the client, connecting among them: a network that swallows everything is no answer either."""
 
 _INTEGER = re.compile(r"0|-?[1-9]\d*")
 _DECIMAL = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d{1,6})?)?")
 _NOT_TEXT = re.compile(r"0\d")
+
+
+@contextmanager
+def asking(vendor: Vendor, place: Place, tools: Sequence[Path]) -> Iterator[Callable[[str], object]]:
+    """A way to ask a database that is there already; raises as `open_access` does when it does not let us in."""
+    access = open_access(vendor, place, tools, "probe")
+    try:
+        access.ask("DO 0", "probe")
+        yield partial(ask, access)
+    finally:
+        access.close()
 
 
 def ask(access: Access, query: str) -> object:
@@ -31,7 +50,7 @@ def ask(access: Access, query: str) -> object:
     )
     where = {"operation": "probe", "resource": access.place.shown}
     try:
-        rows = access.ask(statements, "probe")
+        rows = access.ask(statements, "probe", timeout=_LONGEST_ANSWER)
     except Refused as error:
         raise Refused("the probe failed", cause=error.cause, **where) from error
     if not rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -61,6 +61,13 @@ class PostgresEngine:
         from drorch.engines.postgres.place import from_connection
 
         return databases(from_connection(_options(options).of(MAINTENANCE).connection, secrets))
+
+    def asking(self, options: object, secrets: Mapping[str, str]) -> AbstractContextManager[Callable[[str], object]]:
+        """See the port."""
+        from drorch.engines.postgres.place import from_connection
+        from drorch.engines.postgres.probe import asking
+
+        return asking(from_connection(_options(options).connection, secrets))
 
     def versions(self, options: object, secrets: Mapping[str, str]) -> Mapping[str, str]:
         """See the port."""

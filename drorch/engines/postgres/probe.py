@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 
 import psycopg
 
@@ -18,6 +21,13 @@ _LIMITS = {
     "statement_timeout": str(TIME_LIMIT_SECONDS * 1000),
     "lock_timeout": "10000",
 }
+
+
+@contextmanager
+def asking(place: Place) -> Iterator[Callable[[str], object]]:
+    """A way to ask a database that is there already; raises as `connect` does when it does not let us in."""
+    close(connect(place, "probe", _LIMITS))
+    yield partial(ask, place)
 
 
 def ask(place: Place, query: str) -> object:

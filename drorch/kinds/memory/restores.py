@@ -90,7 +90,8 @@ class MemoryRestores:
     def _look(self, restored: Restored) -> None:
         restored.looks += 1
         if self.cloud.pending_for is not None and restored.looks > self.cloud.pending_for:
-            restored.made = replace(restored.made, state=READY)
+            endpoint = f"{restored.made.native_id}.memory:5432" if self._named else ""
+            restored.made = replace(restored.made, state=READY, endpoint=endpoint)
 
 
 def _wanted(order: NativeRestore) -> tuple[RestorePart, ...]:

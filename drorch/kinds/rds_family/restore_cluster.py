@@ -79,7 +79,7 @@ class RestoresClusters(RestoresDatabases):
         return progress(made, whole=whole, notes=self._notes(order, part, cluster, tuple(members)))
 
     def made(self, account: str, region: str, tag: str, restore: str = "") -> tuple[tuple[str, Made], ...]:
-        """Clusters, then members, by two whole listings."""
+        """Clusters, then members, by two whole listings; of drills with their security groups, by one more."""
         found, instances = self._found(account, region)
         clusters = [
             (value_of(e, tag), _cluster_made(e, "", _writers(e, instances), _needs_writer(e)))
@@ -91,10 +91,13 @@ class RestoresClusters(RestoresDatabases):
             for e in instances
             if e.get("DBClusterIdentifier") and bears(e, tag, restore)
         ]
-        return (*clusters, *members)
+        groups = self._drill_groups(account, region).made(restore) if tag == TAG_DRILL else ()
+        return (*clusters, *members, *groups)
 
     def discard(self, account: str, region: str, tag: str, restore: str) -> tuple[Made, ...]:
-        """Members first, then the clusters without any, all without a last snapshot; each looked at once more."""
+        """Members first, then the clusters without any, all without a last snapshot; each looked at once more. At last
+        the security group.
+        """
         self._check_discard(tag, restore, account, region)
         clusters, instances = self._drilled(account, region, restore)
         for entry in instances:
@@ -106,7 +109,8 @@ class RestoresClusters(RestoresDatabases):
             if entry.get("Status") != "deleting":
                 self._delete_cluster(account, region, entry["DBClusterIdentifier"], restore)
         clusters, instances = self._drilled(account, region, restore)
-        return (*(_cluster_made(entry, "", (), False) for entry in clusters), *map(_member_made, instances))
+        left = (*(_cluster_made(entry, "", (), False) for entry in clusters), *map(_member_made, instances))
+        return left or self._drill_groups(account, region).discard(restore)
 
     # --- how
 
@@ -145,7 +149,8 @@ class RestoresClusters(RestoresDatabases):
             self._member_group(order, member)
             self._offered(order, engine, member.classes)
         classes = options.wanted_classes or (str(recorded["class"]),) if is_multi_az_cluster(recorded) else ()
-        return Wish(name, request, self._offered(order, engine, classes), tag_map(shown.get("TagList")))
+        offered, tags = self._offered(order, engine, classes), tag_map(shown.get("TagList"))
+        return Wish(name, request, offered, tags, self._inside(order, options, recorded))
 
     def _checked_members(
         self, order: NativeRestore, part: RestorePart, cluster: str, instances: Sequence[Entry]
@@ -348,7 +353,8 @@ def _cluster_made(entry: Entry, source_id: str, members: Sequence[Entry], needs_
     answers = state_of(status) == READY and (not needs_writer or (bool(members) and _status(members[0]) == READY))
     address, port = entry.get("Endpoint"), entry.get("Port")
     endpoint = f"{address}:{port}" if answers and address and port else ""
-    return Made(CLUSTER, name, state_of(status), status, source_id, _ADDRESSES[CLUSTER], name, endpoint)
+    login = (str(entry.get(key) or "") for key in ("Engine", "MasterUsername", "DatabaseName"))
+    return Made(CLUSTER, name, state_of(status), status, source_id, _ADDRESSES[CLUSTER], name, endpoint, *login)
 
 
 def _member_made(entry: Entry, source_id: str = "") -> Made:

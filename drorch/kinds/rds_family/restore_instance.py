@@ -45,19 +45,21 @@ class RestoresInstances(RestoresDatabases):
         return progress([made], whole=True, notes=self._notes(order, part, entry))
 
     def made(self, account: str, region: str, tag: str, restore: str = "") -> tuple[tuple[str, Made], ...]:
-        """By one whole listing."""
+        """By one whole listing; of drills with their security groups, by one more."""
         found, _ = self._found(account, region)
-        return tuple((value_of(entry, tag), _made(entry)) for entry in found if bears(entry, tag, restore))
+        databases = tuple((value_of(entry, tag), _made(entry)) for entry in found if bears(entry, tag, restore))
+        return (*databases, *(self._drill_groups(account, region).made(restore) if tag == TAG_DRILL else ()))
 
     def discard(self, account: str, region: str, tag: str, restore: str) -> tuple[Made, ...]:
-        """DeleteDBInstance without a last snapshot, each looked at once more before it."""
+        """DeleteDBInstance without a last snapshot, each looked at once more before it; at last the security group."""
         self._check_discard(tag, restore, account, region)
         found, _ = self._found(account, region)
         for entry in found:
             if is_drill(entry, restore) and entry.get("DBInstanceStatus") != "deleting":
                 self._delete_drilled(account, region, entry["DBInstanceIdentifier"], restore)
         left, _ = self._found(account, region)
-        return tuple(_made(entry) for entry in left if is_drill(entry, restore))
+        databases = tuple(_made(entry) for entry in left if is_drill(entry, restore))
+        return databases or self._drill_groups(account, region).discard(restore)
 
     # --- how
 
@@ -89,7 +91,8 @@ class RestoresInstances(RestoresDatabases):
                 request[field] = group
         engine = str(shown.get("Engine") or recorded.get("engine") or "")
         classes = options.wanted_classes or tuple(filter(None, [str(recorded.get("class") or "")]))
-        return Wish(name, request, self._offered(order, engine, classes), tag_map(shown.get("TagList")))
+        offered, tags = self._offered(order, engine, classes), tag_map(shown.get("TagList"))
+        return Wish(name, request, offered, tags, self._inside(order, options, recorded))
 
     def _restored(self, order: NativeRestore, wish: Wish) -> Entry:
         """The instance as the creating call shows it, or as it is found under the name by then."""
@@ -136,4 +139,7 @@ def _made(entry: Entry, source_id: str = "") -> Made:
         address=ADDRESS,
         import_id=name,
         endpoint=f"{address}:{port}" if address and port and ready == "ready" else "",
+        engine=str(entry.get("Engine") or ""),
+        user=str(entry.get("MasterUsername") or ""),
+        database=str(entry.get("DBName") or ""),
     )

@@ -28,7 +28,8 @@ from drorch.domain.native_restore import (
     RestorePart,
     RestoreProgress,
 )
-from drorch.kinds import check_kms_key, legible, restored_tags, tag_list, tag_map
+from drorch.kinds import check_kms_key, isolation, legible, restored_tags, tag_list, tag_map
+from drorch.kinds.isolation import ISOLATION_PERMISSIONS
 from drorch.kinds.rds_family.restore_options import DEFAULT, RestoredDatabase
 from drorch.kinds.rds_family.restore_request import is_default
 from drorch.kinds.rds_family.snapshots import RESERVED_PREFIXES, ManualSnapshots
@@ -42,8 +43,9 @@ RESTORE_LOOKING = (
     "rds:DescribeOrderableDBInstanceOptions",
     "ec2:DescribeSecurityGroups",
     "kms:DescribeKey",
+    *ISOLATION_PERMISSIONS,
 )
-"""What is looked at before anything is made."""
+"""What is looked at before anything is made, and what a drill's network of its own takes."""
 
 NO_CAPACITY = frozenset({"InsufficientDBInstanceCapacity", "InsufficientDBClusterCapacityFault"})
 """The codes by which RDS says that it has no instance of a class left there now."""
@@ -60,13 +62,15 @@ _LISTED = 20
 class Wish:
     """What is to be made of an order: the call but for its class, and the classes to try in their order.
 
-    Of `tags`, the snapshot's, those that people gave come along.
+    Of `tags`, the snapshot's, those that people gave come along. `inside` is (VPC, port) of what lies in a security
+    group of the drill's own.
     """
 
     name: str
     request: Mapping[str, Any]
     classes: tuple[str, ...]
     tags: Mapping[str, str]
+    inside: tuple[str, int] | None = None
 
 
 class RestoresDatabases(ManualSnapshots):
@@ -157,6 +161,8 @@ class RestoresDatabases(ManualSnapshots):
         if not is_default(subnets):
             request["DBSubnetGroupName"] = subnets
             vpc = self._subnets(order, subnets)
+        if order.isolation is not None:
+            return request
         groups = options.security_groups
         if groups is None:
             groups = self._recorded_security_groups(order, recorded)
@@ -172,6 +178,28 @@ class RestoresDatabases(ManualSnapshots):
                 way = "subnet_group: and security_groups: of one VPC"
                 raise self.refused(order, "subnets and security groups are of two VPCs", cause, way)
         return request | {"VpcSecurityGroupIds": list(groups)}
+
+    def _inside(
+        self, order: NativeRestore, options: RestoredDatabase, recorded: Mapping[str, Any]
+    ) -> tuple[str, int] | None:
+        """(VPC, port) of a drill in a network of its own, None for anything else. Refused where nobody says them."""
+        if order.isolation is None:
+            return None
+        subnets = options.subnet_group or recorded.get("subnet_group") or DEFAULT
+        if is_default(subnets):
+            vpc = isolation.default_vpc(self._accounts, order.account, order.region)
+        else:
+            vpc = self._subnets(order, subnets)
+        if not vpc:
+            cause = f"{order.region} has no default VPC"
+            raise self.refused(order, "nobody says in which VPC the drill is", cause, "subnet_group: NAME")
+        port = options.port or recorded.get("port") or 0
+        if order.isolation.reach_from and not port:
+            raise self.refused(order, "nobody says to which port the probes come", "none is recorded", "port: NUMBER")
+        return vpc, int(port)
+
+    def _drill_groups(self, account: str, region: str) -> isolation.DrillGroups:
+        return isolation.DrillGroups(self._accounts, self.kind, account, region)
 
     def _subnets(self, order: NativeRestore, name: str) -> str:
         """The VPC of a subnet group. Refused when there is none of that name."""
@@ -245,6 +273,9 @@ class RestoresDatabases(ManualSnapshots):
         operation = f"rds {client.meta.method_to_api_mapping[call]}"
         vault = native_vault_name(order.account, order.region)
         request = {**wish.request, "Tags": tag_list(restored_tags(order, wish.tags, RESERVED_PREFIXES))}
+        if wish.inside is not None:
+            closed = self._drill_groups(order.account, order.region).closed(order, *wish.inside)
+            request["VpcSecurityGroupIds"] = [closed]
         for instance_class in wish.classes or ("",):
             chosen = {class_field: instance_class} if instance_class else {}
             try:
