@@ -9,23 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dumped import DATA, World, table_rows
 from policy_words import Returned
 from worlds import AWAY, SITE, VOLUMES, Installation
 
 from drorch.app.loading import Reader
 from drorch.app.native_restore import NativeRestores
+from drorch.app.runbook_dumps import DumpSources
 from drorch.aws import AwsAccount, AwsAccounts
 from drorch.cli import restore_runbook
 from drorch.cli.live import LiveSteps
 from drorch.cli.region_sources import Asked, Sources
 from drorch.cli.restore_region import bring_back
-from drorch.domain.errors import Refused
-from drorch.domain.runbook import Recovery, StepProgress
+from drorch.domain.dump_return import DumpReturn
+from drorch.domain.errors import NotFound, Refused
+from drorch.domain.runbook import Recovery, Restore, RunbookStep, StepProgress
 from drorch.ports import LaunchOrder
 from drorch.steps import launch
 from drorch.wiring import adapters
 
 REGION = "us-west-2"
+ROWS = table_rows("orders", 20)
 POLICY = (
     VOLUMES
     + """
@@ -237,3 +241,70 @@ def test_options_that_are_not_whole_matter_only_where_something_is_made(
     assert run(world, capsys, asked(), sources(world))[0] == 0
     with pytest.raises(Refused, match="how ami is brought back"):
         bring_back(asked(), replace(sources(world), recovery=Recovery()))
+
+
+class Loaded:
+    """Dumps beside the volumes, and a runbook that brings both back."""
+
+    def __init__(self) -> None:
+        self.dumps = World()
+        self.dumps.dump("p1", ROWS)
+        options = {"data": Returned(zone="us-west-2a"), "orders": DumpReturn(into="memory://back")}
+        self.recovery = Recovery(
+            {REGION: options},
+            (RunbookStep("volumes", Restore("data")), RunbookStep("database", Restore("orders"))),
+        )
+
+    @property
+    def sources(self) -> DumpSources:
+        return DumpSources(self.dumps.stores, self.dumps.reader(), lambda _into: self.dumps.engine, lambda _of: None)
+
+    def of(self, world: Installation) -> Sources:
+        return sources(world, recovery=self.recovery, dumps=lambda: self.sources)
+
+
+def test_dumps_come_back_beside_snapshots(world: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    loaded = Loaded()
+    code, report = run(world, capsys, asked(), loaded.of(world))
+    assert code == 0, report
+    assert [(s["step"], s["resource"], s["outcome"]) for s in report["steps"]] == [
+        ("volumes", "data", "done"),
+        ("database", "orders", "done"),
+    ]
+    back = {r["resource"]: (r["kind"], r["into"], r["outcome"], r["vault"]) for r in report["resources"]}
+    assert back == {"data": ("ebs", None, "done", AWAY), "orders": ("memory", "memory://back", "done", "gcs-eu")}
+    assert "orders" not in report["left"]
+    assert loaded.dumps.engine.databases["back"][DATA] == ROWS
+    loaded.dumps.engine.given.clear()
+    assert run(world, capsys, asked(), loaded.of(world))[0] == 0
+    assert loaded.dumps.engine.given == {}
+
+
+def test_the_plan_names_the_target_of_a_dump_and_touches_nothing(
+    world: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = Loaded()
+    assert bring_back(asked(plan_only=True, as_json=False), loaded.of(world)) == 0
+    said = capsys.readouterr().out
+    assert "memory into memory://back" in said and "p1" in said and "bring orders back" in said
+    _, plan = run(world, capsys, asked(plan_only=True), loaded.of(world))
+    told = {r["resource"]: (r["restore"], r["into"]) for r in plan["resources"]}
+    assert told["orders"] == ("shop/orders/p1", "memory://back")
+    assert (volumes(world), loaded.dumps.engine.databases) == ([], {})
+
+
+def test_a_runbook_of_dumps_alone_needs_no_snapshot(
+    world: Installation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = Loaded()
+    loaded.recovery = Recovery(loaded.recovery.regions, loaded.recovery.steps[1:])
+    of = loaded.of(world)
+
+    def nothing(*_: object) -> None:
+        raise NotFound("nothing of shop can be brought back")
+
+    monkeypatch.setattr(NativeRestores, "find", nothing)
+    code, report = run(world, capsys, asked(), of)
+    assert (code, [r["resource"] for r in report["resources"]]) == (0, ["orders"])
+    with pytest.raises(NotFound):
+        bring_back(asked(), replace(of, recovery=Loaded().recovery))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import pytest
 from policy_words import KINDS, policy_of, read, words
 from runbooks import ALL, HOST, REGIONS, RESTORING, STEPS, TWO, Placed, Zoned, changed, shop
 
+from drorch.domain.dump_return import dumps_in
 from drorch.domain.policy_recovery import left_out
 from drorch.domain.policy_schema import json_schema
 from drorch.domain.runbook import Command, Launch, Manual, Restore, SwitchRecord, Wait
+from drorch.domain.vocabulary import Vocabulary
+from drorch.engines.postgres import RestoreOptions
 
 
 def test_a_runbook_has_its_regions_and_its_steps_in_order() -> None:
@@ -131,7 +135,7 @@ def place(text: str, at: str) -> str:
         (
             changed("      ledger:", "      orders:"),
             "orders: {subnet",
-            "a dump in a runbook (orders) is not in this version",
+            "a dump of kind postgres in a runbook (orders) is not in this version",
             "drorch",
         ),
         (changed("subnet_group: dr, ", ""), "{security_groups: [sg-1]}", "subnet_group is missing", ""),
@@ -150,7 +154,12 @@ def place(text: str, at: str) -> str:
             "there is no resource leger",
             "did you mean ledger?",
         ),
-        (changed("restore: ledger}", "restore: orders}"), "orders}", "a dump in a runbook (orders)", "--into TARGET"),
+        (
+            changed("restore: ledger}", "restore: orders}"),
+            "orders}",
+            "a dump of kind postgres in a runbook (orders)",
+            "--into TARGET",
+        ),
         (
             changed("needs: [database]}", "needs: [datebase]}"),
             "datebase]",
@@ -289,6 +298,50 @@ def test_the_schema_knows_the_steps_and_the_options_of_the_kinds() -> None:
 def test_the_runbook_of_the_readme_is_one() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     example = next(block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "steps:" in block)
-    recovery = policy_of(shop().partition("\nrecovery:")[0] + "\n" + example, HOST).recovery
+    recovery = policy_of(shop().partition("\nrecovery:")[0] + "\n" + example, dumps()).recovery
     assert recovery is not None
     assert {step.deed.word for step in recovery.steps} == ALL
+
+
+LOADED = changed("restore: ledger}", "restore: orders}").replace(
+    "      ledger: {subnet_group: dr, security_groups: [sg-1]}",
+    '      orders: {into: "postgresql://restore@orders-dr.internal/orders", password: {credential: orders-dr}}',
+)
+
+
+def dumps(credentials: dict[str, frozenset[str]] | None = None) -> Vocabulary:
+    kinds = RESTORING | {"postgres": replace(RESTORING["postgres"], restore=RestoreOptions)}
+    return words(kinds=kinds, commands=True, regions=REGIONS, credentials=credentials)
+
+
+def test_a_dump_is_brought_back_into_the_target_of_the_region() -> None:
+    recovery = policy_of(LOADED, dumps({"orders-dr": frozenset({"shop"})})).recovery
+    assert recovery is not None
+    (options,) = dumps_in(recovery, "us-west-2").values()
+    assert (options.into, options.credential) == ("postgresql://restore@orders-dr.internal/orders", "orders-dr")
+    assert dumps_in(recovery, "ap-south-1") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "credentials", "message"),
+    [
+        (LOADED, {}, "unknown credential orders-dr"),
+        (LOADED, {"orders-dr": frozenset({"bank"})}, "credential orders-dr is not granted to shop"),
+        (LOADED.replace("restore@", "restore:hunter2@"), None, "a password inside the target is refused"),
+        (LOADED.replace("postgresql:", "mysql:"), None, "the target is no PostgreSQL URL"),
+        (LOADED.replace("password:", "pasword:"), None, "unknown key pasword"),
+        (LOADED.replace('into: "postgresql://restore@orders-dr.internal/orders", ', ""), None, "into is missing"),
+    ],
+)
+def test_a_target_that_cannot_be_is_refused(
+    text: str, credentials: dict[str, frozenset[str]] | None, message: str
+) -> None:
+    _, findings = read(text, dumps(credentials))
+    assert message in str(findings[0])
+    assert "hunter2" not in str(findings)
+
+
+def test_the_target_of_a_dump_has_to_be_said_for_every_region() -> None:
+    text = LOADED.replace("    us-west-2:\n", "    ap-south-1: {}\n    us-west-2:\n")
+    _, findings = read(text, dumps())
+    assert [f.message for f in findings] == ["orders, which step database restores, is not mapped"]

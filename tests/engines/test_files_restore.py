@@ -20,7 +20,7 @@ from drorch.domain.errors import Busy, Damaged, DrorchError, Refused, Unavailabl
 from drorch.domain.native import Inventory
 from drorch.domain.recovery import count_differences
 from drorch.engines.files import FilesEngine, Options
-from drorch.ports import RestoreTarget
+from drorch.ports import BearsMark, RestoreTarget
 
 FACTS = {"engine": "files"}
 MIB = 1 << 20
@@ -422,3 +422,25 @@ def test_what_a_killed_drill_left_goes_with_the_next_one_but_not_what_another_us
 def test_files_have_no_scratch_server(tree: Tree) -> None:
     with pytest.raises(Refused, match="private"):
         tree.engine.scratch(Options.model_validate({"paths": ["/srv"]}), {})
+
+
+def test_a_folder_says_which_point_it_holds_for_as_long_as_it_holds_anything(tree: Tree) -> None:
+    first = tree.target("marked")
+    assert isinstance(first, BearsMark)
+    assert first.left() == ""
+    first.leave("shop/uploads/p1")
+    first.prepare(tree.facts)
+    given(first, tree.artefacts)
+    assert not [note for note in first.complete() if "could not be noted" in note]
+    again = tree.target("marked")
+    assert isinstance(again, BearsMark)
+    assert again.left() == "shop/uploads/p1"
+    subprocess.run(["find", str(tree.place / "marked"), "-mindepth", "1", "-delete"], check=True)
+    assert again.left() == ""
+
+
+def test_a_folder_that_was_restored_by_hand_says_nothing(tree: Tree) -> None:
+    tree.loaded("plain").complete()
+    plain = tree.target("plain")
+    assert isinstance(plain, BearsMark)
+    assert plain.left() == ""

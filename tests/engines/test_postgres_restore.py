@@ -13,6 +13,7 @@ from pgshop import Dump, dump, names, restore, target
 from drorch.domain.errors import AlreadyExists, Busy, Damaged, DrorchError, Refused, Unavailable
 from drorch.engines.postgres import PostgresEngine
 from drorch.engines.postgres.databases import temporary_name
+from drorch.ports import BearsMark
 
 
 def test_every_row_and_definition_comes_back_in_a_database_that_did_not_exist(
@@ -251,3 +252,48 @@ def test_a_temporary_name_fits_postgresql_whatever_the_target_is_called() -> Non
     assert temporary_name("orders") == "orders.drorch-restore"
     assert len(temporary_name("ü" * 40).encode()) <= 63
     assert temporary_name("x" * 63).endswith(".drorch-restore")
+
+
+def test_a_database_says_which_point_it_holds_for_as_long_as_it_holds_anything(
+    old: Running, shop: str, dumped: Dump
+) -> None:
+    assert asked(old, "marked").left() == ""
+    load_marked(old, "marked", dumped, "shop/orders/p1")
+    assert asked(old, "marked").left() == "shop/orders/p1"
+    assert pgshop.contents(old, "marked") == pgshop.contents(old, shop)
+    assert temporary_name("marked") not in names(old)
+
+
+def test_an_empty_database_that_exists_is_marked_and_a_mark_without_data_counts_for_nothing(
+    old: Running, dumped: Dump
+) -> None:
+    database = old.database()
+    old.run(f"COMMENT ON DATABASE {database} IS 'drorch: restored shop/orders/p0'")
+    assert asked(old, database).left() == ""
+    assert load_marked(old, database, dumped, "shop/orders/p1") == ()
+    assert asked(old, database).left() == "shop/orders/p1"
+
+
+def test_a_comment_of_somebody_else_is_left_alone_and_that_is_told(old: Running, dumped: Dump) -> None:
+    database = old.database()
+    old.run(f"COMMENT ON DATABASE {database} IS 'ask payments first'")
+    (note,) = load_marked(old, database, dumped, "shop/orders/p1")
+    assert "the database has a comment already" in note
+    here = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
+    assert old.value(here, database) == "ask payments first"
+    assert asked(old, database).left() == ""
+
+
+def asked(server: Running, database: str) -> BearsMark:
+    found = target(server, database)
+    assert isinstance(found, BearsMark)
+    return found
+
+
+def load_marked(server: Running, database: str, of: Dump, mark: str) -> tuple[str, ...]:
+    into = target(server, database)
+    assert isinstance(into, BearsMark)
+    into.leave(mark)
+    into.prepare(of.facts)
+    given(into, of.artefacts)
+    return into.complete()
