@@ -25,7 +25,7 @@ def _delete_security_group(original: Any, self: Any, name: str | None = None, gr
 
 def _used(backend: Any, group: str) -> bool:
     rds = rds_backends[backend.account_id][backend.region_name]
-    databases = (*rds.databases.values(), *rds.clusters.values())
+    databases: tuple[Any, ...] = (*rds.databases.values(), *rds.clusters.values())
     if any(group in (database.vpc_security_group_ids or ()) for database in databases):
         return True
     others = (each for each in backend.describe_security_groups() if each.id != group)
