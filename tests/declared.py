@@ -19,8 +19,8 @@ from drorch.wiring.adapters import SNAPSHOT_KINDS, declared_of
 _ADAPTER = re.compile(r"drorch\.(kinds\.\w+|steps\.\w+|stores\.s3|aws\.asking)\b")
 _RESTORING = re.compile(r"drorch\.kinds\.\w+\.(restore|placing|template)$")
 """What brings copies back, which a kind declares by itself (RESTORE_PERMISSIONS): heard as ``KIND:restore``."""
-_FOR_OTHERS = "drorch.kinds.ec2_restoring"
-"""What it calls, it calls for the kind that called it."""
+_FOR_OTHERS = frozenset({"drorch.kinds.ec2_restoring", "drorch.kinds.isolation"})
+"""What they call, they call for the kind that called them."""
 _SHARED = "drorch.kinds.rds_family"
 """What the kinds of RDS have in common calls for one of them: its object's class says for which."""
 NEEDS_NO_RIGHT = frozenset({"sts:GetCallerIdentity"})
@@ -82,7 +82,7 @@ def _caller() -> str:
         name = str(frame.f_globals.get("__name__", ""))
         if _RESTORING.match(name):
             return f"{name.rpartition('.')[0]}:restore"
-        module = None if name == _FOR_OTHERS else _ADAPTER.match(name)
+        module = None if name in _FOR_OTHERS else _ADAPTER.match(name)
         if module and module[0] == _SHARED:
             module = _ADAPTER.match(type(frame.f_locals.get("self")).__module__)
             if module and str(frame.f_globals["__name__"]).startswith(f"{_SHARED}.restore"):

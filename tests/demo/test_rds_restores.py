@@ -160,3 +160,23 @@ def test_a_restored_cluster_is_empty_unprotected_and_takes_members_once_it_is_th
     assert [m["DBInstanceIdentifier"] for m in away.describe_db_clusters()["DBClusters"][0]["DBClusterMembers"]] == [
         "one"
     ]
+
+
+def test_a_security_group_does_not_go_while_a_database_or_a_rule_holds_it(aws: EmbeddedAws) -> None:
+    ec2, rds = client(aws, "ec2", HOME), client(aws, "rds", HOME)
+    held, other = (
+        ec2.create_security_group(GroupName=name, Description="-")["GroupId"] for name in ("drilled", "other")
+    )
+    rds.create_db_instance(DBInstanceIdentifier="drilled", VpcSecurityGroupIds=[held], **INSTANCE)
+    rule = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "UserIdGroupPairs": [{"GroupId": held}]}
+    ec2.authorize_security_group_ingress(GroupId=other, IpPermissions=[rule])
+    for let_go in (
+        lambda: rds.delete_db_instance(DBInstanceIdentifier="drilled", SkipFinalSnapshot=True),
+        lambda: ec2.delete_security_group(GroupId=other),
+    ):
+        with pytest.raises(ClientError) as error:
+            ec2.delete_security_group(GroupId=held)
+        assert code(error) == "DependencyViolation"
+        let_go()
+    ec2.delete_security_group(GroupId=held)
+    assert held not in [group["GroupId"] for group in ec2.describe_security_groups()["SecurityGroups"]]

@@ -49,6 +49,9 @@ AT_THE_PROVIDER = {
     "kinds/rds_family/restores.py": {"delete_db_instance", "DeleteDBInstance"},
     "kinds/rds_family/restore_cluster.py": {"delete_db_cluster", "DeleteDBCluster"},
     "domain/iam_rds_restored.py": {"DeleteDBInstance", "DeleteDBCluster"},  # the rights alone, each with its condition
+    # The security group of a drill's own, by its tag and by the name that is made of the drill's id.
+    "kinds/isolation.py": {"delete_security_group", "DeleteSecurityGroup"},
+    "domain/iam_isolation.py": {"DeleteSecurityGroup"},  # the right alone, with its condition
     "stores/s3/": {"delete_object", "DeleteObject", "abort_multipart_upload", "AbortMultipartUpload"},
 }
 """The operations of AWS that end something, by the module or package that may name them."""
