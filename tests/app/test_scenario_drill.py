@@ -18,11 +18,10 @@ from drorch.app.drill_sweep import LATE, DrillSweep
 from drorch.app.jobs import HostSpec, ScenarioJob, VaultSpec
 from drorch.app.passing import scene_of
 from drorch.domain.action import Drill, ScenarioDrill
-from drorch.domain.catalogue import Catalogue, Drilled
+from drorch.domain.catalogue import Drilled
 from drorch.domain.errors import Busy, Refused, Unavailable
 from drorch.domain.native_drill import drill_id
 from drorch.domain.native_restore import TAG_DRILL, TAG_RESTORE, NativeRestore, RestorePart
-from drorch.domain.plan_scenario import failed_whole
 from drorch.domain.scenario import SCENARIO, scenario_order
 from drorch.kinds.memory.cloud import Restored
 from drorch.wiring.scenario import scenario_drill
@@ -413,30 +412,6 @@ def test_while_this_host_drills_in_the_account_another_drill_does_not_begin(live
 
 
 # --- what a failed one holds ----------------------------------------------------------------------------------------
-
-
-def scenario(world: Installation, day: int, *, well: bool, resource: str = SCENARIO) -> Drilled:
-    at = world.clock.now() + timedelta(days=day)
-    return Drilled(resource, AWAY, "p", at, at, False, {"create": 9, "total": 9}, restorable=well)
-
-
-def test_a_failed_drill_of_the_whole_holds_deletions_of_what_has_snapshots_there_until_one_ends_well(
-    lived: Lived,
-) -> None:
-    world = lived()
-    (policy,) = world.policies
-    data = policy.resources[0]
-    failed, good = scenario(world, 1, well=False), scenario(world, 2, well=True)
-    own = scenario(world, 2, well=True, resource="data")
-
-    def told(*drills: Drilled) -> str:
-        return failed_whole(data, Catalogue("shop", drills=drills))
-
-    assert "the drill of the whole application in us-west-2" in told(failed)
-    assert "failed" in told(failed, replace(own, at=failed.at - timedelta(days=1)))
-    assert told(good, failed) == told(own, failed) == told() == ""
-    home_only = data.model_copy(update={"targets": data.targets[:1]})
-    assert failed_whole(home_only, Catalogue("shop", drills=(failed,))) == ""
 
 
 def test_after_a_failed_drill_of_the_whole_nothing_of_it_is_let_go(lived: Lived) -> None:
