@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,11 +18,10 @@ from drorch.app.drill_sweep import LATE, DrillSweep
 from drorch.app.jobs import HostSpec, ScenarioJob, VaultSpec
 from drorch.app.passing import scene_of
 from drorch.domain.action import Drill, ScenarioDrill
-from drorch.domain.catalogue import Catalogue, Drilled
+from drorch.domain.catalogue import Drilled
 from drorch.domain.errors import Busy, Refused, Unavailable
 from drorch.domain.native_drill import drill_id
 from drorch.domain.native_restore import TAG_DRILL, TAG_RESTORE, NativeRestore, RestorePart
-from drorch.domain.plan_scenario import failed_whole
 from drorch.domain.scenario import SCENARIO, scenario_order
 from drorch.kinds.memory.cloud import Restored
 from drorch.wiring.scenario import scenario_drill
@@ -57,14 +56,44 @@ SHOP = (
     drill: {every: 30d, scenario: region, max_hours: 2}
 """
 )
+DATA = (
+    SHOP[: SHOP.index("      - name: ledger")]
+    + """
+    recovery:
+      regions: {us-west-2: {data: {zone: us-west-2a}}}
+      steps: [{name: data, restore: data}]
+    drill: {every: 30d, scenario: region, max_hours: 2}
+"""
+)
+PAUSED = SHOP.replace("needs: [ledger]", "needs: [pause]").replace(
+    "- {name: image,", "- {name: pause, manual: look, needs: [ledger]}\n        - {name: image,"
+)
+Lived = Callable[..., Installation]
 RESTORES = ("data", "ledger", "web")
 
 
-def lived(tmp_path: Path, text: str = SHOP, *, drilled: bool = False) -> Installation:
-    world = Installation(tmp_path, text)
-    world.hands.held = not drilled
-    world.run(10)
-    return world
+@pytest.fixture(scope="module")
+def moulds(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Installation]:
+    """Applications whose snapshots have copies away, and of which no drill has been made."""
+    made = {}
+    for name, text in (("shop", SHOP), ("paused", PAUSED), ("data", DATA)):
+        made[name] = Installation(tmp_path_factory.mktemp(name), text)
+        made[name].hands.held = True
+        made[name].run(10)
+    return made
+
+
+@pytest.fixture
+def lived(moulds: Mapping[str, Installation], tmp_path: Path) -> Lived:
+    """One of them with a life of its own; a pass begins its drill and leaves it at that, while `held`."""
+
+    def twin(name: str = "shop", *, held: bool = True) -> Installation:
+        world = moulds[name].twin(tmp_path / "twin")
+        world.hands.held = held
+        world.seen = world.reconciler.look(fresh=True)
+        return world
+
+    return twin
 
 
 def things(world: Installation, tag: str = TAG_DRILL) -> list[Restored]:
@@ -84,8 +113,9 @@ def drills(world: Installation) -> tuple[Drilled, ...]:
     return world.reconciler.look(fresh=True).plans["shop"].catalogue.drills
 
 
-def test_a_due_drill_brings_back_what_the_runbook_restores_and_is_not_due_again_before_its_time(tmp_path: Path) -> None:
-    world = lived(tmp_path, drilled=True)
+def test_a_due_drill_brings_back_what_the_runbook_restores_and_is_not_due_again_before_its_time(lived: Lived) -> None:
+    world = lived(held=False)
+    world.run(4)
     assert [type(a) for a in world.hands.started if isinstance(a, Drill)] == [ScenarioDrill]
     (drilled,) = drills(world)
     assert (drilled.resource, drilled.vault, drilled.restorable) == (SCENARIO, AWAY, True)
@@ -102,8 +132,8 @@ def test_a_due_drill_brings_back_what_the_runbook_restores_and_is_not_due_again_
 # --- what it does ---------------------------------------------------------------------------------------------------
 
 
-def test_the_proof_tells_every_step_and_what_was_left_out_and_which_points_were_brought_back(tmp_path: Path) -> None:
-    world = lived(tmp_path)
+def test_the_proof_tells_every_step_and_what_was_left_out_and_which_points_were_brought_back(lived: Lived) -> None:
+    world = lived()
     outcome = rehearse(world)
     told = {str(step["step"]): step for step in outcome["steps"]}  # type: ignore[attr-defined]
     assert [name for name, step in told.items() if step["outcome"] == "done"] == ["ledger", "data", "image", "clear"]
@@ -116,8 +146,8 @@ def test_the_proof_tells_every_step_and_what_was_left_out_and_which_points_were_
     assert len(paths) == 1 and f"records/shop/{SCENARIO}/" in paths[0] and paths[0].endswith(f"-{AWAY}.json")
 
 
-def test_what_it_makes_is_a_drills_under_names_of_its_own_and_the_image_is_one_instance(tmp_path: Path) -> None:
-    world = lived(tmp_path)
+def test_what_it_makes_is_a_drills_under_names_of_its_own_and_the_image_is_one_instance(lived: Lived) -> None:
+    world = lived()
     asked: dict[str, NativeRestore] = {}
     for name in ("ebs", "rds-instance", "ami"):
         inner = world.kinds[name].inner
@@ -140,13 +170,8 @@ def test_what_it_makes_is_a_drills_under_names_of_its_own_and_the_image_is_one_i
     assert vars(asked["web"].options)["count"] == 1
 
 
-def test_steps_go_in_their_order_through_those_that_are_left_out(tmp_path: Path) -> None:
-    world = lived(
-        tmp_path,
-        SHOP.replace("needs: [ledger]", "needs: [pause]").replace(
-            "- {name: image,", "- {name: pause, manual: look, needs: [ledger]}\n        - {name: image,"
-        ),
-    )
+def test_steps_go_in_their_order_through_those_that_are_left_out(lived: Lived) -> None:
+    world = lived("paused")
     order: list[str] = []
     for name in ("ebs", "rds-instance", "ami"):
         world.faults(name).order("advance", lambda name=name: order.append(name), times=99)
@@ -155,15 +180,15 @@ def test_steps_go_in_their_order_through_those_that_are_left_out(tmp_path: Path)
     assert order.index("ami") > ledger_done > order.index("ebs")
 
 
-def test_points_are_found_without_the_home_region_and_its_vaults(tmp_path: Path) -> None:
-    world = lived(tmp_path)
+def test_points_are_found_without_the_home_region_and_its_vaults(lived: Lived) -> None:
+    world = lived()
     world.cloud.lose("us-east-1")
     assert rehearse(world)["outcome"] == "restorable"
     assert things(world) == []
 
 
-def test_a_restore_that_a_person_has_begun_does_not_choose_the_point_of_a_drill(tmp_path: Path) -> None:
-    world = lived(tmp_path)
+def test_a_restore_that_a_person_has_begun_does_not_choose_the_point_of_a_drill(lived: Lived) -> None:
+    world = lived()
     assert world.seen is not None
     older = world.seen.plans["shop"].catalogue.of("data")[0]
     leave(world, f"shop/data/{older.id}", tag=TAG_RESTORE)
@@ -177,8 +202,8 @@ def test_a_restore_that_a_person_has_begun_does_not_choose_the_point_of_a_drill(
 # --- what fails -----------------------------------------------------------------------------------------------------
 
 
-def test_what_never_becomes_ready_fails_when_its_time_is_up_and_all_of_it_is_cleared_away(tmp_path: Path) -> None:
-    world = lived(tmp_path)
+def test_what_never_becomes_ready_fails_when_its_time_is_up_and_all_of_it_is_cleared_away(lived: Lived) -> None:
+    world = lived()
     world.cloud.pending_for = None
     began = world.clock.now()
     outcome = rehearse(world)
@@ -188,14 +213,11 @@ def test_what_never_becomes_ready_fails_when_its_time_is_up_and_all_of_it_is_cle
     assert things(world) == []
 
 
-def test_a_failed_drill_is_an_alarm_and_is_tried_again_within_a_day(tmp_path: Path) -> None:
-    world = lived(tmp_path)
+def test_a_failed_drill_is_an_alarm_and_is_tried_again_within_a_day(lived: Lived) -> None:
+    world = lived()
     world.cloud.pending_for = None
     rehearse(world)
     world.cloud.pending_for = 1
-    world.reconciler.cancel()
-    world.reconciler.close()
-    world.restart()
     world.hands.held = False
     assert [drilled.well for drilled in drills(world)] == [False]
     seen = world.run(2)
@@ -206,8 +228,8 @@ def test_a_failed_drill_is_an_alarm_and_is_tried_again_within_a_day(tmp_path: Pa
     assert [d.well for d in drills(world)] == [True, False]
 
 
-def test_a_region_that_stops_answering_says_nothing_about_the_copies(tmp_path: Path) -> None:
-    world = lived(tmp_path)
+def test_a_region_that_stops_answering_says_nothing_about_the_copies(lived: Lived) -> None:
+    world = lived()
     world.faults("ebs").order("advance", lambda: world.cloud.lose("us-west-2"), after=1)
     with pytest.raises(Unavailable, match="stopped answering"):
         rehearse(world)
@@ -221,8 +243,8 @@ def test_a_region_that_stops_answering_says_nothing_about_the_copies(tmp_path: P
     assert things(world) == []
 
 
-def test_an_interruption_leaves_no_proof_and_clears_away_what_it_can(tmp_path: Path) -> None:
-    world, cancel = lived(tmp_path), Event()
+def test_an_interruption_leaves_no_proof_and_clears_away_what_it_can(lived: Lived) -> None:
+    world, cancel = lived(), Event()
     world.faults("rds-instance").order("advance", cancel.set, after=1)
     with pytest.raises(Unavailable, match="interrupted"):
         rehearse(world, cancel)
@@ -232,8 +254,8 @@ def test_an_interruption_leaves_no_proof_and_clears_away_what_it_can(tmp_path: P
 @pytest.mark.parametrize("fault", ["before", "after"])
 @pytest.mark.parametrize("method", ["advance", "discard"])
 @pytest.mark.parametrize("kind", ["ebs", "rds-instance", "ami"])
-def test_whatever_answer_is_missed_nothing_is_left(tmp_path: Path, kind: str, method: str, fault: str) -> None:
-    world = lived(tmp_path)
+def test_whatever_answer_is_missed_nothing_is_left(lived: Lived, kind: str, method: str, fault: str) -> None:
+    world = lived()
     world.faults(kind).order(method, fault)  # type: ignore[arg-type]
     outcome = rehearse(world)
     assert (outcome["outcome"], outcome["left"], things(world)) == ("restorable", [], [])
@@ -252,9 +274,9 @@ KILLED += [(kind, "discard", 0) for kind in ("ebs", "rds-instance", "ami")]
 
 @pytest.mark.parametrize(("kind", "method", "at"), KILLED)
 def test_killed_at_any_call_of_any_step_the_next_worker_goes_on_and_clears_up(
-    tmp_path: Path, kind: str, method: str, at: int
+    lived: Lived, kind: str, method: str, at: int
 ) -> None:
-    world, dead = lived(tmp_path), False
+    world, dead = lived(), False
 
     def die() -> None:
         nonlocal dead
@@ -284,8 +306,8 @@ def test_killed_at_any_call_of_any_step_the_next_worker_goes_on_and_clears_up(
     assert len({drill.split("/")[4] for drill in before | seen}) == 1, "all of it may be there as long"
 
 
-def test_a_point_that_was_begun_stays_chosen_when_a_newer_one_appears(tmp_path: Path) -> None:
-    world = lived(tmp_path)
+def test_a_point_that_was_begun_stays_chosen_when_a_newer_one_appears(lived: Lived) -> None:
+    world = lived()
     assert world.seen is not None
     begun = world.seen.plans["shop"].catalogue.of("data")[0].id
     world.clock.turn(days=1)
@@ -313,8 +335,8 @@ def leave(world: Installation, value: str, tag: str = TAG_DRILL) -> None:
 
 
 @pytest.mark.parametrize("whose", ["other/shop/data", f"{SITE}/bank/ledger"])
-def test_beside_the_drill_of_another_it_does_not_begin_and_touches_nothing(tmp_path: Path, whose: str) -> None:
-    world = lived(tmp_path)
+def test_beside_the_drill_of_another_it_does_not_begin_and_touches_nothing(lived: Lived, whose: str) -> None:
+    world = lived()
     leave(world, f"{whose}/p/20990101T000000Z")
     with pytest.raises(Busy, match="another drill goes on"):
         rehearse(world)
@@ -322,8 +344,8 @@ def test_beside_the_drill_of_another_it_does_not_begin_and_touches_nothing(tmp_p
     assert drills(world) == ()
 
 
-def test_what_outlived_its_time_does_not_stand_in_the_way(tmp_path: Path) -> None:
-    world = lived(tmp_path)
+def test_what_outlived_its_time_does_not_stand_in_the_way(lived: Lived) -> None:
+    world = lived()
     leave(world, drill_id(SITE, "bank", "ledger", "p", world.clock.now() - LATE))
     assert rehearse(world)["outcome"] == "restorable"
 
@@ -331,20 +353,17 @@ def test_what_outlived_its_time_does_not_stand_in_the_way(tmp_path: Path) -> Non
 # --- by order, and in its worker ------------------------------------------------------------------------------------
 
 
-def test_a_person_can_order_it_and_it_counts_like_any_other(tmp_path: Path) -> None:
-    world = lived(tmp_path)
-    world.reconciler.cancel()
-    world.reconciler.close()
-    world.restart()
-    seen = world.reconciler.look(fresh=True)
+def test_a_person_can_order_it_and_it_counts_like_any_other(lived: Lived) -> None:
+    world = lived()
+    assert world.seen is not None
     world.hands.held = False
-    finished = world.orders().rehearse(seen, seen.plans["shop"], "")
+    finished = world.orders().rehearse(world.seen, world.seen.plans["shop"], "")
     assert finished.result["outcome"] == "restorable"
     assert [drilled.well for drilled in drills(world)] == [True]
 
 
-def test_what_cannot_be_drilled_is_refused_with_a_hint(tmp_path: Path) -> None:
-    world = lived(tmp_path)
+def test_what_cannot_be_drilled_is_refused_with_a_hint(lived: Lived) -> None:
+    world = lived()
     assert world.seen is not None
     plan = world.seen.plans["shop"]
     with pytest.raises(Refused, match="eu-west-1 is no region of the runbook") as told:
@@ -366,31 +385,22 @@ def job(world: Installation, state: Path) -> ScenarioJob:
     return ScenarioJob.from_json(json.loads(json.dumps(made.to_json())))
 
 
-DATA = (
-    SHOP[: SHOP.index("      - name: ledger")]
-    + """
-    recovery:
-      regions: {us-west-2: {data: {zone: us-west-2a}}}
-      steps: [{name: data, restore: data}]
-    drill: {every: 30d, scenario: region, max_hours: 2}
-"""
-)
-
-
 def carry_out(world: Installation, state: Path) -> Mapping[str, Any]:
     restoring = restores_of(world.kinds)
     return scenario_drill(job(world, state), restoring, world.stores, {}, world.clock, lambda _progress: None, Event())
 
 
-def test_in_its_worker_it_brings_back_with_the_kinds_own_options_and_signs_the_proof(tmp_path: Path) -> None:
-    world = lived(tmp_path, DATA)
+def test_in_its_worker_it_brings_back_with_the_kinds_own_options_and_signs_the_proof(
+    lived: Lived, tmp_path: Path
+) -> None:
+    world = lived("data")
     outcome = carry_out(world, tmp_path / "state")
     assert (outcome["outcome"], outcome["left"], outcome["unwritten"]) == ("restorable", [], {})
     assert [drilled.well for drilled in drills(world)] == [True]
 
 
-def test_while_this_host_drills_in_the_account_another_drill_does_not_begin(tmp_path: Path) -> None:
-    world = lived(tmp_path, DATA)
+def test_while_this_host_drills_in_the_account_another_drill_does_not_begin(lived: Lived, tmp_path: Path) -> None:
+    world = lived("data")
     with drilling_in(str(tmp_path), ["prod"], "drill of bank/ledger"):
         with pytest.raises(Busy, match="drilling:prod is locked") as told:
             carry_out(world, tmp_path)
@@ -404,38 +414,14 @@ def test_while_this_host_drills_in_the_account_another_drill_does_not_begin(tmp_
 # --- what a failed one holds ----------------------------------------------------------------------------------------
 
 
-def scenario(world: Installation, day: int, *, well: bool, resource: str = SCENARIO) -> Drilled:
-    at = world.clock.now() + timedelta(days=day)
-    return Drilled(resource, AWAY, "p", at, at, False, {"create": 9, "total": 9}, restorable=well)
-
-
-def test_a_failed_drill_of_the_whole_holds_deletions_of_what_has_snapshots_there_until_one_ends_well(
-    tmp_path: Path,
-) -> None:
-    world = lived(tmp_path)
-    (policy,) = world.policies
-    data = policy.resources[0]
-    failed, good = scenario(world, 1, well=False), scenario(world, 2, well=True)
-    own = scenario(world, 2, well=True, resource="data")
-
-    def told(*drills: Drilled) -> str:
-        return failed_whole(data, Catalogue("shop", drills=drills))
-
-    assert "the drill of the whole application in us-west-2" in told(failed)
-    assert "failed" in told(failed, replace(own, at=failed.at - timedelta(days=1)))
-    assert told(good, failed) == told(own, failed) == told() == ""
-    home_only = data.model_copy(update={"targets": data.targets[:1]})
-    assert failed_whole(home_only, Catalogue("shop", drills=(failed,))) == ""
-
-
-def test_after_a_failed_drill_of_the_whole_nothing_of_it_is_let_go(tmp_path: Path) -> None:
-    world = lived(tmp_path)
+def test_after_a_failed_drill_of_the_whole_nothing_of_it_is_let_go(lived: Lived) -> None:
+    world = lived()
     world.cloud.pending_for = None
     rehearse(world)
     world.cloud.pending_for = 1
-    for _ in range(6):
+    for _ in range(4):
         world.clock.turn(days=1)
         world.reconciler.cancel()
-        seen = world.run(8)
+        seen = world.run(6)
     held = {(h.resource, h.alarm) for h in seen.holds if "whole application" in h.reason and h.resource != SCENARIO}
     assert held == {(name, "drill-failed") for name in RESTORES}

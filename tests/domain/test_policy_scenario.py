@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from policy_words import RETURNING, read, words
 
+from drorch.domain.catalogue import Catalogue, Drilled
 from drorch.domain.native_drill import drill_places
+from drorch.domain.plan_scenario import failed_whole
 from drorch.domain.policy import Policy
 from drorch.domain.policy_changes_scenario import changed_scenario
 from drorch.domain.policy_scenario import left_out_in_drills
-from drorch.domain.scenario import ScenarioOrder, scenario_order, scenario_steps
+from drorch.domain.scenario import SCENARIO, ScenarioOrder, scenario_order, scenario_steps
 from drorch.domain.scenario_rule import ScenarioRule
 
 WORDS = words(kinds=RETURNING)
@@ -143,3 +146,23 @@ def test_a_drill_that_is_lost_or_rarer_is_risky_and_every_other_change_is_told()
     (change,) = changed_scenario(good(), rarer)
     assert (change.before, change.after) == ("every 30d in us-west-2, 4h at most", "every 60d in us-west-2, 4h at most")
     assert list(changed_scenario(good(), good())) == []
+
+
+def ended(day: int, *, well: bool, resource: str = SCENARIO) -> Drilled:
+    at = datetime(2026, 11, 20, tzinfo=UTC) + timedelta(days=day)
+    return Drilled(resource, "prod.us-west-2", "p", at, at, False, {"create": 9, "total": 9}, restorable=well)
+
+
+def test_a_failed_drill_of_the_whole_holds_deletions_of_what_has_snapshots_there_until_one_ends_well() -> None:
+    data = good().resources[0]
+    failed, passed = ended(1, well=False), ended(2, well=True)
+    own = ended(2, well=True, resource="data")
+
+    def told(*drills: Drilled) -> str:
+        return failed_whole(data, Catalogue("shop", drills=drills))
+
+    assert "the drill of the whole application in us-west-2" in told(failed)
+    assert "failed" in told(failed, replace(own, at=failed.at - timedelta(days=1)))
+    assert told(passed, failed) == told(own, failed) == told() == ""
+    home_only = data.model_copy(update={"targets": data.targets[:1]})
+    assert failed_whole(home_only, Catalogue("shop", drills=(failed,))) == ""

@@ -29,12 +29,13 @@ from passes import (
 
 from drorch.daemon.publishing import Publisher
 from drorch.domain.action import Action, Braked, Hold, Ship
-from drorch.domain.catalogue import Catalogue, Head
+from drorch.domain.catalogue import Catalogue, Drilled, Head
 from drorch.domain.errors import Unavailable
 from drorch.domain.key_proof import KeysSeen, KeyStanding
 from drorch.domain.model import Copy, CopyState, LockMode, Oddity, RecoveryPoint
 from drorch.domain.plan_care import TURNS
 from drorch.domain.policy import Policy
+from drorch.domain.scenario import SCENARIO
 from drorch.domain.window import Window
 from drorch.telemetry.exposition import Family, exposition, write_page
 from drorch.telemetry.metrics import ApplicationFacts, Facts, render
@@ -177,6 +178,17 @@ def test_drills_tell_when_they_last_passed_and_how_long_that_took() -> None:
     where = '{application="shop",resource="orders",vault="gcs-eu"}'
     assert found["drill_last_success_timestamp_seconds" + where] == (NOW - hours(2)).timestamp()
     assert found["drill_duration_seconds" + where] == 90
+
+
+def test_a_drill_of_the_whole_application_that_ended_well_stands_under_a_name_that_no_resource_has() -> None:
+    old, last, failed = (
+        Drilled(SCENARIO, "prod.us-west-2", "p", NOW - hours(h), NOW, False, {"total": 60 + h}, restorable=well)
+        for h, well in ((9, True), (2, True), (1, False))
+    )
+    found = page(native(), drills=(failed, last, old))
+    where = '{application="shop",resource="scenario.region",vault="prod.us-west-2"}'
+    assert found["drill_last_success_timestamp_seconds" + where] == (NOW - hours(2)).timestamp()
+    assert found["drill_duration_seconds" + where] == 62
 
 
 def test_holds_are_counted_by_class_and_copies_by_where_they_queue() -> None:
