@@ -55,12 +55,13 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--record", type=Path, help="a folder for region.md and provider.md")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="quick volumes, few drills, no Route 53")
+    parser.add_argument("--only", choices=("region", "provider"), help="one of the two losses")
     parser.add_argument("--no-wheels", action="store_true", help="the kit without wheels, which come from an index")
     options = parser.parse_args(given)
     for noisy in ("gcp_storage_emulator", "gcp_storage_emulator.storage"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:
-        records = _run(options.gb, options.record, wheels=not options.no_wheels, quick=options.quick)
+        records = _run(options.gb, options.record, options.only, wheels=not options.no_wheels, quick=options.quick)
     except Wrong as error:
         sys.stderr.write(f"\n{error}\n")
         return 1
@@ -68,8 +69,8 @@ def main(given: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(gb: float, pages: Path | None, *, wheels: bool, quick: bool) -> list[Record]:
-    """Both scenarios, one after the other, on one installation; each is told as soon as it is over."""
+def _run(gb: float, pages: Path | None, only: str | None, *, wheels: bool, quick: bool) -> list[Record]:
+    """Both scenarios or one of them, on one installation; each is told as soon as it is over."""
     load = os.getloadavg()[0]
     with lifetime.quiet_logs(), lifetime.orderly_end(), lifetime.folder() as folder, open_world(folder) as world:
         (folder / "site").mkdir(mode=0o700)
@@ -84,14 +85,17 @@ def _run(gb: float, pages: Path | None, *, wheels: bool, quick: bool) -> list[Re
             make_kit(estate, provider, wheels=wheels)
             kit = provider.parts
             provider.parts = []
-            lose_region(world, estate, region, folder)
-            _tell(region, pages, "region")
+            if only != "provider":
+                lose_region(world, estate, region, folder)
+                _tell(region, pages, "region")
+        if only == "region":
+            return [region]
         provider.say(about)
-        provider.say("## Before\n\nAs in [the run of the region](region.md), which came first; and while all was well:")
+        provider.say("## Before\n\nAs in [the run of the region](region.md); and while all was well:")
         provider.parts += kit
         lose_provider(world, estate, provider, folder, wheels=wheels)
         _tell(provider, pages, "provider")
-        return [region, provider]
+        return [provider] if only else [region, provider]
 
 
 def _tell(record: Record, pages: Path | None, name: str) -> None:
