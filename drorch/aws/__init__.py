@@ -348,9 +348,11 @@ def told_time(reply: Mapping[str, Any], operation: str, vault: str) -> datetime:
         raise Unavailable("the reply does not tell the time", operation=operation, vault=vault) from error
 
 
+@cache
 def regions() -> frozenset[str]:
     """Every region of every partition where botocore's own data know EC2; no network, and no import of botocore, which
-    takes longer than all else that a command does before it begins.
+    takes longer than all else that a command does before it begins. Read once per process: a command asks more than
+    once, and the file is a megabyte of JSON.
     """
     found = importlib.util.find_spec("botocore")
     folder = Path(*(found.submodule_search_locations if found and found.submodule_search_locations else ()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,9 @@ def spoiled(data: Any, changes: list[tuple[int, str, Any]]) -> Any:
     return data
 
 
+@functools.cache
 def data_of(text: str) -> Any:
+    """What stands in `text`; every caller gets the same, to be left as it is."""
     source, _ = read_yaml(text, "f.yaml")
     assert source is not None
     return source.data
