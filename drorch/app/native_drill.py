@@ -1,8 +1,8 @@
 """The drill of a native point: brought back under a drill's tags, waited for, measured, cleared away; its proof signed.
 
 Without a probe that asked the data anything the proof says `restorable`: the provider made all of it from the copy, and
-nobody looked inside. What a killed worker leaves the next one clears away before it begins anew; when none comes it goes
-when its time is up (`drorch.app.drill_sweep`).
+nobody looked inside. What a killed worker leaves the next one clears away before it begins anew; when none comes, it
+goes when its time is up (`drorch.app.drill_sweep`).
 """
 
 from __future__ import annotations
