@@ -1,8 +1,8 @@
 """The process that the kill tests type commands at: it imports once, and forks a child for each command.
 
 Orders come as JSON lines ``{"argv", "environ", "out", "err", "terminal"}`` on standard input; each is answered by the
-child's wait status. `environ` is set in the child alone. Everything is the product's own but the time between two looks,
-which is short and passes for as long as it would be. `terminal` is where a person sits, "" for none.
+child's wait status. `environ` is set in the child alone. Everything is the product's own but the time between two
+looks, which is short and passes for as long as it would be. `terminal` is where a person sits, "" for none.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _become(order: dict[str, Any]) -> None:
     if terminal:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     # The server's own streams remember what they were opened on.
-    sys.stdin, sys.stdout, sys.stderr = open(0, closefd=False), open(1, "w", closefd=False), open(2, "w", closefd=False)
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, "w" if n else "r", closefd=False) for n in range(3))
     os.environ.update(order["environ"])
     from drorch.app.clock import SystemClock
     from drorch.app.runner import LocalRunner

@@ -70,7 +70,10 @@ resources:
 _VOLATILE = re.compile(
     r"(Time|Date|Address|PublicIp|DnsName|DNSName|Endpoint|ClientToken|Arn|ARN|ResourceId|^HostedZoneId|^VersionNumber)$"
 )
-_ID = re.compile(r"\b(vol|i|eni|eni-attach)-[0-9a-f]{8,17}\b|(?<=lt-)[0-9a-f]{17}:[0-9]+|(?<=version )[2-9]\b")
+_ID = re.compile(
+    r"\b(vol|i|eni|eni-attach)-[0-9a-f]{8,17}\b|(?<=lt-)[0-9a-f]{17}:[0-9]+|(?<=version )[2-9]\b|"
+    r"(?<=\.)(cluster-)?[a-z0-9]{10,12}(?=\.[a-z0-9-]+\.rds\.)"
+)
 
 
 class Command:

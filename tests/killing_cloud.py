@@ -35,6 +35,8 @@ class KillingAws(EmbeddedAws):
     def watch(self) -> None:
         """Forget what was asked."""
         self.changes.clear()
+        self.unwanted.clear()
+        self.silent = frozenset()
         self._order, self.killed = None, 0
 
     def kill_at(self, operation: str, count: int, instant: str) -> None:
@@ -93,6 +95,6 @@ def _peer(port: int, server: int) -> int:
 
 def _holds(process: Path, what: str) -> bool:
     try:
-        return any(os.readlink(entry) == what for entry in (process / "fd").iterdir())
+        return any(str(entry.readlink()) == what for entry in (process / "fd").iterdir())
     except OSError:
         return False  # it has ended, or is another user's

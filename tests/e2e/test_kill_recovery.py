@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+
+import kill_page
 import pytest
 from desks import Said
 from kill_region import AWAY, HOME, RESOURCES, VAULT, Region, alike
@@ -30,6 +32,8 @@ from kill_rows import (
 from killing_cloud import DONE, KillingAws
 
 import drorch.app.runbook
+from drorch.app.failpoint import VARIABLE
+from drorch.crypto.minisign import SecretKey
 from drorch.domain import layout
 from drorch.domain.errors import Unavailable
 from drorch.domain.native_restore import TAG_DRILL
@@ -64,6 +68,10 @@ def test_every_kind_of_snapshot_is_restored_and_drilled_here() -> None:
         assert {RESOURCES[resource] for resource in table} == set(SNAPSHOT_KINDS)
 
 
+def test_the_page_says_where_it_is_killed() -> None:
+    assert kill_page.PAGE.read_text() == kill_page.page()
+
+
 def test_every_instant_of_a_step_is_died_at() -> None:
     source = Path(drorch.app.runbook.__file__).read_text()
     written = set(re.findall(r'reach\(f"step\.\{[^}]+\}\.([a-z-]+)"\)', source))
@@ -88,15 +96,15 @@ def restored(name: str, resource: str) -> tuple[str, ...]:
     return ("restore", "shop", resource, "--into", f"region:{AWAY}", "--as", name, "--yes", "--json")
 
 
-def told(said: Said) -> Any:
-    """The report, but for times, and for what it says of an earlier command."""
-    report = said.json
+def told(said: Said) -> tuple[str, list[str]]:
+    """The report, but for times and notes; and its notes, but for that of an earlier command."""
+    report, notes = said.json, []
     for back in report["resources"]:
         del back["data_loss_s"]
-        back["notes"] = [note for note in back["notes"] if not note.startswith(BEGUN)]
+        notes += [alike(note) for note in back.pop("notes") if not note.startswith(BEGUN)]
     for step in report["steps"]:
         del step["took_s"]
-    return alike(report)
+    return alike(report), notes
 
 
 def journal(region: Region) -> set[str]:
@@ -123,7 +131,9 @@ def test_restore_killed_at_every_step_of_one_life(region: Region, resource: str,
     assert said.code == 0, said.err
     assert region.aws.changes == [], "nothing is made twice"
     assert region.shown() == there
-    assert told(said) == told(golden)
+    (report, notes), (golden_report, golden_notes) = told(said), told(golden)
+    assert report == golden_report
+    assert set(notes) <= set(golden_notes), "what is there is known, and need not be told beforehand"
     assert any(note.startswith(BEGUN) for note in said.json["resources"][0]["notes"])
     assert alike(blocks["killed"].read_text()) == alike(blocks["golden"].read_text())
     ends = sum(death.where == "restore.journal-written" for death in deaths)
@@ -213,3 +223,46 @@ def steps(said: Said) -> list[tuple[str, ...]]:
     """Name and outcome of every step of the report."""
     table = said.out[said.out.index("STEP") :].splitlines()[1:]
     return [tuple(line.split()[:2]) for line in table if line.strip()]
+
+
+# --- with nothing of the host ---------------------------------------------------------------------------------------
+
+
+def test_whole_runbook_without_the_host_begun_on_one_machine_and_ended_on_another(
+    region: Region, tmp_path: Path
+) -> None:
+    """A copy of the vault, the key from the safe and credentials of the other region; Route 53 is lost as well."""
+    public = SecretKey.parse((region.folder / "signing.key").read_text()).public.text()
+    machines = [tmp_path / "one", tmp_path / "two"]
+    for machine in machines:
+        shutil.copytree(region.folder / "disk", machine / "stick")
+    aside = region.folder.rename(region.folder.with_name("gone"))
+    region.aws.set_ec2_transition("immediate")
+    for lost in (HOME, "us-east-1"):
+        region.aws.lose_region(lost)
+    region.aws.silent = frozenset({HOME, "iam"})
+    try:
+        said = [on_a_machine(region, machine, public, at) for machine, at in zip(machines, DEATHS, strict=True)]
+    finally:
+        aside.rename(region.folder)
+        region.aws.recover_region("us-east-1")
+    assert [each.code for each in said] == [-signal.SIGKILL, 0], said[1].err
+    assert region.aws.unwanted == [], "it asks nothing of what is lost"
+    made = [*RESTORES["data"], *RESTORES["ledger"], *RUNBOOK_CALLS["launch"]]
+    assert sorted(region.aws.changes) == sorted(made), "each once, whichever machine asked for it"
+    assert [outcome for _, outcome in steps(said[1])] == ["done"] * 5 + ["by"] + ["done"] * 2
+    assert "page 12" in said[1].err, "of what Route 53 does not do a person is asked"
+    assert region.reindexed.exists()
+    assert not [path for machine in machines for path in machine.iterdir() if path.name != "stick"]
+
+
+DEATHS = ("step.launch.called", "")
+
+
+def on_a_machine(region: Region, machine: Path, public: str, failpoint: str) -> Said:
+    """The runbook by a vault's address; its person says yes to the fallback of the record and to the manual step."""
+    words = ("--vault-url", f"file://{machine / 'stick'}", "--trust", public, "--allow-commands", "--yes")
+    environ = {"HOME": str(machine), "AWS_DEFAULT_REGION": AWAY} | ({VARIABLE: failpoint} if failpoint else {})
+    return region.command.type(
+        "restore", "shop", "--into", f"region:{AWAY}", "--as", "killed", *words, environ=environ, answer="y\ny\n"
+    )
