@@ -55,6 +55,7 @@ def _plan_json(
                 "restore": each.order.id,
                 "begun": each.begun,
                 "newer": [newer.to_json() for newer in each.choice.newer],
+                "offers": [offer.to_json() for offer in each.offers],
                 "notes": list(_notes(each, noted)),
             }
             for each in found.located
@@ -170,6 +171,11 @@ def _print_notes(each: Located, notes: Sequence[str]) -> None:
     for newer in each.choice.newer:
         told = f"{each.resource}: newer is {newer.point}, data as of {when(newer.cut_at)}: {newer.why}"
         tell(prose(told), color="yellow")
+    for offer in each.offers:
+        as_of = f", data as of {when(offer.data_as_of)} UTC" if offer.data_as_of else ""
+        told = f"{each.resource}: {each.order.region} has {offer.what} {offer.name}{as_of}; {offer.detail}"
+        tell(f"{prose(told)}. By hand:", color="yellow")
+        tell(f"  {prose(offer.command)}", color="yellow")
     for note in notes:
         tell(f"note: {each.resource}: {prose(note)}", color="yellow")
 
