@@ -21,6 +21,7 @@ from drorch.domain.errors import DrorchError, InvalidInput, NotFound, Refused, U
 from drorch.domain.instant import to_text
 from drorch.domain.model import FailureDomain, RecoveryPoint, Vault, native_vault_name, place_of
 from drorch.domain.native_restore import TAG_RESTORE, NativeRestore, RestorePart
+from drorch.domain.offers import Offer
 from drorch.domain.policy import Policy
 from drorch.domain.record import Record, RecordType
 from drorch.domain.recovery import Choice, Wanted, choose_point, next_best
@@ -65,6 +66,8 @@ class Located:
     """Seconds that the newest drill from this vault took to make all of it; None while none has."""
     next_best: str = ""
     """The newest older point that could be brought back instead, with its data time; "" when there is none."""
+    offers: tuple[Offer, ...] = ()
+    """What the region has by itself that is newer."""
 
     @property
     def vault(self) -> str:

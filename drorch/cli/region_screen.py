@@ -32,13 +32,14 @@ def plan_json(
 
 
 def _native_json(each: Located, noted: Mapping[str, Sequence[str]], clock: Clock) -> dict[str, object]:
+    offers = [offer.to_json() for offer in each.offers]
     own = {"restore": each.order.id, "begun": each.begun, "notes": list(_notes(each, noted)), "into": None}
-    return _chosen_json(each, clock) | own
+    return _chosen_json(each, clock) | own | {"offers": offers}
 
 
 def _dump_json(each: LocatedDump, clock: Clock) -> dict[str, object]:
     own = {"restore": each.id, "begun": False, "notes": list(each.choice.notes), "into": each.options.into}
-    return _chosen_json(each, clock) | own
+    return _chosen_json(each, clock) | own | {"offers": []}
 
 
 def _chosen_json(each: Chosen, clock: Clock) -> dict[str, object]:
@@ -192,6 +193,11 @@ def _print_notes(each: Chosen, notes: Sequence[str]) -> None:
     for newer in each.choice.newer:
         told = f"{each.resource}: newer is {newer.point}, data as of {when(newer.cut_at)}: {newer.why}"
         tell(prose(told), color="yellow")
+    for offer in each.offers:
+        as_of = f", data as of {when(offer.data_as_of)} UTC" if offer.data_as_of else ""
+        told = f"{each.resource}: {each.order.region} has {offer.what} {offer.name}{as_of}; {offer.detail}"
+        tell(f"{prose(told)}. By hand:", color="yellow")
+        tell(f"  {prose(offer.command)}", color="yellow")
     for note in notes:
         tell(f"note: {each.resource}: {prose(note)}", color="yellow")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ def bring_back(asked: Asked, sources: Sources) -> int:
         natives=sources.natives,
     )
     with held_for(asked.application, sources.locks):
-        found = _found(asked, sources, request)
+        found = _offered(sources, request, _found(asked, sources, request))
         recovery = None if asked.resources else runbook_of(sources, found)
         if recovery is not None and recovery.steps and asked.region in recovery.regions:
             return with_runbook(asked, sources, request, found, recovery.in_region(asked.region))
@@ -57,6 +58,19 @@ def _found(asked: Asked, sources: Sources, request: RegionRequest) -> Found:
         if known is None or not known.restored or known.restored - dumps_in(known, asked.region).keys():
             raise
         return Found(())
+
+
+def _offered(sources: Sources, request: RegionRequest, found: Found) -> Found:
+    """With what the region has by itself that is newer, unless a point was named."""
+    from drorch.app.offers import with_offers
+    from drorch.domain.automated import KINDS
+    from drorch.wiring import adapters
+
+    databases = {each.order.account for each in found.located if each.kind in KINDS}
+    if request.point or request.note or sources.accounts_of is None or not databases:
+        return found
+    kept = adapters.build_automated(sources.accounts_of(databases))
+    return replace(found, located=tuple(with_offers(found.located, kept, request.at)))
 
 
 def _without_runbook(asked: Asked, sources: Sources, request: RegionRequest, found: Found) -> int:

@@ -57,6 +57,8 @@ class Database:
     replica_of: str = ""
     replication: str = ""
     trouble: str = ""
+    global_cluster: str = ""
+    """The Aurora global database whose secondary it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class AutomatedBackup:
     retention_days: int = 0
     latest: datetime | None = None
     arn: str = ""
+    earliest: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class _Member:
     secondaries: tuple[str, ...] = ()
     primary: str = ""
     status: str = ""
+    of: str = ""
 
 
 class AwsAutomatedBackups:
@@ -95,10 +96,11 @@ def _members(entries: Iterable[Mapping[str, Any]]) -> dict[str, _Member]:
     found: dict[str, _Member] = {}
     for entry in entries:
         members = {str(each.get("DBClusterArn", "")): each for each in entry.get("GlobalClusterMembers") or ()}
+        name = str(entry.get("GlobalClusterIdentifier") or "")
         primary = next((arn for arn, each in members.items() if each.get("IsWriter")), "")
         for arn, each in members.items():
             if arn != primary:
-                found[arn] = _Member(primary=primary, status=str(each.get("SynchronizationStatus") or ""))
+                found[arn] = _Member((), primary, str(each.get("SynchronizationStatus") or ""), name)
         if primary:
             found[primary] = _Member(secondaries=tuple(sorted(members.keys() - {primary})))
     return found
@@ -123,6 +125,7 @@ def _cluster(entry: Mapping[str, Any], members: Mapping[str, _Member]) -> Databa
         replica_of=str(entry.get("ReplicationSourceIdentifier") or member.primary),
         replication=replication or member.status,
         trouble=trouble,
+        global_cluster=member.of,
     )
 
 
@@ -147,6 +150,7 @@ def _backup(entry: Mapping[str, Any], kind: str, identity: str) -> AutomatedBack
         retention_days=entry.get("BackupRetentionPeriod") or 0,
         latest=_time((entry.get("RestoreWindow") or {}).get("LatestTime")),
         arn=str(entry.get("DBInstanceAutomatedBackupsArn") or entry.get("DBClusterAutomatedBackupsArn") or ""),
+        earliest=_time((entry.get("RestoreWindow") or {}).get("EarliestTime")),
     )
 
 
