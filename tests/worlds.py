@@ -218,11 +218,12 @@ class FakeHands:
         if isinstance(action, Repair):
             mended = RepairOrder(SITE, place_of(point), action.source, action.vault)
             return repair(mended, world.stores, world.trusted, world.key, clock=world.host).to_json()
-        assert isinstance(action, Drill) and scene.resource.drill is not None
+        assert isinstance(action, Drill)
         if scene.resource.native:
             return world.drilled(action, scene)
+        probes = scene.resource.drill.probes if scene.resource.drill is not None else ()
         asked = drill.DrillOrder(
-            SITE, action.application, action.resource, action.vault, scene.resource.drill.probes, point.id
+            SITE, action.application, action.resource, action.vault, probes, point.id, action.audit
         )
         reader = Reader(world.trusted, [world.identity], world.host)
         return drill.run_drill(asked, world.engine, drill.Scratch(), world.stores, reader, world.key).to_json()
@@ -400,7 +401,7 @@ class Installation:
         parts = tuple(restore_parts(point, action.vault, native_records(views, point)))
         most = timedelta(hours=scene.resource.drill.max_hours or 4)
         order = NativeDrillOrder(
-            SITE, *point.filed_under, action.vault, point.id, point.cut_at, parts, copied.bytes, most
+            SITE, *point.filed_under, action.vault, point.id, point.cut_at, parts, copied.bytes, most, action.audit
         )
         through_the_pipe = NativeDrillOrder.from_json(json.loads(json.dumps(order.to_json())))
         drill = NativeDrill(kind, self.stores, self.clock, self.key, lambda: self.clock.now().timestamp())

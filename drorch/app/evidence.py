@@ -11,12 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from drorch.app.audits import audit_in
 from drorch.app.cache import Cache
 from drorch.app.catalogue import Scope, VaultReader
 from drorch.app.key_check import read_keys
 from drorch.app.reading import TrustedKey, read_signed
 from drorch.crypto.minisign import BadSignature
 from drorch.domain import layout
+from drorch.domain.audit import AUDIT
 from drorch.domain.catalogue_seen import SeenRecord, Trust
 from drorch.domain.errors import Damaged, DrorchError, NotFound, NotInThisVersion, Refused
 from drorch.domain.evidence import Gathered
@@ -188,6 +190,11 @@ def _signed(
             return _unbelieved(store, path, f"{words}: {error.cause}" if error.cause else words)
         if site and record.site != site:
             return _unbelieved(store, path, f"it is of site {record.site}")
+        if record.type == RecordType.JOURNAL and record.text("event") == AUDIT:
+            try:
+                audit_in(record, trusted)
+            except Refused as error:
+                return _unbelieved(store, path, str(error))
         return _seen(store, record)
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="evidence") as pool:

@@ -47,6 +47,8 @@ class NativeDrillOrder:
     parts: tuple[RestorePart, ...]
     bytes: int
     most: timedelta
+    audit: str = ""
+    """The seed that picked it, where it is a random audit."""
 
     def to_json(self) -> dict[str, object]:
         """As it goes through a pipe."""
@@ -55,7 +57,8 @@ class NativeDrillOrder:
             {name: getattr(part, name) for name in RestorePart.__slots__} | {"settings": dict(part.settings)}
             for part in self.parts
         ]
-        return fields | {"cut_at": to_text(self.cut_at), "parts": parts, "most_s": self.most.total_seconds()}
+        more = {"cut_at": to_text(self.cut_at), "most_s": self.most.total_seconds(), "audit": self.audit}
+        return fields | more | {"parts": parts}
 
     @classmethod
     def from_json(cls, body: Mapping[str, object]) -> NativeDrillOrder:
@@ -66,6 +69,7 @@ class NativeDrillOrder:
             cut_at=from_text(str(body["cut_at"])),
             parts=tuple(RestorePart(**part) for part in body["parts"]),  # type: ignore[attr-defined]
             most=timedelta(seconds=float(str(body["most_s"]))),
+            audit=str(body.get("audit", "")),
         )
 
 
@@ -224,4 +228,5 @@ def _proof(order: NativeDrillOrder, found: _Found, at: datetime) -> Record:
         seconds=dict(found.seconds),
         bytes=order.bytes,
         tools={"drorch": __version__},
+        audit=order.audit or None,
     )

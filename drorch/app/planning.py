@@ -173,6 +173,7 @@ class Planner:
             "servers": {r.name: str(getattr(r.options, "server", "")) for r in policy.resources},
             "stale": not valid,
             "restoring": self._locks.sharer(restoring_lock(application)),
+            "audit": self._guards.audit(application),
         }
         evidence = self._observer.evidence(policy, world)
         seen = look.intents, look.copied, look.failures

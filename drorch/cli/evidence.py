@@ -174,11 +174,17 @@ def _show(document: Mapping[str, Any]) -> None:
             table(("MONTH", "LEVEL", "RPO", "WORST", "HOURS MET", "UNKNOWN", "RTO", "WORST"), rows)
         counts = {name: len(one[name]) for name in ("points", "drills", "restores", "held")}
         counts["expired"] = sum(row.get("mark") == "expired" for row in one["let_go"])
-        failed = sum(drill["outcome"] != "passed" for drill in one["drills"])
+        failed = sum(drill["outcome"] == "failed" for drill in one["drills"])
+        counts["audits"] = len(one["audits"])
         say(
             f"points cut: {counts['points']}, copies let go: {counts['expired']}, deletions held: {counts['held']}, "
-            f"drills: {counts['drills']} ({failed} failed), restores: {counts['restores']}"
+            f"drills: {counts['drills']} ({failed} failed), random audits: {counts['audits']}, "
+            f"restores: {counts['restores']}"
         )
+        for audit in one["audits"]:
+            if audit["outcome"] != "passed" and audit["outcome"] != "restorable":
+                how = "failed" if audit["outcome"] else "no proof tells how it ended"
+                tell(f"audit {audit['slot']} of {audit['point']} from {audit['vault']}: {how}", color=YELLOW)
         for gap in one["gaps"]:
             tell(f"nothing signed tells of {gap['hours']} h from {gap['from']} to {gap['to']}", color=YELLOW)
         say()

@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from drorch.domain import evidence_hours as attained
+from drorch.domain.audit import AUDIT, CHOICES
+from drorch.domain.catalogue_point import RESTORABLE
 from drorch.domain.catalogue_seen import SeenRecord, Trust
 from drorch.domain.errors import Damaged
 from drorch.domain.evidence_hours import Hours, Period
@@ -33,7 +35,7 @@ _SECTION = {
     MarkType.CLEARED: "suspicions",
     MarkType.REPAIRED: "checks",
 }
-SECTIONS = ("drills", "let_go", "pins", "approvals", "restores", "held", "suspicions", "checks")
+SECTIONS = ("drills", "audits", "let_go", "pins", "approvals", "restores", "held", "suspicions", "checks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ def _application(
     for one in cited.once(RecordType.JOURNAL, of=name):
         if one.record.text("event") == RESTORE and period.holds(one.record.at):
             sections["restores"].append(_restore(one, cited))
+        elif one.record.text("event") == AUDIT and period.holds(one.record.at):
+            sections["audits"].append(_audit(one, cited))
     sections["held"] = attained.held(hours, expected)
     return {
         "application": name,
@@ -220,11 +224,11 @@ def _row(one: SeenRecord, hours: Hours, cited: Citations) -> tuple[str, dict[str
     }
     if record.type == RecordType.PROOF:
         outcome = record.text("outcome")
-        drilled = outcome in ("passed", "failed")
+        drilled = outcome in ("passed", "failed", RESTORABLE)
         more: dict[str, Any] = {"outcome": outcome, "why": record.text("why") or None}
         if drilled:
             more |= {"seconds": _counts(record, "seconds"), "bytes": record.body.get("bytes")}
-            more["probes"] = _probes(record)
+            more |= {"probes": _probes(record), "audit": record.text("audit") or None}
         return "drills" if drilled else "checks", {**common, **more}
     mark = record.text("mark")
     told = hours.get(hour_of(record.at))
@@ -260,6 +264,27 @@ def _approval(one: SeenRecord, name: str, cited: Citations, of_points: Mapping[s
         "digest": one.record.text("digest"),
         "deletions": [{"vault": vault, "point": point} for vault, point in pairs],
         "sources": [cited.number(one)] if pairs else [],
+    }
+
+
+def _audit(one: SeenRecord, cited: Citations) -> dict[str, Any]:
+    """A random audit, what it was picked from, and how its drill ended (None: no proof tells, whatever its time)."""
+    record, seed = one.record, one.record.text("seed")
+    proofs = cited.once(RecordType.PROOF, of=record.application)
+    proof = next((proof for proof in proofs if proof.record.text("audit") == seed), None)
+    among = record.body.get("among")
+    return {
+        "at": to_text(record.at),
+        "slot": record.text("slot"),
+        "seed": seed,
+        "by": record.text("by") or None,
+        "offers": record.body.get("offers"),
+        "offers_sha256": record.text("offers_sha256"),
+        "among": {what: len(names) for what, names in among.items()} if isinstance(among, Mapping) else {},
+        **{what: record.text(what) for what in CHOICES[1:]},
+        "cut_at": to_text(record.cut_at) if record.cut_at else None,
+        "outcome": proof.record.text("outcome") if proof is not None else None,
+        "sources": [cited.number(each) for each in (one, proof) if each is not None],
     }
 
 

@@ -127,7 +127,7 @@ def _drill(host: Host, action: Drill, scene: Scene) -> DrillJob | NativeDrillJob
     probes = rule.probes if rule is not None else ()
     point = scene.catalogue.find(action.point)
     names = point.filed_under if point is not None else (action.application, action.resource)
-    order = DrillOrder(host.config.site, *names, action.vault, probes, action.point)
+    order = DrillOrder(host.config.site, *names, action.vault, probes, action.point, action.audit)
     scratch = host.config.drills.scratch.get(scene.resource.kind)
     options, secrets = _scratch(host, scratch, scene.resource.kind)
     return DrillJob(
@@ -161,6 +161,7 @@ def _native_drill(host: Host, action: Drill, scene: Scene) -> NativeDrillJob:
         parts=tuple(restore_parts(point, action.vault, native_records(views, point))),
         bytes=copy.bytes,
         most=timedelta(hours=(rule.max_hours if rule else None) or MOST_HOURS),
+        audit=action.audit,
     )
     loaded = host.in_force(action.application)
     recovery, region = loaded.policy.recovery if loaded else None, place_of(action.vault)[1]
