@@ -24,6 +24,7 @@ from drorch.domain.errors import Damaged, DrorchError, NotFound, NotInThisVersio
 from drorch.domain.evidence import Gathered
 from drorch.domain.evidence_hours import Period
 from drorch.domain.instant import from_compact
+from drorch.domain.journal import SWEPT
 from drorch.domain.model import FailureDomain, Vault
 from drorch.domain.record import Record, RecordType
 from drorch.ports import ObjectStore
@@ -141,13 +142,17 @@ def _applications(cache: Cache, vault: str) -> list[str]:
 
 
 def _journal(store: ObjectStore, period: Period, now: datetime) -> list[str]:
-    """The entries of the months in question; an hour may be told of in the month after it."""
-    months: list[str] = []
+    """The entries of the months in question, an hour may be told of in the month after it; of later months those of
+    points whose records are gone by now.
+    """
+    paths: list[str] = []
     at = period.start.replace(day=1)
-    while at <= min(period.end + timedelta(days=31), now):
-        months.append(layout.journal_month(at))
+    while at <= now:
+        found = _records(store, layout.journal_month(at))
+        later = at > period.end + timedelta(days=31)
+        paths += [path for path in found if not later or f"-{SWEPT}-" in path]
         at = (at + timedelta(days=31)).replace(day=1)
-    return [path for month in months for path in _records(store, month)]
+    return paths
 
 
 def _records(store: ObjectStore, prefix: str) -> list[str]:

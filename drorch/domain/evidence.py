@@ -6,8 +6,8 @@ lists each with its path, its SHA-256 and the vaults where it lies, so that anyb
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from drorch.domain.catalogue_seen import SeenRecord, Trust
 from drorch.domain.errors import Damaged
 from drorch.domain.evidence_hours import Hours, Period
 from drorch.domain.instant import to_text
-from drorch.domain.journal import HOUR, RESTORE, Hour, hour_in, hour_of
+from drorch.domain.journal import HOUR, RESTORE, SWEPT, Hour, hour_in, hour_of, swept_in
 from drorch.domain.record import MarkType, Record, RecordType
 
 RECORDS_KEPT_DAYS = 90
@@ -49,7 +49,11 @@ class Gathered:
 
 
 class Citations:
-    """Signed records by number: the same one in several vaults has one."""
+    """Signed records by number: the same one in several vaults has one.
+
+    What the journal keeps of records that are gone counts as they did, by the number of its entry. `odd` are signed
+    entries that make no sense.
+    """
 
     def __init__(self, seen: Iterable[SeenRecord]) -> None:
         self._of: dict[tuple[str, str], list[SeenRecord]] = {}
@@ -57,10 +61,27 @@ class Citations:
             if one.trust is Trust.SIGNED:
                 self._of.setdefault((one.path, one.digest), []).append(one)
         self._numbers: dict[tuple[str, str], int] = {}
-        self._all = sorted((found[0] for found in self._of.values()), key=_order)
+        self.odd: list[dict[str, Any]] = []
+        there = [found[0] for found in self._of.values()]
+        self._all = sorted([*there, *self._gone(there)], key=_order)
         self._own: dict[str, list[SeenRecord]] = {}
         for one in self._all:
             self._own.setdefault(one.record.application, []).append(one)
+
+    def _gone(self, there: Iterable[SeenRecord]) -> Iterator[SeenRecord]:
+        known = {one.path for one in there}
+        for one in there:
+            if one.record.type != RecordType.JOURNAL or one.record.text("event") != SWEPT:
+                continue
+            try:
+                kept = [(record.path, record) for record in swept_in(one.record)]
+            except Damaged as error:
+                self.odd.append({"vault": one.vault, "path": one.path, "why": str(error)})
+                continue
+            for path, record in kept:
+                if path not in known:
+                    known.add(path)
+                    yield replace(one, record=record)
 
     def once(self, *types: RecordType, of: str | None = None) -> list[SeenRecord]:
         """Each signed record of these types (and of this application) once, in the order of their instants."""
@@ -84,9 +105,10 @@ class Citations:
 
 
 def _order(seen: SeenRecord) -> tuple[datetime, int, str]:
-    """By its instant; entries of a host's journal of the same second by their numbers."""
+    """By its instant; entries of a host's journal of the same second by their numbers, others by their own paths."""
     number = seen.record.body.get("seq")
-    return seen.record.at, number if isinstance(number, int) else 0, seen.path
+    path = seen.record.path if seen.record.type in (RecordType.MARK, RecordType.PROOF) else seen.path
+    return seen.record.at, number if isinstance(number, int) else 0, path
 
 
 def evidence(gathered: Gathered, period: Period, made: datetime, applications: Sequence[str] = ()) -> dict[str, Any]:
@@ -108,7 +130,7 @@ def evidence(gathered: Gathered, period: Period, made: datetime, applications: S
         "applications": [_application(name, hours.get(name, {}), expected, period, cited, of_points) for name in names],
         "keys": [_key(one, cited) for one in cited.once(RecordType.KEY_PROOF) if period.holds(one.record.at)],
         "journal_breaks": _breaks(cited, period),
-        "unsigned": [*_unsigned(gathered), *odd],
+        "unsigned": [*_unsigned(gathered), *cited.odd, *odd],
         "tampered": [{"vault": vault, "path": path, "what": what} for vault, path, what in gathered.tampered],
         "records": cited.listed(),
     }

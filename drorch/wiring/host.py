@@ -21,6 +21,7 @@ from drorch.app.config_form import IdentityRef
 from drorch.app.databases import DatabaseLists
 from drorch.app.drill_sweep import DrillSweep
 from drorch.app.expiry import ExpiryHands
+from drorch.app.farewell import Farewell
 from drorch.app.guide_writing import GuideKeeper, dumps_known
 from drorch.app.heavy import LocalHands
 from drorch.app.intents import Intents
@@ -326,6 +327,7 @@ class Host:
             host=self.name,
             remember_lock=self._remember_lock,
             provenance=self.provenance,
+            farewell=Farewell(self.journal, tuple(self.vaults), self.store, self._trusted_and_own).tell,
         )
 
     def _throttled(self, kind: str, action: Action) -> str:
