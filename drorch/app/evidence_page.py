@@ -197,6 +197,12 @@ def _site(document: Mapping[str, Any]) -> Iterator[str]:
     yield "<h2>Of the whole site</h2>"
     keys = ((_when(k["proved_at"]), k["recipient"], k["by"] or "", _refs(k["sources"])) for k in document["keys"])
     yield _titled("Keys that were proved to open dumps", ("Proved at", "Recipient", "Recorded by", ""), keys)
+    reports = (
+        (_when(r["at"]), r["vault"], r["application"] or "", r["resource"] or "", _code(r["point"]), r["outcome"] or "")
+        for r in document["unsigned_reports"]
+    )
+    said = "Restores under break glass, not signed: they count for nothing on their own"
+    yield _titled(said, ("At", "Vault", "Application", "Resource", "Point", "Outcome"), reports)
     breaks = ((_when(b["at"]), b["host"], b["what"], _refs(b["sources"])) for b in document["journal_breaks"])
     yield _titled("Breaks of the journal", ("Before", "Host", "", ""), breaks)
     tampered = ((one["vault"], one["path"], one["what"]) for one in document["tampered"])

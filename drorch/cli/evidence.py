@@ -199,6 +199,9 @@ def _show(document: Mapping[str, Any]) -> None:
         tell(f"{one['path']} in {one['vault']}: {one['what']}", color=RED)
     for one in document["unsigned"]:
         tell(f"{one['path']} in {one['vault']} counts for nothing: {one['why']}", color=RED)
+    for one in document["unsigned_reports"]:
+        what = f"{one['application'] or '?'}/{one['resource'] or '?'} {one['outcome'] or one['why'] or '?'}"
+        tell(f"not signed, counts for nothing on its own: {one['path']} in {one['vault']}: {what}", color=YELLOW)
     say(f"{len(document['records'])} signed records stand behind this", color=GREEN)
 
 

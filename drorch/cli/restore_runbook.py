@@ -54,7 +54,7 @@ def with_runbook(asked: Asked, sources: Sources, request: RegionRequest, found: 
     failed = {step.resource for step in report.steps if step.resource and step.outcome in ("failed", "not begun")}
     backs = restores.outcomes(recovery.restored - launched(recovery), failed, sources.clock)
     whole = RegionReport(asked.application, asked.region, backs, report.steps, found.left)
-    journal(asked, sources, began, whole)
+    journal(asked, sources, began, whole, report.to_do)
     return _told(asked, report, whole)
 
 

@@ -46,6 +46,8 @@ class Gathered:
     records: tuple[SeenRecord, ...]
     unread: Mapping[str, str]
     tampered: tuple[tuple[str, str, str], ...] = ()
+    reports: tuple[tuple[str, str, Mapping[str, Any]], ...] = ()
+    """(vault, path, what it says) of restores under break glass, which nobody signed."""
 
 
 class Citations:
@@ -130,6 +132,7 @@ def evidence(gathered: Gathered, period: Period, made: datetime, applications: S
         "applications": [_application(name, hours.get(name, {}), expected, period, cited, of_points) for name in names],
         "keys": [_key(one, cited) for one in cited.once(RecordType.KEY_PROOF) if period.holds(one.record.at)],
         "journal_breaks": _breaks(cited, period),
+        "unsigned_reports": [_report(*one) for one in gathered.reports],
         "unsigned": [*_unsigned(gathered), *cited.odd, *odd],
         "tampered": [{"vault": vault, "path": path, "what": what} for vault, path, what in gathered.tampered],
         "records": cited.listed(),
@@ -270,6 +273,11 @@ def _counts(record: Record, key: str) -> dict[str, int]:
     return {k: v for k, v in body.items() if isinstance(v, int)} if isinstance(body, Mapping) else {}
 
 
+def _texts(record: Record, key: str) -> list[str]:
+    listed = record.body.get(key)
+    return [text for text in listed if isinstance(text, str)] if isinstance(listed, list) else []
+
+
 def _probes(record: Record) -> dict[str, int]:
     """How many questions were asked, and how many were answered as expected."""
     probes = record.body.get("probes")
@@ -328,6 +336,8 @@ def _restore(one: SeenRecord, cited: Citations) -> dict[str, Any]:
         "took_s": record.body.get("took_s"),
         "data_loss_s": record.body.get("data_loss_s"),
         "seconds": _counts(record, "steps"),
+        "remains": _texts(record, "remains"),
+        "made": _texts(record, "made"),
         "sources": [cited.number(one)],
     }
 
@@ -375,6 +385,16 @@ def _breaks(cited: Citations, period: Period) -> list[dict[str, Any]]:
             what = f"entry {one.record.body['seq'] - 1} of this host lies in no vault" if before else "begun anew"
             found.append({"at": to_text(one.record.at), "host": host, "what": what, "sources": [cited.number(one)]})
     return found
+
+
+_REPORTED = ("at", "application", "resource", "point", "cut_at", "target", "outcome", "by")
+
+
+def _report(vault: str, path: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What anybody may have written there who may write; it counts for nothing on its own."""
+    told = {name: said[name][:300] if isinstance(said.get(name), str) else None for name in _REPORTED}
+    why = said.get("why")
+    return {"vault": vault, "path": path, **told, "why": why[:300] if isinstance(why, str) else None}
 
 
 def _unsigned(gathered: Gathered) -> list[dict[str, Any]]:
