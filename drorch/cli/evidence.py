@@ -178,8 +178,8 @@ def _show(document: Mapping[str, Any]) -> None:
         counts["audits"] = len(one["audits"])
         say(
             f"points cut: {counts['points']}, copies let go: {counts['expired']}, deletions held: {counts['held']}, "
-            f"drills: {counts['drills']} ({failed} failed), random audits: {counts['audits']}, "
-            f"restores: {counts['restores']}"
+            f"drills: {counts['drills']} ({failed} failed), restores: {counts['restores']}, "
+            f"random audits: {counts['audits']}"
         )
         for audit in one["audits"]:
             if audit["outcome"] != "passed" and audit["outcome"] != "restorable":

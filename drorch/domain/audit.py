@@ -81,7 +81,7 @@ def digest(offers: Iterable[Offer]) -> str:
 
 def seed_of(signature: bytes) -> str:
     """The SHA-256 of the signature itself (its second line, decoded). Raises Damaged for what is no signature file."""
-    lines = signature.split(b"\n")
+    lines = signature.split(b"\n", 2)
     try:
         return hashlib.sha256(base64.b64decode(lines[1], validate=True)).hexdigest()
     except (IndexError, binascii.Error) as error:

@@ -244,7 +244,7 @@ def kept_of(record: Record) -> dict[str, Any] | None:
 def swept_in(record: Record) -> list[Record]:
     """The records that an entry keeps. Raises Damaged for one that drorch did not write."""
     listed = record.body.get("records")
-    if not isinstance(listed, list):
+    if not isinstance(listed, list) or not all(isinstance(body, Mapping) for body in listed):
         raise Damaged("an entry of the journal keeps no records", cause=record.path)
     kept = [parse(canonical_bytes(body)) for body in listed]
     of = (record.application, record.resource, record.point)
