@@ -6,6 +6,7 @@ from pathlib import Path
 
 from worlds import EU, ORDERS, SITE, WEST, Installation
 
+from drorch.app.farewell import Farewell
 from drorch.app.journal import JournalBook, JournalKeeper
 from drorch.app.passing import Guards
 from drorch.domain import layout
@@ -34,6 +35,7 @@ class Journalling(Installation):
         )
         self.keeper = JournalKeeper(self.book, (WEST, EU))
         self.reconciler._journal = self.keeper
+        self.light._farewell = Farewell(self.book, (WEST, EU), self.stores.__getitem__, self.trusted).tell
 
     def hours(self, count: int, *, passes: int = 2) -> None:
         """So many hours with so many passes in each, and the end of what is brought to the vaults."""

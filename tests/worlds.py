@@ -238,11 +238,12 @@ class FakeHands:
         if isinstance(action, Repair):
             mended = RepairOrder(SITE, place_of(point), action.source, action.vault)
             return repair(mended, world.stores, world.trusted, world.key, clock=world.host).to_json()
-        assert isinstance(action, Drill) and scene.resource.drill is not None
+        assert isinstance(action, Drill)
         if scene.resource.native:
             return world.drilled(action, scene)
+        probes = scene.resource.drill.probes if scene.resource.drill is not None else ()
         asked = drill.DrillOrder(
-            SITE, action.application, action.resource, action.vault, scene.resource.drill.probes, point.id
+            SITE, action.application, action.resource, action.vault, probes, point.id, action.audit
         )
         reader = Reader(world.trusted, [world.identity], world.host)
         return drill.run_drill(asked, world.engine, drill.Scratch(), world.stores, reader, world.key).to_json()
@@ -423,7 +424,8 @@ class Installation:
         most = timedelta(hours=scene.resource.drill.max_hours or 4)
         probes = scene.resource.drill.probes
         order = NativeDrillOrder(
-            SITE, *point.filed_under, action.vault, point.id, point.cut_at, parts, copied.bytes, most, probes
+            SITE, *point.filed_under, action.vault, point.id, point.cut_at, parts, copied.bytes, most, probes,
+            audit=action.audit,
         )
         through_the_pipe = NativeDrillOrder.from_json(json.loads(json.dumps(order.to_json())))
         asking = lambda _made: nullcontext(lambda _sql: self.answer)  # noqa: E731

@@ -71,13 +71,17 @@ class LightHands:
         host: str = "",
         remember_lock: RememberLock = lambda *_: None,
         provenance: Callable[[str], Mapping[str, str]] = lambda _application: {},
+        farewell: Callable[[Sweep, datetime], None] = lambda _action, _now: None,
     ) -> None:
-        """`provenance` says the digest and the git commit of an application's policy."""
+        """`provenance` says the digest and the git commit of an application's policy; `farewell` hears of every sweep
+        of records before it begins, and keeps it from beginning by what it raises.
+        """
         self._site = site
         self._native = native
         self._expiry = expiry
         self._host = host
         self._provenance = provenance
+        self._farewell = farewell
         self._remember_lock = remember_lock
         self._signing = signing
         self._trusted = tuple(trusted)
@@ -105,6 +109,8 @@ class LightHands:
         if isinstance(action, Sweep):
             if action.what == INTERMEDIATE:
                 return self._expiry.let_step_go(action, scene)
+            if action.what == "records":
+                self._farewell(action, now)
             return sweep(action, self._store_of)
         if isinstance(action, Lock):
             return self._lock(action, scene, now)

@@ -301,6 +301,18 @@ class UnprotectedRule(Frozen):
     every: Annotated[Duration, AfterValidator(_hourly)] | None = None
 
 
+def _daily(every: timedelta) -> timedelta:
+    if every < timedelta(days=1):
+        raise fault("is too often", "1d at the least: a drill takes a place of the host, and its time")
+    return every
+
+
+class AuditRule(Frozen):
+    """How often a point that nobody chose is drilled; None: only when a person asks for one."""
+
+    every: Annotated[Duration, AfterValidator(_daily)] | None = None
+
+
 class RecoveryRule(Frozen):
     """Whether a runbook may run commands on this host."""
 
@@ -332,6 +344,7 @@ class ConfigForm(Frozen):
     unprotected: UnprotectedRule = UnprotectedRule()
     ignore: tuple[Ignore, ...] = ()
     recovery: RecoveryRule = RecoveryRule()
+    audits: AuditRule = AuditRule()
     allow_unknown_regions: StrictBool = False
 
 
@@ -365,4 +378,5 @@ class Config(Frozen):
     ignore: tuple[Ignore, ...] = ()
     """What may lie without a policy, each with its reason."""
     recovery: RecoveryRule = RecoveryRule()
+    audits: AuditRule = AuditRule()
     allow_unknown_regions: bool

@@ -36,7 +36,10 @@ _PHASES = ("download", "decrypt", "load", "compare", "probe", "total")
 
 @dataclass(frozen=True, slots=True)
 class DrillOrder:
-    """Which point is drilled from which vault, and what is asked. Without `point` the newest usable one there."""
+    """Which point is drilled from which vault, and what is asked. Without `point` the newest usable one there.
+
+    `audit` is the seed that picked it, where it is a random audit.
+    """
 
     site: str
     application: str
@@ -44,6 +47,7 @@ class DrillOrder:
     vault: str
     probes: tuple[Probe, ...] = ()
     point: str = ""
+    audit: str = ""
 
     def to_json(self) -> dict[str, object]:
         """As it goes through a pipe."""
@@ -54,6 +58,7 @@ class DrillOrder:
             "vault": self.vault,
             "probes": [probe.model_dump(mode="json", exclude_none=True) for probe in self.probes],
             "point": self.point,
+            "audit": self.audit,
         }
 
     @classmethod
@@ -66,6 +71,7 @@ class DrillOrder:
             vault=body["vault"],
             probes=tuple(Probe.model_validate(probe) for probe in body.get("probes", ())),
             point=body.get("point", ""),
+            audit=body.get("audit", ""),
         )
 
 
@@ -285,4 +291,5 @@ def _proof(order: DrillOrder, choice: Choice, found: _Found, at: datetime) -> Re
         seconds=dict(found.seconds),
         bytes=found.bytes,
         tools=dict(found.tools),
+        audit=order.audit or None,
     )

@@ -6,26 +6,32 @@ No cache, no policy, no daemon: open stores and the keys that count. A vault tha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from drorch.app.audits import audit_in
 from drorch.app.cache import Cache
 from drorch.app.catalogue import Scope, VaultReader
 from drorch.app.key_check import read_keys
 from drorch.app.reading import TrustedKey, read_signed
+from drorch.app.restore_report import read_report
 from drorch.crypto.minisign import BadSignature
 from drorch.domain import layout
+from drorch.domain.audit import AUDIT
 from drorch.domain.catalogue_seen import SeenRecord, Trust
 from drorch.domain.errors import Damaged, DrorchError, NotFound, NotInThisVersion, Refused
 from drorch.domain.evidence import Gathered
 from drorch.domain.evidence_hours import Period
 from drorch.domain.instant import from_compact
+from drorch.domain.journal import SWEPT
 from drorch.domain.model import FailureDomain, Vault
 from drorch.domain.record import Record, RecordType
 from drorch.ports import ObjectStore
 
+_REPORTS = 100
 _AT_ONCE = 8
 """Records that are read from a vault at the same time."""
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,6 +44,7 @@ class _Read:
     vault: str
     records: tuple[SeenRecord, ...]
     tampered: tuple[tuple[str, str, str], ...]
+    reports: tuple[tuple[str, str, Mapping[str, Any]], ...] = ()
 
 
 def gather(
@@ -65,11 +72,13 @@ def gather(
     with ThreadPoolExecutor(max_workers=max(1, len(stores)), thread_name_prefix="evidence") as pool:
         found = dict(zip(stores, pool.map(read, stores), strict=True))
     whole = [read for read in found.values() if isinstance(read, _Read)]
+    reports = tuple(sorted((report for read in whole for report in read.reports), key=lambda report: report[:2]))
     gathered = Gathered(
         (*(read.vault if isinstance(read, _Read) else name for name, read in found.items()), *(unopened or {})),
         tuple(record for read in whole for record in read.records),
         {**(unopened or {}), **{n: str(error) for n, error in found.items() if isinstance(error, DrorchError)}},
         tuple(sorted(entry for read in whole for entry in read.tampered)),
+        reports,
     )
     _require_known(gathered, applications)
     return gathered
@@ -109,7 +118,18 @@ def _vault(
         name,
         tuple(replace(record, vault=name) for record in records),
         tuple((name, path, what) for _, path, what in tampered),
+        tuple((name, path, said) for path, said in _reports(store, period)),
     )
+
+
+def _reports(store: ObjectStore, period: Period) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The unsigned reports of the period, the first `_REPORTS` of them: who may write may write any number."""
+    paths = sorted(found.path for found in store.list(layout.REPORTS) if period.holds(_time_in(found.path)))
+    for path in paths[:_REPORTS]:
+        try:
+            yield path, read_report(store, path)
+        except (Damaged, NotFound) as error:
+            yield path, {"why": error.message}
 
 
 def _called(store: ObjectStore, trusted: Sequence[TrustedKey]) -> str:
@@ -139,13 +159,17 @@ def _applications(cache: Cache, vault: str) -> list[str]:
 
 
 def _journal(store: ObjectStore, period: Period, now: datetime) -> list[str]:
-    """The entries of the months in question; an hour may be told of in the month after it."""
-    months: list[str] = []
+    """The entries of the months in question, an hour may be told of in the month after it; of later months those of
+    points whose records are gone by now.
+    """
+    paths: list[str] = []
     at = period.start.replace(day=1)
-    while at <= min(period.end + timedelta(days=31), now):
-        months.append(layout.journal_month(at))
+    while at <= now:
+        found = _records(store, layout.journal_month(at))
+        later = at > period.end + timedelta(days=31)
+        paths += [path for path in found if not later or f"-{SWEPT}-" in path]
         at = (at + timedelta(days=31)).replace(day=1)
-    return [path for month in months for path in _records(store, month)]
+    return paths
 
 
 def _records(store: ObjectStore, prefix: str) -> list[str]:
@@ -188,6 +212,11 @@ def _signed(
             return _unbelieved(store, path, f"{words}: {error.cause}" if error.cause else words)
         if site and record.site != site:
             return _unbelieved(store, path, f"it is of site {record.site}")
+        if record.type == RecordType.JOURNAL and record.text("event") == AUDIT:
+            try:
+                audit_in(record, trusted)
+            except Refused as error:
+                return _unbelieved(store, path, str(error))
         return _seen(store, record)
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="evidence") as pool:

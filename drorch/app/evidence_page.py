@@ -77,6 +77,7 @@ def _application(one: Mapping[str, Any]) -> Iterator[str]:
     yield _titled("Hours that nothing signed tells of", ("From", "To", "Hours"), gaps)
     yield _titled("Policies in force", ("From", "To", "Commit", "SHA-256 of the text", ""), _policies(one["policies"]))
     yield _titled("Drills", ("At", "Resource", "Vault", "Point", "Outcome", "Took", ""), _drills(one["drills"]))
+    yield _titled("Random audits", _AUDITS, _audits(one["audits"]))
     yield _titled("Restores", _RESTORES, _restores(one["restores"]))
     yield _titled("Points cut", ("Resource", "Kind", "Points", "First", "Last", ""), _points(one["points"]))
     yield _titled("Let go of, or meant to", _LET_GO, _let_go(one["let_go"]))
@@ -91,6 +92,7 @@ def _application(one: Mapping[str, Any]) -> Iterator[str]:
 
 _LEVELS = ("", "Level", "RPO promised", "worst", "hours met", "unknown", "RTO promised", "worst", "hours met", "")
 _RESTORES = ("At", "By", "Resource", "Point", "Data as of", "Into", "Outcome", "Took", "Lost", "")
+_AUDITS = ("At", "Resource", "Vault", "Point", "Data as of", "Level", "Seed", "Outcome", "")
 _LET_GO = ("At", "", "Resource", "Vault", "Point", "Reason", "Policy", "")
 _HELD = ("From", "To", "", "Resource", "Vault", "Point", "Reason", "")
 _MARKS = ("At", "", "Resource", "Vault", "Point", "By", "Reason", "")
@@ -130,8 +132,17 @@ def _drills(drills: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
         outcome: str = _bad(f"failed: {one['why'] or ''}")
         if one["outcome"] == "passed":
             outcome = f"passed, {one['probes']['met']} of {one['probes']['asked']} probes met"
+        elif one["outcome"] == "restorable":
+            outcome = "restorable, asked nothing"
         took = _span(one["seconds"].get("total"))
         yield *_where(one), outcome, took, _refs(one["sources"])
+
+
+def _audits(audits: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+    for one in audits:
+        well = one["outcome"] in ("passed", "restorable")
+        outcome = one["outcome"] if well else _bad(one["outcome"] or "no proof")
+        yield *_where(one), _when(one["cut_at"]), one["level"], _code(one["seed"][:16]), outcome, _refs(one["sources"])
 
 
 def _restores(restores: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
@@ -186,6 +197,12 @@ def _site(document: Mapping[str, Any]) -> Iterator[str]:
     yield "<h2>Of the whole site</h2>"
     keys = ((_when(k["proved_at"]), k["recipient"], k["by"] or "", _refs(k["sources"])) for k in document["keys"])
     yield _titled("Keys that were proved to open dumps", ("Proved at", "Recipient", "Recorded by", ""), keys)
+    reports = (
+        (_when(r["at"]), r["vault"], r["application"] or "", r["resource"] or "", _code(r["point"]), r["outcome"] or "")
+        for r in document["unsigned_reports"]
+    )
+    said = "Restores under break glass, not signed: they count for nothing on their own"
+    yield _titled(said, ("At", "Vault", "Application", "Resource", "Point", "Outcome"), reports)
     breaks = ((_when(b["at"]), b["host"], b["what"], _refs(b["sources"])) for b in document["journal_breaks"])
     yield _titled("Breaks of the journal", ("Before", "Host", "", ""), breaks)
     tampered = ((one["vault"], one["path"], one["what"]) for one in document["tampered"])

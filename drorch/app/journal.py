@@ -29,7 +29,7 @@ from drorch.domain.action import Action, Braked, Expire, Mark, Sweep
 from drorch.domain.errors import DrorchError, Refused, Unavailable
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.journal import HOUR, Held, Hour, figure_of, hour_of
-from drorch.domain.record import Record, RecordType, compose
+from drorch.domain.record import Record, RecordType, compose, parse_at
 from drorch.ports import ObjectStore
 
 log = structlog.get_logger()
@@ -140,6 +140,11 @@ class JournalBook:
             failed[vault] = str(error)
             return False
         return True
+
+    def undelivered(self, event: str) -> tuple[Record, ...]:
+        """The entries of an event that some vault lacks, oldest first."""
+        entries = (_unpacked(file) for file in self._files())
+        return tuple(parse_at(e.path, e.data) for e in entries if e is not None and f"-{event}-" in e.path)
 
     # --- the folder ---
 

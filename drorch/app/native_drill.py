@@ -53,6 +53,8 @@ class NativeDrillOrder:
     most: timedelta
     probes: tuple[Probe, ...] = ()
     isolation: Isolation | None = None
+    audit: str = ""
+    """The seed that picked it, where it is a random audit."""
 
     def to_json(self) -> dict[str, object]:
         """As it goes through a pipe."""
@@ -63,7 +65,8 @@ class NativeDrillOrder:
         ]
         probes = [probe.model_dump(mode="json", exclude_none=True) for probe in self.probes]
         more = {"cut_at": to_text(self.cut_at), "parts": parts, "most_s": self.most.total_seconds(), "probes": probes}
-        return fields | more | {"reach_from": list(self.isolation.reach_from) if self.isolation else None}
+        reach = list(self.isolation.reach_from) if self.isolation else None
+        return fields | more | {"reach_from": reach, "audit": self.audit}
 
     @classmethod
     def from_json(cls, body: Mapping[str, object]) -> NativeDrillOrder:
@@ -77,6 +80,7 @@ class NativeDrillOrder:
             most=timedelta(seconds=float(str(body["most_s"]))),
             probes=tuple(Probe.model_validate(probe) for probe in body["probes"]),  # type: ignore[attr-defined]
             isolation=None if reach is None else Isolation(tuple(reach)),  # type: ignore[arg-type]
+            audit=str(body.get("audit", "")),
         )
 
 
@@ -282,4 +286,5 @@ def _proof(order: NativeDrillOrder, found: _Found, at: datetime) -> Record:
         seconds=dict(found.seconds),
         bytes=order.bytes,
         tools={"drorch": __version__},
+        audit=order.audit or None,
     )

@@ -15,6 +15,7 @@ from drorch.app.reconcile import Reconciler
 from drorch.app.signing import write_somewhere
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.action import Action, Cut, Drill, ScenarioDrill
+from drorch.domain.audit import Audit
 from drorch.domain.brake import APPROVED_FOR
 from drorch.domain.errors import DrorchError, NotFound, Refused, Unavailable
 from drorch.domain.instant import floor_second, manual_slot, to_text
@@ -174,6 +175,19 @@ class Orders:
         action = ScenarioDrill(policy.application, SCENARIO, vault, "", "ordered")
         finished = self._in_worker(action, scene_of(seen, action), fail=False)
         self._read_back(self._reconciler.observer.vaults, policy.application, SCENARIO)
+        return finished
+
+    def audit(self, seen: Pass, picked: Audit) -> Finished:
+        """Drill what an audit picked now. Raises NotFound when its application or its point is not here any more."""
+        offer = picked.offer
+        plan = seen.plans.get(offer.application)
+        resource = next((r for r in plan.policy.resources if r.name == offer.resource), None) if plan else None
+        point = plan.catalogue.find(offer.point) if plan else None
+        if plan is None or resource is None or point is None:
+            raise NotFound(f"point {offer.point} of {offer.application}/{offer.resource} is not here any more")
+        action = Drill(offer.application, offer.resource, offer.vault, offer.point, picked.reason, picked.seed)
+        finished = self._in_worker(action, Scene(resource, plan.catalogue, seen.world, ()), fail=False)
+        self._read_back(self._reconciler.observer.vaults, *point.filed_under)
         return finished
 
     def _in_worker(self, action: Action, scene: Scene, *, fail: bool = True) -> Finished:

@@ -13,6 +13,7 @@ from drorch.app.observe import World
 from drorch.app.policies import PolicySet
 from drorch.domain.action import Action, Copy, Drill, Expire, Hold, Repair, Sweep, Verify, Waiting
 from drorch.domain.admit import Admitted
+from drorch.domain.audit import Audit, AuditsSeen
 from drorch.domain.automated import Automated
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.errors import DrorchError
@@ -88,6 +89,9 @@ class Pass:
     drills_left: tuple[DrillLeft, ...] = ()
     """What drills of native points left behind past their time."""
 
+    audits: AuditsSeen | None = None
+    """What is known of random audits, where the host configuration asks for them."""
+
     @property
     def holds(self) -> tuple[Hold, ...]:
         """Every hold of every application."""
@@ -107,6 +111,8 @@ class Guards:
     host: str = ""
     turns: Callable[[str], Mapping[tuple[str, str], Mapping[int, datetime]]] | None = None
     turn_read: Callable[[Verify, datetime], None] = lambda _action, _at: None
+    audit: Callable[[str], Audit | None] = lambda _application: None
+    """The random audit that is picked of an application."""
 
 
 def planned_again(action: Action, again: Pass) -> Action | None:

@@ -15,12 +15,15 @@ from typing import Any
 from drorch.domain.action import Action
 from drorch.domain.ages import Ages
 from drorch.domain.asked import Asked
+from drorch.domain.audit import Audit
 from drorch.domain.catalogue import Catalogue
 from drorch.domain.plan import Failure, Observed
 from drorch.domain.policy import Policy
 
-Locked = tuple[Mapping[str, str], str]
-"""Who holds the locks of its resources, by name; and which restore of the application runs here, or ""."""
+Apart = tuple[Mapping[str, str], str, Audit | None]
+"""What no look shows of an application: who holds the locks of its resources, by name; which restore of it runs here,
+or ""; the random audit that is picked of it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +99,13 @@ class Glance:
     number: int
     policy: Policy
     valid: bool
-    locked: Locked
+    apart: Apart
     known: Remembered
     observed: Observed
 
-    def holds(self, number: int, policy: Policy, valid: bool, locked: Locked, now: datetime) -> bool:
+    def holds(self, number: int, policy: Policy, valid: bool, apart: Apart, now: datetime) -> bool:
         """Whether it does for a look of that number at that instant."""
-        same = self.number == number and self.policy is policy and self.valid == valid and self.locked == locked
+        same = self.number == number and self.policy is policy and self.valid == valid and self.apart == apart
         return same and self.known.lasts(now)
 
 
@@ -130,10 +133,10 @@ class PlanMemory:
             return None
         return known
 
-    def glance(self, number: int, policy: Policy, valid: bool, locked: Locked, now: datetime) -> Glance | None:
+    def glance(self, number: int, policy: Policy, valid: bool, apart: Apart, now: datetime) -> Glance | None:
         """What the last look found to hold, when that is enough."""
         seen = self._glances.get(policy.application)
-        return seen if seen is not None and seen.holds(number, policy, valid, locked, now) else None
+        return seen if seen is not None and seen.holds(number, policy, valid, apart, now) else None
 
     def seen(self, glance: Glance) -> None:
         """A look has found this to hold; of use only for what is remembered."""

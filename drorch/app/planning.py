@@ -15,7 +15,7 @@ import structlog
 from drorch.app.locks import Locks, resource_lock, restoring_lock
 from drorch.app.observe import Observer, World, of_applications
 from drorch.app.passing import ApplicationPlan, Guards
-from drorch.app.plan_memory import Glance, Grounds, Locked, PlanMemory, Remembered
+from drorch.app.plan_memory import Apart, Glance, Grounds, PlanMemory, Remembered
 from drorch.domain.action import Action
 from drorch.domain.ages import Ages
 from drorch.domain.asked import Asked
@@ -109,10 +109,10 @@ class Planner:
 
     def planned(self, policy: Policy, look: Look, *, valid: bool) -> ApplicationPlan:
         """The application's plan, as remembered where nothing of it can have changed."""
-        locked = self._locked(policy)
-        glance = self._memory.glance(look.number, policy, valid, locked, look.now)
+        apart = self._apart(policy)
+        glance = self._memory.glance(look.number, policy, valid, apart, look.now)
         if glance is None:
-            grounds = self._grounds(policy, look, locked, valid=valid)
+            grounds = self._grounds(policy, look, apart, valid=valid)
             known = self._memory.find(grounds, look.now)
             if known is None:
                 known = self._decided(grounds, look)
@@ -120,7 +120,7 @@ class Planner:
                     return self._fresh(grounds, look)
                 self._memory.keep(known)
             observed = _observed(grounds, known.catalogue, known.turns)
-            glance = Glance(look.number, policy, valid, locked, known, observed)
+            glance = Glance(look.number, policy, valid, apart, known, observed)
             self._memory.seen(glance)
         known = glance.known
         return ApplicationPlan(known.policy, known.catalogue, glance.observed, known.actions, known.ages.at(look.now))
@@ -129,9 +129,9 @@ class Planner:
         """The plan, decided anew. `held` are the resources whose locks are this process's own, for the actions that are
         being planned.
         """
-        running, restoring = self._locked(policy)
+        running, restoring, audit = self._apart(policy)
         others = {name: holder for name, holder in running.items() if name not in held}
-        return self._fresh(self._grounds(policy, look, (others, restoring), valid=valid), look)
+        return self._fresh(self._grounds(policy, look, (others, restoring, audit), valid=valid), look)
 
     @property
     def remembered(self) -> int:
@@ -184,25 +184,27 @@ class Planner:
         standing = status(policy, catalogue, places, now, policy_valid=not observed.stale, empty=empty)
         return policy, with_due(actions, policy, catalogue, standing, domains, now), standing
 
-    def _grounds(self, policy: Policy, look: Look, locked: Locked, *, valid: bool) -> Grounds:
+    def _grounds(self, policy: Policy, look: Look, apart: Apart, *, valid: bool) -> Grounds:
         world, application = look.world, policy.application
+        running, restoring, audit = apart
         own: Mapping[str, Any] = {
             "sources": {r.name: self._observer.sources_of(r, world) for r in policy.resources if r.native},
             "claimed": {r.name: why for r in policy.resources if (why := world.claims.get((application, r.name)))},
-            "running": locked[0],
+            "running": running,
             "servers": {r.name: "" if r.native else str(getattr(r.options, "server", "")) for r in policy.resources},
             "stale": not valid,
-            "restoring": locked[1],
+            "restoring": restoring,
+            "audit": audit,
         }
         evidence = self._observer.evidence(policy, world)
         seen = look.intents, look.copied, look.failures
         return Grounds(policy, look.common, own, evidence, look.common_evidence, *seen)
 
-    def _locked(self, policy: Policy) -> Locked:
+    def _apart(self, policy: Policy) -> Apart:
         name = policy.application
         holders = {r.name: self._locks.holder(resource_lock(name, r.name)) for r in policy.resources}
         held = {resource: holder for resource, holder in holders.items() if holder}
-        return held, self._locks.sharer(restoring_lock(name))
+        return held, self._locks.sharer(restoring_lock(name)), self._guards.audit(name)
 
     def _turns(self, policy: Policy) -> Mapping[tuple[str, str], Mapping[int, datetime]] | None:
         return None if self._guards.turns is None else self._guards.turns(policy.application)

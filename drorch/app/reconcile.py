@@ -12,6 +12,7 @@ from functools import partial
 
 import structlog
 
+from drorch.app.audits import AuditKeeper
 from drorch.app.automated import AutomatedWatch
 from drorch.app.carry import LightHands, Scene
 from drorch.app.copy_places import CopyPlaces
@@ -79,6 +80,7 @@ class Reconciler:
         automated: AutomatedWatch | None = None,
         drill_sweep: DrillSweep | None = None,
         journal: JournalKeeper | None = None,
+        audits: AuditKeeper | None = None,
     ) -> None:
         """`throttled` says why an action (of this kind of resource) has to wait at its provider now, or ""."""
         self._load = load
@@ -86,7 +88,7 @@ class Reconciler:
         self._unprotected = unprotected
         self._throttled = throttled
         self._automated, self._journal = automated, journal
-        self._drill_sweep = drill_sweep
+        self._drill_sweep, self._audits = drill_sweep, audits
         self._guards = guards or Guards()
         self.observer = observer
         self._planner = Planner(
@@ -123,6 +125,8 @@ class Reconciler:
         if self._databases is not None:
             catalogue = partial(self.observer.catalogue, world=world)
             policies = self._policies = self._databases.expand(policies, catalogue, now)
+        if self._audits is not None:
+            self._audits.known([name for name in self.observer.vaults if name not in world.unread], now)
         look = self._planner.look(world, now, self._intents.standing(), self._failures)
         plans: dict[str, ApplicationPlan] = {}
         faults: dict[str, str] = {}
@@ -134,7 +138,8 @@ class Reconciler:
                 faults[name] = f"a fault in drorch itself: {type(error).__name__}: {error}"
                 log.error("application not planned", application=name, exc_info=error)
         self._planner.only(plans)
-        return Pass(now, policies, world, self._rooms.fitted(plans, now), faults=faults)
+        audits = self._audits.seen(now) if self._audits is not None else None
+        return Pass(now, policies, world, self._rooms.fitted(plans, now), faults=faults, audits=audits)
 
     def admitted(self, seen: Pass) -> Admitted:
         """What of a look may start now and what waits; where copies are due, everybody's under way are listed first."""
@@ -149,6 +154,8 @@ class Reconciler:
         """Harvest what ended, look, and start what is admitted (nothing new with `start` false)."""
         finished = self.harvest()
         seen = self.look()
+        if self._audits is not None and start and self._audits.passed(seen):
+            seen = self.look()
         blind = bool(seen.world.unread.keys() & self.observer.vaults.keys())
         settle(self._intents, seen.plans.values(), seen.at, blind=blind)
         admitted = self.admitted(seen)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from drorch.app.passing import ApplicationPlan
 from drorch.domain.action import Waiting, deletions_digest
+from drorch.domain.audit import AuditsSeen
 from drorch.domain.automated import Automated, Replica, Replicated
 from drorch.domain.cadence import told
 from drorch.domain.copy_failure import told_failure
@@ -29,11 +30,12 @@ def status_json(
     invalid: Iterable[str] = (),
     automated: Mapping[tuple[str, str], Automated] | None = None,
     unkept: Mapping[str, Iterable[Arithmetic]] | None = None,
+    audits: AuditsSeen | None = None,
 ) -> Json:
     """`status`. `invalid` names applications whose policy never was valid here: nothing else is known of them.
 
     `automated` is what RDS keeps by itself, by application and resource; `unkept` what each application cannot keep by
-    the times that were measured.
+    the times that were measured; `audits` how random audits stand, None where none are asked for.
     """
     known = [
         {**_application(plan, automated or {}, now), "unkept": unkept_json((unkept or {}).get(name, ()))}
@@ -43,7 +45,8 @@ def status_json(
         {"application": name, "policy_valid": False, "levels": {}, "datasets": [], "resources": [], "unkept": []}
         for name in sorted(set(invalid) - plans.keys())
     ]
-    return {"at": to_text(now), "applications": [*known, *unknown]}
+    told = audits.to_json() if audits is not None else None
+    return {"at": to_text(now), "applications": [*known, *unknown], "audits": told}
 
 
 def plan_json(

@@ -1,12 +1,13 @@
-"""Restores in the journal: who restored what from where into which kind of target, and how it ended.
+"""Restores in the journal: who restored what from where into which kind of target, how it ended, what remains to do.
 
-No restore waits for it longer than a moment, and none fails for it. Break glass signs nothing, so it writes nothing.
+No restore waits for it longer than a moment, and none fails for it. Break glass has no key to sign with: what it writes
+is `drorch.app.restore_report`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,10 +15,13 @@ from datetime import datetime
 from drorch.app.beside import Beside
 from drorch.app.failpoint import reach
 from drorch.app.journal import JournalBook
+from drorch.app.region_report import RegionReport
 from drorch.app.restore import RestoreReport, RestoreRequest
 from drorch.domain.errors import DrorchError
 from drorch.domain.instant import to_text
 from drorch.domain.journal import RESTORE
+from drorch.domain.recovery import Step
+from drorch.domain.runbook_order import DONE
 from drorch.ports import Clock
 
 PATIENCE = 10.0
@@ -26,15 +30,36 @@ PATIENCE = 10.0
 _LONGEST = 300
 
 
+@dataclass(frozen=True, slots=True)
+class RegionAsked:
+    """What was asked for of a region, as the entry says it."""
+
+    region: str
+    vault: str = ""
+    at: datetime | None = None
+    point: str = ""
+    note: str = ""
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """The fields as text, "" for what was left open."""
+        at = to_text(self.at) if self.at else ""
+        return {"vault": self.vault, "at": at, "point": self.point, "note": self.note, "region": self.region}
+
+
 @dataclass
 class RestoreJournal:
-    """`book` opens the journal and may raise; `missed` hears why a restore stands in no journal; `by` is the person."""
+    """`book` opens the journal and may raise; `missed` hears why a restore stands in no journal; `by` is the person.
+
+    `local` gets the whole report each time that more of it is known, with what is not for a journal that anybody reads.
+    """
 
     book: Callable[[], JournalBook]
     vaults: Collection[str]
     clock: Clock
     by: str
     missed: Callable[[str], None]
+    local: Callable[[Mapping[str, object]], None] = lambda _told: None
     beside: Beside = field(default_factory=Beside)
 
     def told(self, request: RestoreRequest, run: Callable[[], RestoreReport]) -> RestoreReport:
@@ -51,11 +76,8 @@ class RestoreJournal:
         try:
             report = run()
         except BaseException as error:
-            self.tell(request.application, target, wanted, began, outcome="failed", **_error(error))
+            self.tell(request.application, target, wanted, began, None, outcome="failed", **_error(error))
             raise
-        steps: Counter[str] = Counter()
-        for step in report.steps:
-            steps[step.step] += step.took_s or 0
         self.tell(
             request.application,
             target,
@@ -68,13 +90,53 @@ class RestoreJournal:
             vault=report.vault,
             bytes=report.bytes,
             data_loss_s=report.data_loss_s,
-            steps=dict(steps),
+            steps=_seconds(report.steps),
+            private={"newer": [newer.to_json() for newer in report.newer], "notes": list(report.notes)},
         )
         return report
 
-    def tell(self, application: str, target: str, wanted: Mapping[str, str], began: datetime, **how: object) -> None:
+    def region(self, request: RegionAsked, began: datetime, report: RegionReport, to_do: Sequence[str] = ()) -> None:
+        """An entry of every resource that was brought back in a region; one more of what else was done, or remains."""
+        wanted, application = request.wanted, report.application
+        for back in report.resources:
+            choice = back.located.choice
+            own = [step for step in report.steps if step.resource == back.located.resource]
+            failed = {"error": "unavailable"} if back.outcome != DONE else {}
+            self.tell(
+                application,
+                "region",
+                wanted,
+                began,
+                outcome=back.outcome,
+                resource=back.located.resource,
+                point=choice.point.id,
+                cut_at=choice.cut_at,
+                vault=back.located.vault,
+                data_loss_s=back.data_loss_s,
+                steps=_seconds(own),
+                made=[f"{made.what} {made.native_id}"[:_LONGEST] for made in back.made],
+                private={"why": back.why, "notes": list(back.notes)},
+                **failed,
+            )
+        others = [step for step in report.steps if not step.resource]
+        remains = [*(f"{name}: {how}" for name, how in sorted(report.left.items())), *to_do]
+        if others or remains:
+            bad = any(step.outcome in ("failed", "not begun") for step in others)
+            outcome = "failed" if bad else DONE
+            remains = [text[:_LONGEST] for text in remains]
+            self.tell(application, "region", wanted, began, outcome=outcome, steps=_seconds(others), remains=remains)
+
+    def tell(
+        self,
+        application: str,
+        target: str,
+        wanted: Mapping[str, str],
+        began: datetime,
+        private: Mapping[str, object] | None = None,
+        **how: object,
+    ) -> None:
         """Write the entry of a restore that ended now. `target` is its kind, `wanted` what was asked for, `how` at
-        least its `outcome`: `done` or `failed`.
+        least its `outcome`: `done` or `failed`; `private` may name tables, and stays on this machine.
         """
         now = self.clock.now()
         content: dict[str, object] = {
@@ -85,16 +147,30 @@ class RestoreJournal:
             "began": to_text(began),
             "took_s": max(0, int((now - began).total_seconds())),
         }
+        content |= {name: value for name, value in how.items() if value is not None}
+        self.local({"at": to_text(now), **content, **(private or {})})
+        self._keep(now, content)
+
+    def _keep(self, now: datetime, content: Mapping[str, object]) -> None:
+        """Sign it into the journal."""
         reach("restore.before-journal")
         try:
             book = self.book()
-            book.write(RESTORE, now, self.vaults, **content, **how)
+            book.write(RESTORE, now, self.vaults, **content)
         except DrorchError as error:
             self.missed(str(error))
             return
         self.beside.begin(lambda: _deliver(book, self.vaults, now))
         self.beside.wait(PATIENCE)
         reach("restore.journal-written")
+
+
+def _seconds(steps: Iterable[Step]) -> dict[str, int]:
+    """How long each took, rounded as they are; those of one name together."""
+    found: Counter[str] = Counter()
+    for step in steps:
+        found[step.step] += step.took_s or 0
+    return dict(found)
 
 
 def _deliver(book: JournalBook, vaults: Collection[str], now: datetime) -> None:

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from drorch.app.passing import Pass
+    from drorch.cli.screen import ProgressLine
+    from drorch.wiring.host import Host
+
 
 @click.command()
-@click.argument("application", metavar="APP")
+@click.argument("application", required=False, metavar="[APP]")
 @click.argument("resource", required=False)
 @click.option(
     "--from", "vaults", multiple=True, metavar="VAULT", help="Default: the vaults of the policy's drill rule."
 )
 @click.option("--scenario", type=click.Choice(["region"]), help="Drill the whole application: its runbook.")
 @click.option("--into", metavar="REGION", help="With --scenario: a region of the runbook. Default: the policy's.")
+@click.option("--audit", is_flag=True, help="Drill a point of any application that a seed picks, not you.")
 @click.option("--passphrase-file", metavar="FILE", help="The passphrase of protected identities; else it is asked for.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def drill(
     config: str | None,
-    application: str,
+    application: str | None,
     resource: str | None,
     vaults: tuple[str, ...],
     scenario: str | None,
     into: str | None,
+    audit: bool,
     passphrase_file: str | None,
     as_json: bool,
 ) -> int:
     """Restore the newest point into scratch, ask the probes, measure, clean up, sign the proof.
 
-    With --scenario region the runbook's restores are carried out in their order, under the tags of a drill. Exit 6 when
-    the drill failed; the proof says so, too.
+    With --scenario region the runbook's restores are carried out in their order, under the tags of a drill.
+
+    With --audit application, level, vault and point are picked by a seed that the journal has before the drill begins.
+
+    Exit 6 when the drill failed; the proof says so, too.
     """
     from drorch.cli.backup import worst
     from drorch.cli.opening import the_host
@@ -41,20 +51,24 @@ def drill(
     from drorch.cli.selection import chosen, resources
     from drorch.domain.errors import DrorchError, Usage
 
+    if audit != (application is None) or (audit and (vaults or scenario)):
+        raise Usage("name an application, or --audit alone: nobody chooses what an audit drills")
     if scenario and (resource or vaults):
         raise Usage("--scenario drills the whole application", hint="leave RESOURCE and --from out")
     if into and not scenario:
         raise Usage("--into is for --scenario", hint="--scenario region --into REGION")
-    if scenario:
+    if scenario and application:
         from drorch.cli.drill_scenario import drill_scenario
 
         return drill_scenario(the_host(config), application, into or "", as_json=as_json)
     host = the_host(config)
     host.ask = from_person(passphrase_file or "")
     seen = host.reconciler.look()
-    plan = chosen(seen, [application])[0]
     line = ProgressLine(quiet=as_json)
     host.orders.watch = lambda name, progress: line.show(f"{name}: {progress_words(progress)}")
+    if application is None:
+        return _audit(host, seen, line, as_json=as_json)
+    plan = chosen(seen, [application])[0]
     wanted = [
         (found, vault)
         for found in resources(plan, [resource] if resource else [])
@@ -87,6 +101,24 @@ def drill(
         steps = [step for outcome in outcomes for step in outcome["steps"]]
         emit_json({"steps": steps, "drills": outcomes, "errors": [str(error) for error in failed]})
     return worst(failed)
+
+
+def _audit(host: Host, seen: Pass, line: ProgressLine, *, as_json: bool) -> int:
+    """Pick, or go on with what was picked and has no proof yet; drill it."""
+    from drorch.cli.backup import worst
+    from drorch.cli.screen import emit_json, tell
+
+    picked = host.audits.by_hand(seen, host.who())
+    offer = picked.offer
+    tell(f"{picked.reason}: {offer.application}/{offer.resource}, point {offer.point} from {offer.vault}")
+    finished = host.orders.audit(seen, picked)
+    line.end()
+    if as_json:
+        errors = [str(finished.error)] if finished.error else []
+        emit_json({"steps": finished.result["steps"], "drills": [finished.result], "errors": errors})
+    else:
+        print_drill(finished.result)
+    return worst([finished.error] if finished.error else [])
 
 
 def print_drill(outcome: Mapping[str, Any]) -> None:

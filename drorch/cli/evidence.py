@@ -174,11 +174,17 @@ def _show(document: Mapping[str, Any]) -> None:
             table(("MONTH", "LEVEL", "RPO", "WORST", "HOURS MET", "UNKNOWN", "RTO", "WORST"), rows)
         counts = {name: len(one[name]) for name in ("points", "drills", "restores", "held")}
         counts["expired"] = sum(row.get("mark") == "expired" for row in one["let_go"])
-        failed = sum(drill["outcome"] != "passed" for drill in one["drills"])
+        failed = sum(drill["outcome"] == "failed" for drill in one["drills"])
+        counts["audits"] = len(one["audits"])
         say(
             f"points cut: {counts['points']}, copies let go: {counts['expired']}, deletions held: {counts['held']}, "
-            f"drills: {counts['drills']} ({failed} failed), restores: {counts['restores']}"
+            f"drills: {counts['drills']} ({failed} failed), restores: {counts['restores']}, "
+            f"random audits: {counts['audits']}"
         )
+        for audit in one["audits"]:
+            if audit["outcome"] != "passed" and audit["outcome"] != "restorable":
+                how = "failed" if audit["outcome"] else "no proof tells how it ended"
+                tell(f"audit {audit['slot']} of {audit['point']} from {audit['vault']}: {how}", color=YELLOW)
         for gap in one["gaps"]:
             tell(f"nothing signed tells of {gap['hours']} h from {gap['from']} to {gap['to']}", color=YELLOW)
         say()
@@ -193,6 +199,9 @@ def _show(document: Mapping[str, Any]) -> None:
         tell(f"{one['path']} in {one['vault']}: {one['what']}", color=RED)
     for one in document["unsigned"]:
         tell(f"{one['path']} in {one['vault']} counts for nothing: {one['why']}", color=RED)
+    for one in document["unsigned_reports"]:
+        what = f"{one['application'] or '?'}/{one['resource'] or '?'} {one['outcome'] or one['why'] or '?'}"
+        tell(f"not signed, counts for nothing on its own: {one['path']} in {one['vault']}: {what}", color=YELLOW)
     say(f"{len(document['records'])} signed records stand behind this", color=GREEN)
 
 

@@ -188,18 +188,27 @@ def _notes(each: Located, noted: Mapping[str, Sequence[str]]) -> tuple[str, ...]
 
 
 def _print_notes(each: Chosen, notes: Sequence[str]) -> None:
+    from drorch.app.native_restore import Located
     from drorch.cli.screen import prose, tell, when
 
     for newer in each.choice.newer:
         told = f"{each.resource}: newer is {newer.point}, data as of {when(newer.cut_at)}: {newer.why}"
         tell(prose(told), color="yellow")
+    if isinstance(each, Located):
+        _print_offers(each)
+    for note in notes:
+        tell(f"note: {each.resource}: {prose(note)}", color="yellow")
+
+
+def _print_offers(each: Located) -> None:
+    """What the region has by itself that is newer than the copy."""
+    from drorch.cli.screen import prose, tell, when
+
     for offer in each.offers:
         as_of = f", data as of {when(offer.data_as_of)} UTC" if offer.data_as_of else ""
         told = f"{each.resource}: {each.order.region} has {offer.what} {offer.name}{as_of}; {offer.detail}"
         tell(f"{prose(told)}. By hand:", color="yellow")
         tell(f"  {prose(offer.command)}", color="yellow")
-    for note in notes:
-        tell(f"note: {each.resource}: {prose(note)}", color="yellow")
 
 
 def _print_left(left: Mapping[str, str]) -> None:

@@ -45,6 +45,7 @@ class Asked:
     identities: tuple[str, ...] = ()
     passphrase_file: str = ""
     into_password_file: str = ""
+    report: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,10 @@ def configured(config: str | None, asked: Asked) -> Sources:
     from drorch.app.loading import Reader
     from drorch.app.native_restore import NativeRestores, natives_of
     from drorch.cli.opening import locks_of, stores_of, the_host
-    from drorch.cli.screen import tell
+    from drorch.cli.restore_reports import signed_journal
     from drorch.cli.typed import trusted_key
     from drorch.domain.errors import DrorchError
     from drorch.domain.runbook import Recovery
-    from drorch.wiring.journal import restores_of
 
     host = the_host(config)
     trusted = [trusted_key(text) for text in asked.trust] or list(host.trusted)
@@ -109,7 +109,7 @@ def configured(config: str | None, asked: Asked) -> Sources:
         recovery=policy.recovery or Recovery() if policy else None,
         account=policy.home.account or "" if policy else "",
         commands=host.config.recovery.commands,
-        journal=restores_of(host, lambda why: tell(f"this restore stands in no journal: {why}", color="yellow")),
+        journal=signed_journal(host, asked.report),
         accounts_of=lambda _names: host.accounts,
         dumps=lambda: _dumps_of(host, asked, trusted),
     )
@@ -185,6 +185,7 @@ def break_glass(_config: str | None, asked: Asked) -> Sources:
     from drorch.aws import AwsAccount, AwsAccounts
     from drorch.cli.opening import require_trust, store_at
     from drorch.cli.passphrase import secret_file
+    from drorch.cli.restore_reports import unsigned_reports
     from drorch.cli.typed import trusted_key
     from drorch.wiring import adapters
 
@@ -213,7 +214,8 @@ def break_glass(_config: str | None, asked: Asked) -> Sources:
             lambda _options: password,
         )
 
-    return Sources(restores, clock, accounts_of=accounts_of, dumps=dumps)
+    journal = unsigned_reports(stores, clock, asked.report)
+    return Sources(restores, clock, journal=journal, accounts_of=accounts_of, dumps=dumps)
 
 
 def _nobodys(_point: str, _application: str, _resource: str, _slot: str) -> bool:

@@ -80,6 +80,7 @@ Snapshots and images, in the region where their copies lie:
 )
 @click.option("--as", "name", default="", metavar="NAME", help="Bring the same snapshots back once more, apart.")
 @click.option("--terraform", default="", metavar="FILE", help="Import blocks of what was made in a region.")
+@click.option("--report", multiple=True, metavar="FILE", help="Write the report there: JSON for *.json, else text.")
 @click.option("--allow-commands", is_flag=True, help="Break glass: the signed runbook may run its commands.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
@@ -157,6 +158,7 @@ class _Said:
     name: str
     terraform: str
     allow_commands: bool
+    report: tuple[str, ...]
     as_json: bool
 
     @classmethod
@@ -210,6 +212,7 @@ def _into_region(config: str | None, application: str, resources: tuple[str, ...
         identities=said.identities,
         passphrase_file=said.passphrase_file,
         into_password_file=said.into_password_file,
+        report=said.report,
     )
     return restore_region.bring_back(request, found(config, request))
 
@@ -218,6 +221,7 @@ def _break_glass(said: _Said) -> _Sources:
     """No configuration, cache, policy or daemon: vault URLs, identities and trusted keys from the command line."""
     from drorch.app.clock import SystemClock
     from drorch.cli.opening import require_trust, store_at
+    from drorch.cli.restore_reports import unsigned_reports
     from drorch.cli.screen import ProgressLine
     from drorch.cli.typed import trusted_key
     from drorch.domain.errors import Usage
@@ -229,16 +233,18 @@ def _break_glass(said: _Said) -> _Sources:
     stores = {url: store_at(url) for url in said.urls}
     line = ProgressLine(quiet=said.as_json)
     reader = _reader([trusted_key(text) for text in said.trust], _identities(said), SystemClock(), line)
-    return _Sources(stores, reader, adapters.build_engine(adapters.engine_of_target(said.into)), "", line)
+    engine = adapters.build_engine(adapters.engine_of_target(said.into))
+    journal = unsigned_reports(stores, reader.clock, said.report)
+    return _Sources(stores, reader, engine, "", line, journal=journal)
 
 
 def _configured(config: str | None, said: _Said) -> _Sources:
     from drorch.cli.opening import locks_of, stores_of, the_host
     from drorch.cli.passphrase import from_person
-    from drorch.cli.screen import ProgressLine, tell
+    from drorch.cli.restore_reports import signed_journal
+    from drorch.cli.screen import ProgressLine
     from drorch.cli.typed import trusted_key
     from drorch.wiring import adapters
-    from drorch.wiring.journal import restores_of
 
     host = the_host(config)
     host.ask = from_person(said.passphrase_file)
@@ -250,7 +256,7 @@ def _configured(config: str | None, said: _Said) -> _Sources:
     engine = adapters.build_engine(adapters.engine_of_target(said.into), tools)
     line = ProgressLine(quiet=said.as_json)
     reader = _reader(trusted, identities, host.clock, line)
-    journal = restores_of(host, lambda why: tell(f"this restore stands in no journal: {why}", color="yellow"))
+    journal = signed_journal(host, said.report)
     return _Sources(stores, reader, engine, host.config.site, line, locks_of(host), journal)
 
 

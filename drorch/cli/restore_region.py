@@ -104,25 +104,13 @@ def _without_runbook(asked: Asked, sources: Sources, request: RegionRequest, fou
     return report.exit_code
 
 
-def journal(asked: Asked, sources: Sources, began: datetime, report: RegionReport) -> None:
-    """An entry of every resource. Break glass signs nothing, so it writes nothing."""
-    from drorch.domain.instant import to_text
+def journal(asked: Asked, sources: Sources, began: datetime, report: RegionReport, to_do: Sequence[str] = ()) -> None:
+    """An entry of every resource, and of what remains; under break glass unsigned reports."""
+    from drorch.app.restore_journal import RegionAsked
 
-    if sources.journal is None:
-        return
-    wanted = {
-        "vault": asked.vault,
-        "at": to_text(asked.at) if asked.at else "",
-        "point": asked.point,
-        "note": asked.note,
-        "region": asked.region,
-    }
-    for back in report.resources:
-        choice = back.located.choice
-        how = {"resource": back.located.resource, "point": choice.point.id, "cut_at": choice.cut_at}
-        told = {"vault": back.located.vault, "data_loss_s": back.data_loss_s}
-        failed = {"error": "unavailable"} if back.outcome != "done" else {}
-        sources.journal.tell(asked.application, "region", wanted, began, outcome=back.outcome, **how, **told, **failed)
+    if sources.journal is not None:
+        wanted = RegionAsked(asked.region, asked.vault, asked.at, asked.point, asked.note)
+        sources.journal.region(wanted, began, report, to_do)
 
 
 def agreed(asked: Asked) -> bool:

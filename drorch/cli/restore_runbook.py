@@ -60,7 +60,7 @@ def with_runbook(asked: Asked, sources: Sources, request: RegionRequest, found: 
     backs = restores.outcomes(recovery.restored - launched(recovery), report.steps, sources.clock, noted)
     backs = (*backs, *dumps.outcomes(report.steps, sources.clock))
     whole = RegionReport(asked.application, asked.region, backs, report.steps, found.left, report.exit_code)
-    journal(asked, sources, began, whole)
+    journal(asked, sources, began, whole, report.to_do)
     return _told(asked, report, whole)
 
 

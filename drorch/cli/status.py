@@ -12,6 +12,7 @@ from drorch.cli.screen import GREEN, RED, YELLOW, age, prose, say, say_prose, ta
 
 if TYPE_CHECKING:
     from drorch.app.passing import Pass
+    from drorch.domain.audit import AuditsSeen
     from drorch.domain.automated import Automated
     from drorch.domain.objective import ApplicationStatus, Standing
 
@@ -43,10 +44,13 @@ def status(config: str | None, applications: tuple[str, ...], check: bool, stric
     kept = host.automated.look([plan.policy for plan in plans], seen.at)
     unkept = late_promises(host, plans, seen)
     if as_json:
-        emit_json(status_json(seen.at, {plan.policy.application: plan for plan in plans}, invalid, kept, unkept))
+        known = {plan.policy.application: plan for plan in plans}
+        emit_json(status_json(seen.at, known, invalid, kept, unkept, seen.audits))
     else:
         print_status(statuses, seen.at)
         print_automated(kept)
+        if seen.audits is not None and not applications:
+            say_prose(prose(audits_line(seen.audits)))
         for name in sorted(set(invalid) - seen.plans.keys()):
             say(f"{name}  (its policy file is invalid and never was valid here: nothing is known)", bold=True)
     tell_late(unkept)
@@ -74,6 +78,17 @@ def print_status(statuses: Iterable[ApplicationStatus], now: datetime) -> None:
         table(_HEADERS, rows, right=frozenset({1, 2, 3, 4, 5}))
         for name, level, why in growing(application, now):
             say_prose(prose(f"{name} at {level}: {why}"), color=YELLOW)
+
+
+def audits_line(audits: AuditsSeen) -> str:
+    """How random audits stand, in a line."""
+    newest = audits.newest
+    told = "random audits: none yet"
+    if newest is not None:
+        where = f"{newest.offer.application}/{newest.offer.resource}, point {newest.offer.point} from"
+        told = f"random audits: last picked {when(newest.at)} UTC, {where} {newest.offer.vault}"
+    due = f"the next is due {when(audits.next_at)} UTC" if audits.next_at else "it is not known when one is due"
+    return f"{told}; {due}{f': {audits.why}' if audits.why else ''}"
 
 
 def print_automated(kept: Mapping[tuple[str, str], Automated]) -> None:

@@ -166,7 +166,15 @@ class Replicate(Action):
 
 @dataclass(frozen=True, slots=True)
 class Drill(Action):
-    """Restore the point from `vault` into scratch, ask the probes, sign the proof."""
+    """Restore the point from `vault` into scratch, ask the probes, sign the proof. `audit` is a random one's seed."""
+
+    audit: str = ""
+
+    @property
+    def key(self) -> str:
+        """An audit is another drill than that of the same point which is due by itself."""
+        own = f"{self.name}:{self.application}:{self.resource}:{self.vault}:{self.point}"
+        return f"{own}:{self.audit}" if self.audit else own
 
     urgency = Urgency.DRILL
     name = "drill"

@@ -38,6 +38,8 @@ class Drilled:
     bytes: int = 0
     restorable: bool = False
     """All of it was made from the copy, and nobody asked what is in it."""
+    audit: str = ""
+    """The seed that picked it, where it was a random audit."""
 
     @property
     def well(self) -> bool:
@@ -187,6 +189,7 @@ def _drills(seen: Iterable[SeenRecord]) -> Iterable[Drilled]:
             restorable=record.text("outcome") == RESTORABLE,
             seconds={k: v for k, v in seconds.items() if isinstance(v, int)} if isinstance(seconds, dict) else {},
             bytes=size if isinstance(size, int) else 0,
+            audit=record.text("audit"),
         )
     return drills.values()
 

@@ -6,17 +6,19 @@ lists each with its path, its SHA-256 and the vaults where it lies, so that anyb
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from drorch.domain import evidence_hours as attained
+from drorch.domain.audit import AUDIT, CHOICES
+from drorch.domain.catalogue_point import RESTORABLE
 from drorch.domain.catalogue_seen import SeenRecord, Trust
 from drorch.domain.errors import Damaged
 from drorch.domain.evidence_hours import Hours, Period
 from drorch.domain.instant import to_text
-from drorch.domain.journal import HOUR, RESTORE, Hour, hour_in, hour_of
+from drorch.domain.journal import HOUR, RESTORE, SWEPT, Hour, hour_in, hour_of, swept_in
 from drorch.domain.record import MarkType, Record, RecordType
 
 RECORDS_KEPT_DAYS = 90
@@ -33,7 +35,7 @@ _SECTION = {
     MarkType.CLEARED: "suspicions",
     MarkType.REPAIRED: "checks",
 }
-SECTIONS = ("drills", "let_go", "pins", "approvals", "restores", "held", "suspicions", "checks")
+SECTIONS = ("drills", "audits", "let_go", "pins", "approvals", "restores", "held", "suspicions", "checks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,16 @@ class Gathered:
     records: tuple[SeenRecord, ...]
     unread: Mapping[str, str]
     tampered: tuple[tuple[str, str, str], ...] = ()
+    reports: tuple[tuple[str, str, Mapping[str, Any]], ...] = ()
+    """(vault, path, what it says) of restores under break glass, which nobody signed."""
 
 
 class Citations:
-    """Signed records by number: the same one in several vaults has one."""
+    """Signed records by number: the same one in several vaults has one.
+
+    What the journal keeps of records that are gone counts as they did, by the number of its entry. `odd` are signed
+    entries that make no sense.
+    """
 
     def __init__(self, seen: Iterable[SeenRecord]) -> None:
         self._of: dict[tuple[str, str], list[SeenRecord]] = {}
@@ -55,10 +63,27 @@ class Citations:
             if one.trust is Trust.SIGNED:
                 self._of.setdefault((one.path, one.digest), []).append(one)
         self._numbers: dict[tuple[str, str], int] = {}
-        self._all = sorted((found[0] for found in self._of.values()), key=_order)
+        self.odd: list[dict[str, Any]] = []
+        there = [found[0] for found in self._of.values()]
+        self._all = sorted([*there, *self._gone(there)], key=_order)
         self._own: dict[str, list[SeenRecord]] = {}
         for one in self._all:
             self._own.setdefault(one.record.application, []).append(one)
+
+    def _gone(self, there: Iterable[SeenRecord]) -> Iterator[SeenRecord]:
+        known = {one.path for one in there}
+        for one in there:
+            if one.record.type != RecordType.JOURNAL or one.record.text("event") != SWEPT:
+                continue
+            try:
+                kept = [(record.path, record) for record in swept_in(one.record)]
+            except Damaged as error:
+                self.odd.append({"vault": one.vault, "path": one.path, "why": str(error)})
+                continue
+            for path, record in kept:
+                if path not in known:
+                    known.add(path)
+                    yield replace(one, record=record)
 
     def once(self, *types: RecordType, of: str | None = None) -> list[SeenRecord]:
         """Each signed record of these types (and of this application) once, in the order of their instants."""
@@ -82,9 +107,10 @@ class Citations:
 
 
 def _order(seen: SeenRecord) -> tuple[datetime, int, str]:
-    """By its instant; entries of a host's journal of the same second by their numbers."""
+    """By its instant; entries of a host's journal of the same second by their numbers, others by their own paths."""
     number = seen.record.body.get("seq")
-    return seen.record.at, number if isinstance(number, int) else 0, seen.path
+    path = seen.record.path if seen.record.type in (RecordType.MARK, RecordType.PROOF) else seen.path
+    return seen.record.at, number if isinstance(number, int) else 0, path
 
 
 def evidence(gathered: Gathered, period: Period, made: datetime, applications: Sequence[str] = ()) -> dict[str, Any]:
@@ -106,7 +132,8 @@ def evidence(gathered: Gathered, period: Period, made: datetime, applications: S
         "applications": [_application(name, hours.get(name, {}), expected, period, cited, of_points) for name in names],
         "keys": [_key(one, cited) for one in cited.once(RecordType.KEY_PROOF) if period.holds(one.record.at)],
         "journal_breaks": _breaks(cited, period),
-        "unsigned": [*_unsigned(gathered), *odd],
+        "unsigned_reports": [_report(*one) for one in gathered.reports],
+        "unsigned": [*_unsigned(gathered), *cited.odd, *odd],
         "tampered": [{"vault": vault, "path": path, "what": what} for vault, path, what in gathered.tampered],
         "records": cited.listed(),
     }
@@ -162,6 +189,8 @@ def _application(
     for one in cited.once(RecordType.JOURNAL, of=name):
         if one.record.text("event") == RESTORE and period.holds(one.record.at):
             sections["restores"].append(_restore(one, cited))
+        elif one.record.text("event") == AUDIT and period.holds(one.record.at):
+            sections["audits"].append(_audit(one, cited))
     sections["held"] = attained.held(hours, expected)
     return {
         "application": name,
@@ -220,11 +249,11 @@ def _row(one: SeenRecord, hours: Hours, cited: Citations) -> tuple[str, dict[str
     }
     if record.type == RecordType.PROOF:
         outcome = record.text("outcome")
-        drilled = outcome in ("passed", "failed")
+        drilled = outcome in ("passed", "failed", RESTORABLE)
         more: dict[str, Any] = {"outcome": outcome, "why": record.text("why") or None}
         if drilled:
             more |= {"seconds": _counts(record, "seconds"), "bytes": record.body.get("bytes")}
-            more["probes"] = _probes(record)
+            more |= {"probes": _probes(record), "audit": record.text("audit") or None}
         return "drills" if drilled else "checks", {**common, **more}
     mark = record.text("mark")
     told = hours.get(hour_of(record.at))
@@ -242,6 +271,11 @@ def _row(one: SeenRecord, hours: Hours, cited: Citations) -> tuple[str, dict[str
 def _counts(record: Record, key: str) -> dict[str, int]:
     body = record.body.get(key)
     return {k: v for k, v in body.items() if isinstance(v, int)} if isinstance(body, Mapping) else {}
+
+
+def _texts(record: Record, key: str) -> list[str]:
+    listed = record.body.get(key)
+    return [text for text in listed if isinstance(text, str)] if isinstance(listed, list) else []
 
 
 def _probes(record: Record) -> dict[str, int]:
@@ -263,6 +297,27 @@ def _approval(one: SeenRecord, name: str, cited: Citations, of_points: Mapping[s
     }
 
 
+def _audit(one: SeenRecord, cited: Citations) -> dict[str, Any]:
+    """A random audit, what it was picked from, and how its drill ended (None: no proof tells, whatever its time)."""
+    record, seed = one.record, one.record.text("seed")
+    proofs = cited.once(RecordType.PROOF, of=record.application)
+    proof = next((proof for proof in proofs if proof.record.text("audit") == seed), None)
+    among = record.body.get("among")
+    return {
+        "at": to_text(record.at),
+        "slot": record.text("slot"),
+        "seed": seed,
+        "by": record.text("by") or None,
+        "offers": record.body.get("offers"),
+        "offers_sha256": record.text("offers_sha256"),
+        "among": {what: len(names) for what, names in among.items()} if isinstance(among, Mapping) else {},
+        **{what: record.text(what) for what in CHOICES[1:]},
+        "cut_at": to_text(record.cut_at) if record.cut_at else None,
+        "outcome": proof.record.text("outcome") if proof is not None else None,
+        "sources": [cited.number(each) for each in (one, proof) if each is not None],
+    }
+
+
 def _restore(one: SeenRecord, cited: Citations) -> dict[str, Any]:
     record = one.record
     wanted = record.body.get("wanted")
@@ -281,6 +336,8 @@ def _restore(one: SeenRecord, cited: Citations) -> dict[str, Any]:
         "took_s": record.body.get("took_s"),
         "data_loss_s": record.body.get("data_loss_s"),
         "seconds": _counts(record, "steps"),
+        "remains": _texts(record, "remains"),
+        "made": _texts(record, "made"),
         "sources": [cited.number(one)],
     }
 
@@ -328,6 +385,16 @@ def _breaks(cited: Citations, period: Period) -> list[dict[str, Any]]:
             what = f"entry {one.record.body['seq'] - 1} of this host lies in no vault" if before else "begun anew"
             found.append({"at": to_text(one.record.at), "host": host, "what": what, "sources": [cited.number(one)]})
     return found
+
+
+_REPORTED = ("at", "application", "resource", "point", "cut_at", "target", "outcome", "by")
+
+
+def _report(vault: str, path: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What anybody may have written there who may write; it counts for nothing on its own."""
+    told = {name: said[name][:300] if isinstance(said.get(name), str) else None for name in _REPORTED}
+    why = said.get("why")
+    return {"vault": vault, "path": path, **told, "why": why[:300] if isinstance(why, str) else None}
 
 
 def _unsigned(gathered: Gathered) -> list[dict[str, Any]]:

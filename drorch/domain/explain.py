@@ -19,7 +19,6 @@ Loc = tuple[str | int, ...]
 
 RESERVED = frozenset(
     {
-        "audits",
         "auth",
     }
 )

@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from drorch.domain.canonical import canonical_bytes
 from drorch.domain.errors import Damaged
 from drorch.domain.instant import from_text, to_text
 from drorch.domain.objective import Standing
-from drorch.domain.record import Record
+from drorch.domain.record import Record, RecordType, parse
 
 HOUR = "hour"
 RESTORE = "restore"
+SWEPT = "swept"
+"""What the records of a point said that are removed after it."""
 
 APPLICATIONS = 2000
 """At most so many stand in one entry: well below the largest record."""
@@ -226,6 +229,28 @@ def hour_in(record: Record) -> Hour:
     if record.at < hour.start:
         raise Damaged("an entry of the journal tells of an hour that was still to come", cause=record.path)
     return hour
+
+
+# --- what records said that are gone -------------------------------------------------------------------------------
+
+
+def kept_of(record: Record) -> dict[str, Any] | None:
+    """What an entry keeps of a record: all of marks and proofs, of native copies all but their members; else None."""
+    if record.type in (RecordType.MARK, RecordType.PROOF):
+        return dict(record.body)
+    return {**record.body, "members": []} if record.type == RecordType.NATIVE else None
+
+
+def swept_in(record: Record) -> list[Record]:
+    """The records that an entry keeps. Raises Damaged for one that drorch did not write."""
+    listed = record.body.get("records")
+    if not isinstance(listed, list) or not all(isinstance(body, Mapping) for body in listed):
+        raise Damaged("an entry of the journal keeps no records", cause=record.path)
+    kept = [parse(canonical_bytes(body)) for body in listed]
+    of = (record.application, record.resource, record.point)
+    if any((one.application, one.resource, one.point) != of or kept_of(one) is None for one in kept):
+        raise Damaged("an entry of the journal keeps records of something else", cause=record.path)
+    return kept
 
 
 # --- fields --------------------------------------------------------------------------------------------------------

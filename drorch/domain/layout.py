@@ -19,6 +19,7 @@ RUNBOOKS = f"{ROOT}runbooks/"
 APPROVALS = f"{ROOT}approvals/"
 KEYS = f"{ROOT}keys/"
 JOURNAL = f"{ROOT}journal/"
+REPORTS = f"{ROOT}reports/"
 VAULT_MARKER = f"{ROOT}vault.json"
 RESTORE_GUIDE = f"{ROOT}RESTORE.md"
 SIGNATURE = ".minisig"
@@ -83,6 +84,11 @@ def journal_month(at: datetime) -> str:
 def journal_path(at: datetime, event: str, digest: str) -> str:
     """An entry of the journal, named by the first 16 characters of the SHA-256 of its bytes: no two share a name."""
     return f"{journal_month(at)}{to_compact(at)}-{event}-{digest[:16]}.json"
+
+
+def report_path(at: datetime, digest: str) -> str:
+    """The unsigned report of a restore, named as an entry of the journal is: nothing is ever written over."""
+    return f"{REPORTS}{to_compact(at)[:6]}/{to_compact(at)}-restore-{digest[:16]}.json"
 
 
 def trusted_comment(record_type: str, path: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from drorch.domain.action import EXECUTABLE, Action, Cut, Drill, Hold, Keep, Settling
+from drorch.domain.audit import Audit
 from drorch.domain.brake import brake
 from drorch.domain.cadence import of_another_grid
 from drorch.domain.catalogue import Catalogue
@@ -20,6 +21,7 @@ from drorch.domain.intent_keys import copied_point
 from drorch.domain.kms import KmsSeen, Ref
 from drorch.domain.model import CopyState, RecoveryPoint
 from drorch.domain.native import Source
+from drorch.domain.plan_audit import plan_audit
 from drorch.domain.plan_care import plan_care
 from drorch.domain.plan_copies import plan_copies, plan_records
 from drorch.domain.plan_expiry import in_force, plan_expiry
@@ -116,6 +118,9 @@ class Observed:
     """What is known of KMS keys; of one that is not there nothing is."""
     shared: Mapping[tuple[str, str, str], frozenset[str] | str] = field(default_factory=dict)
 
+    audit: Audit | None = None
+    """The random audit that is picked, where it is of this application."""
+
     @property
     def writable(self) -> tuple[str, ...]:
         """The object vaults that can take records now."""
@@ -145,6 +150,7 @@ def plan(policy: Policy, observed: Observed, now: datetime, point_id: PointId) -
         actions.extend(plan_suspicion(application, resource, observed, now))
         if not retired:
             actions.extend(_drills(policy, resource, observed, now))
+            actions.extend(plan_audit(application, resource, observed))
         actions.extend(plan_care(application, resource, observed, now))
         actions.extend(plan_locks(application, resource, observed, now))
         if another is None and (resource.origin is None or resource.origin.listed):
@@ -374,7 +380,8 @@ def _drills(policy: Policy, resource: ResourcePolicy, observed: Observed, now: d
         if found is None:
             continue
         drills = (d for d in observed.catalogue.drills if (d.resource, d.vault) == (resource.name, vault))
-        last = next((d for d in drills if d.at <= now + FUTURE), None)
+        # An audit that passed says nothing of the newest point; one that failed is tried again like any drill.
+        last = next((d for d in drills if d.at <= now + FUTURE and not (d.audit and d.well)), None)
         if last is None:
             reason = f"no drill from {vault} yet"
         elif last.well and now >= last.at + rule.every:

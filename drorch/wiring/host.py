@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 
+from drorch.app.audits import AuditKeeper
 from drorch.app.automated import AutomatedWatch
 from drorch.app.cache import CACHE, Cache
 from drorch.app.carry import LightHands
@@ -20,6 +21,7 @@ from drorch.app.config_form import IdentityRef
 from drorch.app.databases import DatabaseLists
 from drorch.app.drill_sweep import DrillSweep
 from drorch.app.expiry import ExpiryHands
+from drorch.app.farewell import Farewell
 from drorch.app.guide_writing import GuideKeeper, dumps_known
 from drorch.app.heavy import LocalHands
 from drorch.app.intents import Intents
@@ -56,7 +58,7 @@ from drorch.telemetry.redact import redact
 from drorch.wiring import adapters
 from drorch.wiring.databases import ask_servers
 from drorch.wiring.jobs import compose_job
-from drorch.wiring.journal import journal_of
+from drorch.wiring.journal import audits_of, journal_of
 from drorch.wiring.machine import host_name, own_folder, person
 
 
@@ -306,6 +308,11 @@ class Host:
         return journal_of(self, self._state, self._marks.holds)
 
     @cached_property
+    def audits(self) -> AuditKeeper:
+        """Picks what is drilled without anybody's choice."""
+        return audits_of(self, self._trusted_and_own)
+
+    @cached_property
     def light(self) -> LightHands:
         """Carries out what needs no worker."""
         return LightHands(
@@ -320,6 +327,7 @@ class Host:
             host=self.name,
             remember_lock=self._remember_lock,
             provenance=self.provenance,
+            farewell=Farewell(self.journal, tuple(self.vaults), self.store, self._trusted_and_own).tell,
         )
 
     def _throttled(self, kind: str, action: Action) -> str:
@@ -398,7 +406,9 @@ class Host:
                 host=self.name,
                 turns=self._turns,
                 turn_read=self._turn_read,
+                audit=self.audits.of,
             ),
+            audits=self.audits,
         )
 
     @cached_property

@@ -143,7 +143,7 @@ def _drill(host: Host, action: Drill, scene: Scene) -> DrillJob | NativeDrillJob
     probes = rule.probes if rule is not None else ()
     point = scene.catalogue.find(action.point)
     names = point.filed_under if point is not None else (action.application, action.resource)
-    order = DrillOrder(host.config.site, *names, action.vault, probes, action.point)
+    order = DrillOrder(host.config.site, *names, action.vault, probes, action.point, action.audit)
     scratch = host.config.drills.scratch.get(scene.resource.kind)
     options, secrets = _scratch(host, scratch, scene.resource.kind)
     return DrillJob(
@@ -182,6 +182,7 @@ def _native_drill(host: Host, action: Drill, scene: Scene) -> NativeDrillJob:
         most=timedelta(hours=(rule.max_hours if rule else None) or MOST_HOURS),
         probes=rule.probes if rule else (),
         isolation=adapters.drill_isolation(kind, mapped, rule),
+        audit=action.audit,
     )
     login = rule.connect if rule else None
     return NativeDrillJob(

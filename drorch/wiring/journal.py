@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drorch.app.audits import AuditKeeper
 from drorch.app.journal import JournalBook
+from drorch.app.reading import TrustedKey
 from drorch.app.restore_journal import RestoreJournal
 from drorch.ports import ObjectStore
 
@@ -30,3 +32,16 @@ def journal_of(host: Host, state: Path, marked: Callable[[ObjectStore], bool]) -
 def restores_of(host: Host, missed: Callable[[str], None]) -> RestoreJournal:
     """Where restores by this host are written down; `missed` hears why one is not."""
     return RestoreJournal(lambda: host.journal, tuple(host.vaults), host.clock, host.who(), missed)
+
+
+def audits_of(host: Host, trusted: Sequence[TrustedKey]) -> AuditKeeper:
+    """What picks this host's random audits, and knows them by its journal."""
+    return AuditKeeper(
+        site=host.config.site,
+        every=host.config.audits.every,
+        book=host.journal,
+        vaults=host.vaults,
+        store_of=host.store,
+        trusted=trusted,
+        signing=host.signing_key,
+    )

@@ -136,6 +136,28 @@ def test_drill_proves_the_newest_point_and_a_failed_one_ends_with_6(quiet: Desk)
     assert f"probe NOT MET: select count(*) from orders gave {ROWS}, expected > 1000" in said.out  # noqa: S608
 
 
+def test_an_audit_is_picked_drilled_and_shown_and_evidence_has_its_seed(quiet: Desk) -> None:
+    assert quiet.drorch("drill", "shop", "--audit").code == 2
+    assert quiet.drorch("drill", "--audit").code == 3
+    assert quiet.drorch("backup", "shop").code == 0
+    quiet.write_config("audits: {every: 30d}")
+    known = quiet.drorch("status", "--json").json["audits"]
+    assert (known["newest"], known["every_s"]) == (None, 30 * 86400)
+    said = quiet.drorch("drill", "--audit", "--json")
+    assert said.code == 0, said.err
+    (drill,) = said.json["drills"]
+    assert drill["outcome"] == "passed"
+    newest = quiet.drorch("status", "--json").json["audits"]["newest"]
+    assert (newest["seed"], newest["point"]) == (drill["proof"]["audit"], quiet.points()[0]["id"])
+    assert "random audits: last picked" in quiet.drorch("status").out
+    evidence = quiet.drorch("evidence", "--from", "2026-01-01", "--to", "2126-01-01", "--json").json
+    (audit,) = evidence["applications"][0]["audits"]
+    assert (audit["seed"], audit["outcome"]) == (newest["seed"], "passed")
+    assert not [a for a in quiet.drorch("plan", "--json").json["actions"] if a["action"] == "drill"], (
+        "this slot has one"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -216,6 +217,21 @@ def test_break_glass_needs_nothing_but_a_vault_and_a_key(lived: Desk, tmp_path: 
     assert said.code == 0, said.err
     assert lived.server.value(COUNT, "glass1") == ROWS
     assert list(tmp_path.iterdir()) == [], "nothing is left in the home"
+
+
+def test_break_glass_leaves_its_report_in_the_vault_and_where_it_was_told_to(lived: Desk, tmp_path: Path) -> None:
+    files = [str(tmp_path / "report.json"), str(tmp_path / "report.txt")]
+    more = ("--report", files[0], "--report", files[1])
+    said = bare(*glass(lived, target(lived, "glass5"), *more), home=tmp_path)
+    assert said.code == 0, said.err
+    (path,) = re.findall(r"^report, not signed: (\S+) in file://", said.err, re.MULTILINE)
+    (told,) = json.loads(Path(files[0]).read_text())["restores"]
+    left = json.loads((lived.nas / path).read_text())
+    assert left["point"] == told["point"] == lived.points()[0]["id"]
+    assert set(told["steps"]) >= {"verify", "load", "compare"}
+    assert "shop/orders: done" in Path(files[1]).read_text()
+    refused = bare(*glass(lived, target(lived, "glass6"), "--report", str(tmp_path / "no" / "r")), home=tmp_path)
+    assert (refused.code, "cannot be written" in refused.err) == (4, True)
 
 
 def test_break_glass_takes_its_public_key_from_a_file(lived: Desk, tmp_path: Path) -> None:

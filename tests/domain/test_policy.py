@@ -364,7 +364,6 @@ def test_one_error_has_its_place_its_message_and_its_hint(text: str, place: str,
 @pytest.mark.parametrize(
     ("text", "place", "name"),
     [
-        (changed("    identifier", "    audits: []\n    identifier"), "12:5", "audits"),
         (changed("{host:", "{auth: iam, host:"), "20:18", "auth"),
     ],
 )

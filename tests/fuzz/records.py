@@ -25,12 +25,12 @@ from drorch.app.reading import (
     read_signed,
 )
 from drorch.crypto.age import recipient_of
-from drorch.domain import layout
+from drorch.domain import audit, layout
 from drorch.domain.canonical import canonical_bytes, parse_canonical
 from drorch.domain.catalogue import Catalogue, Trust, fold
 from drorch.domain.errors import Damaged, Refused, Unavailable
 from drorch.domain.evidence_hours import by_application, spans
-from drorch.domain.journal import Figure, Held, Hour, hour_in
+from drorch.domain.journal import Figure, Held, Hour, hour_in, swept_in
 from drorch.domain.native import Inventory
 from drorch.domain.record import (
     Record,
@@ -58,13 +58,14 @@ def _dump_kinds() -> list[Record]:
     steps = [{"name": "database", "restore": "ledger", "needs": []}, {"name": "word", "manual": "x", "needs": []}]
     runbook: Any = {"regions": {"us-west-2": {"ledger": {"subnet_group": "dr"}}}, "kinds": {"ledger": "rds-instance"},
                     "steps": steps, "policy": {"digest": "ab" * 32, "commit": ""}}  # fmt: skip
+    pin = compose(RecordType.MARK, point="p1", mark="pin", reason="audit", until="2027-01-01T00:00:00Z", **where)
     head: Any = {"host": "dr1", "seq": 7, "live": {"eu": {"p1": "ab" * 32}}, "lost": {}}
     return [
         compose(RecordType.MANIFEST, point="p1", kind="postgres", slot="2026-11-20T11:00Z", note="before",
                 artefacts=[artefact.body()], recipients=["age1x"], **where),
         compose(RecordType.NATIVE, point="p2", kind="ebs", slot="2026-11-20T11:00Z", vault="prod.us-east-1",
                 members=[member], usable_at="2026-11-20T11:30:00Z", **where),
-        compose(RecordType.MARK, point="p1", mark="pin", reason="audit", until="2027-01-01T00:00:00Z", **where),
+        pin,
         compose(RecordType.MARK, point="p2", mark="expiring", vault="prod.us-east-1", **where),
         compose(RecordType.PROOF, point="p1", vault="eu", outcome="passed", seconds={"load": 3}, bytes=7, **where),
         compose(RecordType.VAULT, site=SITE, at=NOW, vault="eu", name="eu"),
@@ -80,7 +81,15 @@ def _dump_kinds() -> list[Record]:
                 **_an_hour().bodies()[0]),
         compose(RecordType.JOURNAL, application=APPLICATION, event="restore", host="dr1", seq=8, by="ann",
                 target="postgresql", wanted={"note": "before 4.2"}, outcome="failed", site=SITE, at=NOW),
+        compose(RecordType.JOURNAL, point="p1", event="audit", host="dr1", seq=9, **_an_audit(), **where),
+        compose(RecordType.JOURNAL, point="p1", event="swept", host="dr1", seq=10, records=[pin.body], **where),
     ]  # fmt: skip
+
+
+def _an_audit() -> dict[str, Any]:
+    """Its signature is none that a key made: what is read of an entry does not ask."""
+    content = audit.content("s", b"c\nRURmdXp6\nt\ns\n", [audit.Offer(APPLICATION, "region", RESOURCE, "eu", "p1")])
+    return {name: value for name, value in content.items() if name not in ("application", "resource", "point")}
 
 
 def _an_hour() -> Hour:
@@ -121,10 +130,20 @@ def _record(data: bytes) -> None:
     assert parse_at(record.path, data) == record
     if record.type == RecordType.JOURNAL:
         _hour(record)
+        _audit(record)
     if record.type == RecordType.MANIFEST:
         for artefact in artefacts_of(record):
             assert "/" not in artefact.name
             assert f"{artefact.leaves_bytes}"
+
+
+def _audit(record: Record) -> None:
+    """What is no audit is damaged; what is one is picked again by its seed."""
+    for read in (audit.audit_of, audit.stated, swept_in):
+        try:
+            read(record)
+        except Damaged as error:
+            str(error).encode()
 
 
 def _hour(record: Record) -> None:
