@@ -38,14 +38,14 @@ def bring_back(asked: Asked, sources: Sources) -> int:
         natives=sources.natives,
     )
     with held_for(asked.application, sources.locks):
-        found = _offered(sources, request, sources.restores.find(request, _options_of(asked, sources)))
+        found = offered(sources, request, sources.restores.find(request, _options_of(asked, sources)))
         recovery = None if asked.resources else runbook_of(sources, found)
         if recovery is not None and recovery.steps and asked.region in recovery.regions:
             return with_runbook(asked, sources, request, found, recovery)
         return _without_runbook(asked, sources, request, found)
 
 
-def _offered(sources: Sources, request: RegionRequest, found: Found) -> Found:
+def offered(sources: Sources, request: RegionRequest, found: Found) -> Found:
     """With what the region has by itself that is newer, unless a point was named."""
     from drorch.app.offers import with_offers
     from drorch.domain.automated import KINDS
