@@ -38,7 +38,7 @@ def bring_back(asked: Asked, sources: Sources) -> int:
         natives=sources.natives,
     )
     with held_for(asked.application, sources.locks):
-        found = _offered(sources, request, _found(asked, sources, request))
+        found = offered(sources, request, _found(asked, sources, request))
         recovery = None if asked.resources else runbook_of(sources, found)
         if recovery is not None and recovery.steps and asked.region in recovery.regions:
             return with_runbook(asked, sources, request, found, recovery.in_region(asked.region))
@@ -60,7 +60,7 @@ def _found(asked: Asked, sources: Sources, request: RegionRequest) -> Found:
         return Found(())
 
 
-def _offered(sources: Sources, request: RegionRequest, found: Found) -> Found:
+def offered(sources: Sources, request: RegionRequest, found: Found) -> Found:
     """With what the region has by itself that is newer, unless a point was named."""
     from drorch.app.offers import with_offers
     from drorch.domain.automated import KINDS

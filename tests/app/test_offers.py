@@ -16,7 +16,10 @@ from drorch.app.clock import SystemClock
 from drorch.app.loading import Reader
 from drorch.app.native_restore import Found, Located, NativeRestores, RegionRequest
 from drorch.app.offers import with_offers
+from drorch.aws import AwsAccounts
 from drorch.cli.region_screen import plan_json, print_plan
+from drorch.cli.region_sources import Sources
+from drorch.cli.restore_region import offered
 from drorch.domain.automated import RegionSeen
 from drorch.domain.errors import Refused
 from drorch.domain.offers import Offer
@@ -134,3 +137,21 @@ def test_a_plan_names_what_is_offered_with_its_time_and_the_command(
     assert "\n  aws rds restore-it --now\n" in told
     (said,) = plan_json(bank, found, {}, SystemClock())["resources"]  # type: ignore[misc]
     assert said["offers"] == [offer.to_json()]
+
+
+@pytest.mark.parametrize(("named", "looks"), [("", True), ("p1", False)])
+def test_the_command_looks_in_the_accounts_of_its_databases_unless_a_point_was_named(
+    tmp_path: Path, opened: Cloud, named: str, looks: bool
+) -> None:
+    world = RdsWorld(opened)
+    each = of(ledger(tmp_path), "rds-instance", "nobodys", "db-0")
+    asked: list[Collection[str]] = []
+
+    def accounts_of(names: Collection[str]) -> AwsAccounts:
+        asked.append(names)
+        return world.aws_accounts
+
+    sources = Sources(SimpleNamespace(), SystemClock(), accounts_of=accounts_of)  # type: ignore[arg-type]
+    found = offered(sources, RegionRequest("bank", AWAY, point=named), Found((each,)))
+    assert found == Found((each,))
+    assert asked == ([{ACCOUNT}] if looks else [])
