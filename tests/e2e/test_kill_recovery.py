@@ -222,8 +222,8 @@ def test_runbook_killed_at_every_step_of_one_life(region: Region, tmp_path: Path
 
 def steps(said: Said) -> list[tuple[str, ...]]:
     """Name and outcome of every step of the report."""
-    table = said.out[said.out.index("STEP") :].splitlines()[1:]
-    return [tuple(line.split()[:2]) for line in table if line.strip()]
+    table = said.out[said.out.index("STEP") : said.out.index("shop is back in")].splitlines()[1:]
+    return [tuple(line.split()[:2]) for line in table]
 
 
 # --- with nothing of the host ---------------------------------------------------------------------------------------
