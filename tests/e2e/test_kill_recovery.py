@@ -190,8 +190,8 @@ def test_drill_whose_worker_is_killed_and_another_that_ends(region: Region, reso
 
 
 def by_runbook(name: str, blocks: Path) -> tuple[str, ...]:
-    """Not as JSON: a person at the terminal says what is done by hand. Each life here has a name of its own: for a token
-    that it knows EC2 would name volumes that are deleted.
+    """Not as JSON: a person at the terminal says what is done by hand. Each life here has a name of its own: for a
+    token that it knows EC2 would name volumes that are deleted.
     """
     return ("restore", "shop", "--into", f"region:{AWAY}", "--as", name, "--yes", "--terraform", str(blocks))
 
