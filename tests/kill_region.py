@@ -31,7 +31,7 @@ from drorch.app.locks import Locks
 
 HOME, AWAY = REGIONS[0], REGIONS[1]
 VAULT = f"prod.{AWAY}"
-PATIENCE_S = 90.0
+PATIENCE_S = 60.0
 """Far longer than any command here takes."""
 GROUP, TARGETS, TEMPLATE, RECORD = "shop-dr", "shop-tg", "shop-jobs", "shop.example.com"
 RESOURCES = {"data": "ebs", "web": "ami", "jobs": "ami", "ledger": "rds-instance", "orders": "rds-cluster"}
@@ -71,7 +71,7 @@ _VOLATILE = re.compile(
     r"(Time|Date|Address|PublicIp|DnsName|DNSName|Endpoint|ClientToken|Arn|ARN|ResourceId|^HostedZoneId|^VersionNumber)$"
 )
 _ID = re.compile(
-    r"\b(vol|i|eni|eni-attach)-[0-9a-f]{8,17}\b|(?<=lt-)[0-9a-f]{17}:[0-9]+|(?<=version )[2-9]\b|"
+    r"\b(vol|i|eni|eni-attach|lt)-[0-9a-f]{8,17}(:[0-9]+)?\b|(?<=version )[2-9]\b|"
     r"(?<=\.)(cluster-)?[a-z0-9]{10,12}(?=\.[a-z0-9-]+\.rds\.)"
 )
 
@@ -101,7 +101,10 @@ class Command:
             code = self._obey(order | {"terminal": ""})
             return Said(code, out.read_text(), err.read_text())
         with Terminal(answer) as terminal:
-            code = self._obey(order | {"terminal": terminal.name})
+            try:
+                code = self._obey(order | {"terminal": terminal.name})
+            except AssertionError as error:
+                raise AssertionError(f"{error}: {terminal.shown}") from error
         return Said(code, out.read_text(), terminal.shown)
 
     def _obey(self, order: Mapping[str, Any]) -> int:
@@ -325,11 +328,7 @@ class Region:
         """What was made since the host was made is gone, as if nobody had begun."""
         before = {_name(entry) for entries in self.empty.values() for entry in entries}
         now = {what: [e for e in entries if _name(e) not in before] for what, entries in self.things().items()}
-        self.autoscaling.update_auto_scaling_group(
-            AutoScalingGroupName=GROUP,
-            DesiredCapacity=0,
-            LaunchTemplate={"LaunchTemplateId": self.template, "Version": "$Default"},
-        )
+        self.autoscaling.update_auto_scaling_group(AutoScalingGroupName=GROUP, DesiredCapacity=0)
         for each in now["instances"]:
             self.ec2.terminate_instances(InstanceIds=[each["InstanceId"]])
         for each in self.ec2.describe_volumes()["Volumes"]:
@@ -348,7 +347,18 @@ class Region:
         if changes:
             self.route53.change_resource_record_sets(HostedZoneId=self.zone, ChangeBatch={"Changes": changes})
         self.reindexed.unlink(missing_ok=True)
+        self._new_template()
         assert self.shown() == _shown(self.empty)
+        self.empty = self.things()
+
+    def _new_template(self) -> None:
+        """For a token that it knows EC2 would name a version that is deleted: the group gets a template anew."""
+        self.ec2.delete_launch_template(LaunchTemplateId=self.template)
+        data = {"ImageId": "ami-12345678", "InstanceType": "m5.large"}
+        made = self.ec2.create_launch_template(LaunchTemplateName=GROUP, LaunchTemplateData=data)
+        self.template = made["LaunchTemplate"]["LaunchTemplateId"]
+        named = {"LaunchTemplateId": self.template, "Version": "$Default"}
+        self.autoscaling.update_auto_scaling_group(AutoScalingGroupName=GROUP, LaunchTemplate=named)
 
 
 _NAMES = ("VolumeId", "InstanceId", "ImageId", "SnapshotId", "DBInstanceIdentifier", "DBClusterIdentifier")
@@ -366,9 +376,9 @@ def _shown(things: dict[str, list[Any]]) -> list[str]:
 
 
 def alike(value: Any) -> str:
-    """As text, without ids that AWS gave and without the name of the restore: ``golden`` and ``killed``."""
+    """As text, without ids that AWS gave and without the name of the restore."""
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-    return re.sub(r"/(golden|killed)\b", "/NAME", _ID.sub("ID", text))
+    return re.sub(r"/(golden|killed)(-book)?\b", "/NAME", _ID.sub("ID", text))
 
 
 def _still(value: Any) -> Any:
