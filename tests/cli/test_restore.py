@@ -142,7 +142,7 @@ def test_password_for_the_target_comes_from_a_file(lived: Desk) -> None:
         (("--into", "postgresql://u:geheim@h/d"), 2, "a password inside the target is refused"),
         (("--into", "postgresql://h/d", "--at", "yesterday"), 2, "not a time"),
         (("--into", "region:nowhere-1"), 2, "AWS has no region 'nowhere-1'"),
-        (("--into", "region:eu-west-1", "--globals"), 2, "are for dumps"),
+        (("--into", "region:eu-west-1", "--globals"), 2, "are for one dump"),
         (("--into", "region:eu-west-1", "--with", "zone"), 2, "not of the form"),
         (("--into", "region:eu-west-1", "--with", "other.zone=a"), 2, "other is not among orders"),
         (("--into", "region:eu-west-1", "--vault-url", "gs://b"), 2, "--vault-url needs --trust"),
