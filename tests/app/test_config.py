@@ -216,6 +216,12 @@ def test_everything_is_listed_at_most_hourly_and_only_where_that_is_asked_for(tm
     assert "is too often" in str(refused(tmp_path, SHORT + "unprotected: {every: 59m}\n"))
 
 
+def test_audits_are_asked_for_by_the_day_at_the_most_and_only_where_that_is_said(tmp_path: Path) -> None:
+    assert load(tmp_path, SHORT).audits.every is None
+    assert load(tmp_path, SHORT + "audits: {every: 30d}\n").audits.every == timedelta(days=30)
+    assert "is too often" in str(refused(tmp_path, SHORT + "audits: {every: 23h}\n"))
+
+
 def test_what_is_ignored_names_places_that_there_are_or_none(tmp_path: Path) -> None:
     ignore = "ignore:\n  - {kind: ebs, tags: {role: scratch}, reason: built anew}\n"
     (entry,) = load(tmp_path, SHORT + ignore).ignore

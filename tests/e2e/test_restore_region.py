@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import zlib
@@ -138,6 +139,10 @@ def test_break_glass_takes_the_vault_alone_with_what_the_signed_runbook_says(sit
     said = typed("restore", "shop", "data", "--into", f"region:{AWAY}", "--as", site.name, *words, "--yes", "--json")
     assert said.code == 0, said.err
     assert {m["source_id"] for m in said.json["resources"][0]["made"]} == site.sources
+    reports = [json.loads(path.read_text()) for path in (site.folder / "stick" / "drorch/v1/reports").rglob("*.json")]
+    (told,) = [report for report in reports if report.get("resource") == "data"]
+    assert (told["target"], told["outcome"], len(told["made"])) == ("region", "done", 2)
+    assert "report, not signed: " in said.err
 
 
 def test_what_is_typed_goes_over_what_the_policy_says_and_nonsense_is_refused(site: Site) -> None:
