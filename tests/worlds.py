@@ -424,7 +424,15 @@ class Installation:
         most = timedelta(hours=scene.resource.drill.max_hours or 4)
         probes = scene.resource.drill.probes
         order = NativeDrillOrder(
-            SITE, *point.filed_under, action.vault, point.id, point.cut_at, parts, copied.bytes, most, probes,
+            SITE,
+            *point.filed_under,
+            action.vault,
+            point.id,
+            point.cut_at,
+            parts,
+            copied.bytes,
+            most,
+            probes,
             audit=action.audit,
         )
         through_the_pipe = NativeDrillOrder.from_json(json.loads(json.dumps(order.to_json())))

@@ -1,7 +1,7 @@
 """The drill of a whole application: the restores of its runbook, under a drill's tags, measured, cleared away.
 
 Points are found as they would be without the home region. Everything bears the tag of its resource's own drill, so that
-what a killed worker leaves is gone on with by the next one, and cleared away when its time is up
+what a killed worker leaves the next one clears away before it begins anew; when none comes, it goes when its time is up
 (`drorch.app.drill_sweep`). What a drill leaves out (launches, records, commands, people) stands in the proof.
 """
 
@@ -42,9 +42,12 @@ class InterruptedDrill(Exception):
 
 @dataclass(slots=True)
 class _Course:
-    """What came of a drill so far. `silent` and `refused` are the steps that say nothing about their copies."""
+    """What came of a drill so far. `missing` says of which resources nothing can be brought back; `silent` and
+    `refused` are the steps that say nothing about their copies.
+    """
 
     until: datetime
+    missing: Mapping[str, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     made: dict[str, tuple[Made, ...]] = field(default_factory=dict)
     silent: dict[str, DrorchError] = field(default_factory=dict)
@@ -79,8 +82,11 @@ class ScenarioDrill:
         (Busy), options that name what is not there, a region that does not answer, an interruption. What was made is
         cleared away in any case, as far as it can be.
         """
-        found, until = self.points.find(order)
-        course, began = _Course(until), self.ticker()
+        chosen = self.points.choose(order)
+        found = chosen.found
+        if chosen.left:
+            self._clear(chosen.left, _Course(chosen.until))
+        course, began = _Course(chosen.until, dict(chosen.missing)), self.ticker()
         try:
             for each in found.values():
                 self.restoring(each.kind).check_restore(each.order)
@@ -124,7 +130,7 @@ class ScenarioDrill:
             raise InterruptedDrill
         resource = step.deed.resource if isinstance(step.deed, Restore) else ""
         if resource not in found:
-            return StepProgress(failed=self.points.missing[resource])
+            return StepProgress(failed=course.missing[resource])
         each, late = found[resource], self.clock.now() >= course.until
         try:
             progress = self.restoring(each.kind).advance(each.order)

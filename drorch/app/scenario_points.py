@@ -1,21 +1,21 @@
 """What a drill of a whole application brings back: points found without the home region, under a drill's tags.
 
-What was begun and killed is gone on with: its point stays chosen, its tag and its time, too. While another drill goes
+What a killed worker left is found, to be cleared away first: it may have been on its way out. While another drill goes
 on in one of the accounts, this one does not begin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from drorch.app.drill_alone import require_alone
 from drorch.app.native_restore import Located, NativeRestores, RegionRequest
 from drorch.domain.errors import NotFound
-from drorch.domain.instant import to_text
-from drorch.domain.native_drill import begun_of, drill_id, until_of
-from drorch.domain.native_restore import TAG_DRILL, TAG_EXPIRES, NativeRestore
+from drorch.domain.instant import floor_second, from_compact, to_text
+from drorch.domain.native_drill import begun_before, drill_id, until_of
+from drorch.domain.native_restore import TAG_DRILL, TAG_EXPIRES, Isolation, NativeRestore
 from drorch.domain.scenario import Rehearsed, ScenarioOrder
 from drorch.ports import Clock, RestoresSnapshots
 
@@ -32,63 +32,96 @@ class Rehearsal:
     order: NativeRestore
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a drill brings back, in the order of its steps, until when it may be there, and what killed ones left: by
+    their ids. `missing` says why nothing of a resource can be brought back.
+    """
+
+    found: Mapping[str, Rehearsal]
+    until: datetime
+    left: Mapping[str, Rehearsal]
+    missing: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class ScenarioPoints:
-    """Chooses them. `missing` says, after `find`, why nothing of a resource can be brought back."""
+    """Chooses them. Every database lies in a network that nothing enters: nobody asks it anything."""
 
     restores: NativeRestores
     restoring: Callable[[str], RestoresSnapshots]
     options_for: OptionsFor
     clock: Clock
-    missing: dict[str, str] = field(default_factory=dict)
 
-    def find(self, order: ScenarioOrder) -> tuple[dict[str, Rehearsal], datetime]:
-        """What is brought back, in the order of the steps, and until when it may be there.
+    def choose(self, order: ScenarioOrder) -> Chosen:
+        """Of every resource the newest point that can be brought back.
 
         Raises Busy as `require_alone`; NotFound when there is nothing at all; Unavailable when that is not known.
         """
         now = self.clock.now()
         prefixes = {name: f"{order.site}/{order.application}/{name}/" for name in order.resources}
         there = require_alone(self.restoring, order.looks, prefixes.values(), now)
-        begun = {name: drill for name, ours in prefixes.items() if (drill := begun_of(there, ours, now))}
-        until = max((end for drill in begun.values() if (end := until_of(drill))), default=now + order.most)
+        until = floor_second(now + order.most)
+        while any(until_of(drill) == until for drill in there):
+            until += timedelta(seconds=1)  # an id of its own, beside what a killed one left
+        located, missing = self._located(order)
+        found = {
+            name: self._rehearsal(located[name], order, order.resources[name], until)
+            for name in (step.resource for step in order.steps if not step.left_out)
+            if name in located
+        }
+        left = {
+            drill: _left(order, name, account, drill)
+            for name, prefix in prefixes.items()
+            for drill in begun_before(there, prefix)
+            for account in order.resources[name].accounts
+        }
+        if not found:
+            cause = "; ".join(f"{name}: {why}" for name, why in missing.items())
+            raise NotFound(f"nothing of {order.application} can be brought back in {order.region}", cause=cause)
+        return Chosen(found, until, left, missing)
+
+    def _located(self, order: ScenarioOrder) -> tuple[dict[str, Located], dict[str, str]]:
+        """The newest point of each resource, and why there is none of the others."""
         natives = {name: (of.kind, of.accounts) for name, of in order.resources.items()}
         # By that name no restore goes: the point of one that a person has begun is not the drill's.
         whole = RegionRequest(order.application, order.region, site=order.site, natives=natives, name=TAG_DRILL)
         located = {each.resource: each for each in self.restores.find(whole, _later).located}
-        found: dict[str, Rehearsal] = {}
-        for name in (step.resource for step in order.steps if not step.left_out):
-            each = self._of(name, whole, located.get(name), begun.get(name, ""))
-            if each is not None:
-                found[name] = self._rehearsal(each, order, order.resources[name], begun.get(name, ""), until)
-        if not found:
-            cause = "; ".join(f"{name}: {why}" for name, why in self.missing.items())
-            raise NotFound(f"nothing of {order.application} can be brought back in {order.region}", cause=cause)
-        return found, until
-
-    def _of(self, name: str, whole: RegionRequest, located: Located | None, begun: str) -> Located | None:
-        """The point that was begun, while it is known; else the newest. None, and `missing`, where there is none."""
-        point = begun.split("/")[3] if begun else ""
-        if located is not None and point in ("", located.order.point):
-            return located
-        for chosen in dict.fromkeys((point, "")):
-            request = replace(whole, resources=(name,), point=chosen, natives={name: whole.natives[name]})
+        missing: dict[str, str] = {}
+        for name in natives.keys() - located.keys():
             try:
-                return self.restores.find(request, _later).located[0]
+                request = replace(whole, resources=(name,), natives={name: natives[name]})
+                located[name] = self.restores.find(request, _later).located[0]
             except NotFound as error:
-                self.missing[name] = str(error)
-        return None
+                missing[name] = str(error)
+        return located, missing
 
-    def _rehearsal(
-        self, each: Located, order: ScenarioOrder, resource: Rehearsed, begun: str, until: datetime
-    ) -> Rehearsal:
+    def _rehearsal(self, each: Located, order: ScenarioOrder, resource: Rehearsed, until: datetime) -> Rehearsal:
         found = each.order
-        named = drill_id(order.site, order.application, each.resource, found.point, until)
-        drill = begun if begun.split("/")[3:4] == [found.point] else named
-        expires = to_text(until_of(drill) or until)
+        drill = drill_id(order.site, order.application, each.resource, found.point, until)
+        tags = {TAG_DRILL: drill, TAG_EXPIRES: to_text(until)}
         options = self.options_for(resource.kind, resource.mapped, resource.own, found.point)
-        tagged = replace(found, tag=TAG_DRILL, id=drill, tags={TAG_DRILL: drill, TAG_EXPIRES: expires}, options=options)
+        tagged = replace(found, tag=TAG_DRILL, id=drill, tags=tags, options=options, isolation=Isolation())
         return Rehearsal(resource.kind, each.vault, tagged)
+
+
+def _left(order: ScenarioOrder, name: str, account: str, drill: str) -> Rehearsal:
+    """What bears this id, as far as clearing it away needs to know."""
+    point, until = drill.split("/")[3:]
+    of = NativeRestore(
+        account=account,
+        region=order.region,
+        application=order.application,
+        resource=name,
+        point=point,
+        cut_at=from_compact(until),
+        tag=TAG_DRILL,
+        id=drill,
+        tags={},
+        parts=(),
+        options=None,
+    )
+    return Rehearsal(order.resources[name].kind, "", of)
 
 
 def _later(_kind: str, _resource: str, _said: Mapping[str, object]) -> object:

@@ -48,12 +48,6 @@ def until_of(drill: str) -> datetime | None:
         return None
 
 
-def begun_of(drills: Iterable[str], ours: str, now: datetime) -> str:
-    """Of `drills`, one that begins with `ours` and may still go on: that which may stay the longest; "" when none."""
-    alive = [(until, drill) for drill in drills if drill.startswith(ours) and (until := until_of(drill)) is not None]
-    return max((entry for entry in alive if entry[0] > now), default=(now, ""))[1]
-
-
 def begun_before(drills: Iterable[str], ours: str) -> tuple[str, ...]:
     """Of `drills`, those that begin with `ours` and that a drill gave, the first begun first."""
     return tuple(sorted(drill for drill in drills if drill.startswith(ours) and until_of(drill) is not None))
