@@ -103,6 +103,7 @@ def told(said: Said) -> tuple[str, list[str]]:
         notes += [alike(note) for note in back.pop("notes") if not note.startswith(BEGUN)]
     for step in report["steps"]:
         del step["took_s"]
+        step["detail"] = step["detail"].partition(" at ")[0]  # whether it answered as soon as it was there
     return alike(report), notes
 
 
