@@ -202,8 +202,8 @@ class Planner:
 
     def _apart(self, policy: Policy) -> Apart:
         name = policy.application
-        holders = {r.name: self._locks.holder(resource_lock(name, r.name)) for r in policy.resources}
-        held = {resource: holder for resource, holder in holders.items() if holder}
+        locks = ((r.name, self._locks.holder(resource_lock(name, r.name))) for r in policy.resources)
+        held = {resource: holder for resource, holder in locks if holder}
         return held, self._locks.sharer(restoring_lock(name)), self._guards.audit(name)
 
     def _turns(self, policy: Policy) -> Mapping[tuple[str, str], Mapping[int, datetime]] | None:

@@ -210,10 +210,11 @@ class Host:
         """The policies as they are now; an invalid file keeps its last valid text."""
         known = self.cache.texts()
         loaded = self._folder.load(known)
-        texts = known | dict(loaded.renamed) | {policy.file: policy.text for policy in loaded.valid}
-        if texts != known:
-            self.cache.set_texts(texts)
-        self._loaded = loaded
+        if loaded is not self._loaded:  # else the same texts, of which the same are known
+            texts = known | dict(loaded.renamed) | {policy.file: policy.text for policy in loaded.valid}
+            if texts != known:
+                self.cache.set_texts(texts)
+            self._loaded = loaded
         return loaded
 
     def in_force(self, application: str) -> LoadedPolicy | None:
