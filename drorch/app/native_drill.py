@@ -202,7 +202,7 @@ class NativeDrill:
                     raise Unavailable("the region stopped answering", operation="drill", cause=silent)
                 found.why = "it was not ready in the time that a drill may take"
                 break
-            self._tell(order, found)
+            self._tell(order, found, math.ceil(self.ticker() - began))
             self.clock.sleep(next(between))
         took = math.ceil(self.ticker() - began)
         found.seconds["create"] = took
@@ -233,9 +233,11 @@ class NativeDrill:
         detail = found.why or f"{len(found.probes)} of {len(order.probes)} probes met"
         found.steps.append(Step("probe", order.resource, detail, took_s=took, outcome=FAILED if found.why else "done"))
 
-    def _tell(self, order: NativeDrillOrder, found: _Found) -> None:
+    def _tell(self, order: NativeDrillOrder, found: _Found, so_far: int) -> None:
+        """The seconds move even while a provider shows nothing new: that is no worker that has stopped."""
         ready = sum(made.state == READY for made in found.made)
-        self.report({"step": f"drill: {ready} of {len(found.made)} ready", "resource": order.resource, "done": ready})
+        told = f"drill: {ready} of {len(found.made)} ready"
+        self.report({"step": told, "resource": order.resource, "seconds": so_far})
 
     def _interrupted(self, order: NativeDrillOrder) -> None:
         if self.cancel is not None and self.cancel.is_set():
@@ -257,6 +259,8 @@ class NativeDrill:
             stopping = self.cancel is not None and self.cancel.is_set()
             if stopping or self.clock.now() >= deadline:
                 break
+            so_far = math.ceil(self.ticker() - began)
+            self.report({"step": "drill: clearing away", "resource": restore.resource, "seconds": so_far})
             self.clock.sleep(next(between))
         took = math.ceil(self.ticker() - began)
         detail = f"{len(left)} left to the sweeper" if left else "everything that it made is gone"

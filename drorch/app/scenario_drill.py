@@ -113,7 +113,7 @@ class ScenarioDrill:
             ready, so_far = sum(one.state == READY for one in made), math.ceil(self.ticker() - began)
             told = f"drill of {order.application}: {ready} of {len(made)} ready"
             # The seconds move even while a provider shows nothing new: that is no worker that has stopped.
-            self.report({"step": told, "resource": SCENARIO, "done": ready, "seconds": so_far})
+            self.report({"step": told, "resource": SCENARIO, "seconds": so_far})
 
         steps = tuple(step.step for step in order.steps if not step.left_out)
         rounds = CarryingOut({Restore.word: hand}, self.clock, lambda _step, _text: False, shown=shown)
@@ -182,7 +182,8 @@ class ScenarioDrill:
             stopping = self.cancel is not None and self.cancel.is_set()
             if not standing or stopping or self.clock.now() >= deadline:
                 break
-            self.report({"step": "drill: clearing away", "resource": SCENARIO, "left": sorted(standing)})
+            so_far = math.ceil(self.ticker() - began)
+            self.report({"step": "drill: clearing away", "resource": SCENARIO, "seconds": so_far})
             self.clock.sleep(next(between))
         course.left = [f"{made.what} {made.native_id}" for of in left.values() for made in of]
         took, many = math.ceil(self.ticker() - began), len(course.left)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -12,6 +14,7 @@ from worlds import AWAY, LEDGER, SITE, VOLUMES, Installation
 
 from drorch.app.drill_sweep import EVERY, LATE, DrillSweep
 from drorch.app.native_drill import NativeDrill, NativeDrillOrder
+from drorch.cli.screen import progress_words
 from drorch.domain.action import Drill
 from drorch.domain.errors import Unavailable
 from drorch.domain.model import RecoveryPoint
@@ -73,6 +76,17 @@ def test_a_due_drill_is_run_from_the_copy_away_and_is_restorable_not_verified(tm
     (copied,) = [c for point in points(world) for c in point.copies if c.vault == AWAY]
     assert copied.verified_at is None
     assert things(world) == []
+
+
+def test_while_a_provider_shows_nothing_new_the_worker_still_moves(tmp_path: Path) -> None:
+    world = lived(tmp_path)
+    world.faults("ebs").order("advance", "before", times=6)
+    reported: list[dict[str, object]] = []
+    slow = replace(drill(world), report=lambda progress: reported.append(dict(progress)))
+    slow.run(order(world), OPTIONS)
+    assert len(reported) >= 6
+    assert all(one != another for one, another in itertools.pairwise(reported)), "it would be ended as one that hangs"
+    assert not any(progress_words(progress).endswith(" B") for progress in reported)
 
 
 def test_it_is_not_due_again_before_its_time_and_leaves_no_alarm(tmp_path: Path) -> None:
