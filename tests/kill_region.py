@@ -213,9 +213,10 @@ class Region:
         self.command.close()
         self.healthy.close()
 
-    def write_policy(self, drill: str = "") -> None:
-        """The policy; `drill` is that of every resource."""
+    def write_policy(self, drill: str = "", whole: str = "") -> None:
+        """The policy; `drill` is that of every resource, `whole` that of the application."""
         text = self.policy.replace("    keep: {last: 1}\n", f"    keep: {{last: 1}}\n{drill}")
+        text = text.replace("recovery:\n", f"{whole}recovery:\n")
         (self.folder / "policies" / "shop.yaml").write_text(text)
 
     # --- commands ---
@@ -312,6 +313,7 @@ class Region:
             "volumes": self.ec2.describe_volumes()["Volumes"],
             "instances": [entry for entry in instances if entry["State"]["Name"] != "terminated"],
             "versions": versions,
+            "networks": self.ec2.describe_security_groups()["SecurityGroups"],
             "databases": self.rds.describe_db_instances()["DBInstances"],
             "clusters": self.rds.describe_db_clusters()["DBClusters"],
             "groups": self.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"],

@@ -35,8 +35,8 @@ def scenario_drill(
     """
     key, order = SecretKey.parse(job.signing_key), job.order
     site_key = ids.site_key(key)
-    # What is brought back is listed, too: a kind that does the one does the other.
-    kinds = {of.kind: cast(SnapshotKind, restoring(of.kind)) for of in order.resources.values()}
+    # Whatever kind the records tell of is listed, brought back or not; one that does the one does the other.
+    kinds = {kind: cast(SnapshotKind, restoring(kind)) for kind in adapters.SNAPSHOT_KINDS}
     restores = NativeRestores(
         kinds_of=lambda _accounts: kinds,
         stores={name: stores[name] for name in order.vaults if name in stores},

@@ -38,6 +38,7 @@ from drorch.domain.errors import Unavailable
 from drorch.domain.native_restore import TAG_DRILL
 from drorch.domain.record import RecordType
 from drorch.domain.runbook import WORDS
+from drorch.domain.scenario import SCENARIO
 from drorch.wiring.adapters import SNAPSHOT_KINDS
 
 pytestmark = pytest.mark.integration
@@ -184,6 +185,42 @@ def test_drill_whose_worker_is_killed_and_another_that_ends(region: Region, reso
     (outcome,) = said.json["drills"]
     assert (outcome["outcome"], outcome["left"]) == ("restorable", [])
     assert len(proofs(region, resource) - before) == 1
+    assert region.shown() == empty and TAG_DRILL not in "".join(empty)
+
+
+WHOLE = ("drill", "shop", "--scenario", "region", "--json")
+
+
+@pytest.fixture
+def rehearsing(region: Region) -> Iterator[Region]:
+    """The policy drills the whole application."""
+    region.write_policy(whole="drill: {every: 30d, scenario: region}\n")
+    yield region
+    region.write_policy()
+
+
+def test_drill_of_the_whole_whose_worker_is_killed_and_another_that_ends(rehearsing: Region) -> None:
+    region, empty = rehearsing, rehearsing.shown()
+    before = proofs(region, SCENARIO)
+    golden = region.drorch(*WHOLE)
+    assert golden.code == 0, golden.err
+    assert region.shown() == empty
+    calls = list(region.aws.changes)
+    made = [call for call in calls if call.startswith(("Create", "Run", "Restore"))]
+    assert {"CreateVolume", "RunInstances", "RestoreDBInstanceFromDBSnapshot", "CreateSecurityGroup"} <= {*made}
+    for call in (made[-1], "DeleteVolume"):  # the rest is died at in memory (tests/app/test_scenario_drill.py)
+        said = die(region, Death(call, DONE), *WHOLE, count=left(region, call) + 1)
+        assert said.code == Unavailable.exit_code, said.err
+    assert len(proofs(region, SCENARIO) - before) == 1
+    region.aws.watch()
+    said = region.drorch(*WHOLE)
+    assert said.code == 0, said.err
+    assert sorted(region.aws.changes[-len(calls) :]) == sorted(calls), "all of it once, when what was left is gone"
+    (outcome,) = said.json["drills"]
+    assert (outcome["outcome"], outcome["left"]) == ("restorable", [])
+    outcomes = {step["step"]: step["outcome"] for step in outcome["steps"]}
+    assert outcomes["volumes"] == "done" and outcomes["dns"] == outcomes["site"] == "left out"
+    assert len(proofs(region, SCENARIO) - before) == 2
     assert region.shown() == empty and TAG_DRILL not in "".join(empty)
 
 
