@@ -197,10 +197,12 @@ def test_a_point_that_is_gone_before_its_drill_is_told_and_no_other_one_picked(d
             store.delete(path)
     desk.hands.held = False
     desk.clock.turn(minutes=61)
-    desk.run(passes=2)
-    assert desk.told() == [entry]
+    # Before the next pass, which gives the present slot its point again where it was that one.
     holds = [hold for hold in desk.reconciler.look(fresh=True).holds if hold.alarm == "audit-lost"]
     assert [(hold.point, hold.vault) for hold in holds] == [(entry.point, entry.text("vault"))]
+    desk.run(passes=2)
+    assert desk.told() == [entry]
+    assert {proof.point for proof in desk.audited()} <= {entry.point}
 
 
 def test_an_entry_whose_seed_no_trusted_key_signed_counts_for_nothing(desk: Auditing) -> None:

@@ -734,7 +734,7 @@ def test_a_status_that_flatters_is_seen(life: Life, monkeypatch: pytest.MonkeyPa
 
     def flattering(*given: Any, **named: Any) -> ApplicationStatus:
         true: ApplicationStatus = told(*given, **named)
-        levels = {k: replace(v, rpo_attained=timedelta()) for k, v in true.resources[0].levels.items()}
+        levels = {k: v._replace(rpo_attained=timedelta()) for k, v in true.resources[0].levels.items()}
         return replace(true, resources=(replace(true.resources[0], levels=levels),))
 
     monkeypatch.setattr(planning, "status", flattering)

@@ -48,6 +48,8 @@ def test_what_touches_the_world_and_what_of_it_deletes() -> None:
     assert set(DELETING) == {Expire, Sweep, Repair}
     assert set(EXECUTABLE) == harmless | set(DELETING)
     every = {c for _, c in inspect.getmembers(actions, inspect.isclass) if issubclass(c, Action)} - {Action}
+    assert issubclass(actions.ScenarioDrill, Drill) and not issubclass(actions.ScenarioDrill, DELETING)
+    every.remove(actions.ScenarioDrill)  # a drill like the others
     assert every - set(EXECUTABLE) == {Keep, Hold, Settling, Braked}
     assert all((c.urgency is actions.Urgency.NEVER) == (c not in EXECUTABLE) for c in every)
     assert len({c.name for c in every}) == len(every - {Settling, Braked}), "both are holds to people and scripts"

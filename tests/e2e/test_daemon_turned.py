@@ -231,7 +231,7 @@ def test_ages_grow_at_every_scrape_while_a_pass_takes_long_and_the_file_is_of_th
     plan = planned()
     aged = timedelta(seconds=60)
     resources = tuple(
-        replace(each, levels={level: replace(was, rpo_attained=aged) for level, was in each.levels.items()})
+        replace(each, levels={level: was._replace(rpo_attained=aged) for level, was in each.levels.items()})
         for each in plan.status.resources
     )
     status = replace(plan.status, resources=resources)
