@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from drorch.app.beside import Beside
 from drorch.app.failpoint import reach
-from drorch.app.journal import JournalBook
 from drorch.app.region_report import RegionReport
 from drorch.app.restore import RestoreReport, RestoreRequest
 from drorch.domain.errors import DrorchError
@@ -23,6 +23,9 @@ from drorch.domain.journal import RESTORE
 from drorch.domain.recovery import Step
 from drorch.domain.runbook_order import DONE
 from drorch.ports import Clock
+
+if TYPE_CHECKING:  # it reads policies, which nobody has under break glass
+    from drorch.app.journal import JournalBook
 
 PATIENCE = 10.0
 """Seconds that the vaults have to take the entry; what they did not take waits for the daemon of this host."""
