@@ -74,6 +74,8 @@ class Watch:
 def watched(tmp_path_factory: pytest.TempPathFactory, around: Surroundings) -> tuple[Desk, Said, Watch]:
     """A desk after one watched `run --once` with a dump into two vaults, a drill, snapshots and copies."""
     desk = Desk(tmp_path_factory.mktemp("desk"), around)
+    many = "INSERT INTO orders SELECT -n, now(), md5(n::text) FROM generate_series(1, 300000) n"
+    desk.server.run(many, database=desk.database)  # each program runs long enough to be seen on a busy machine
     desk.write_policy(resources=EBS, drill="{every: 7d, from: [gcs-eu]}")
     for vault in desk.vaults:
         assert desk.drorch("vault", "init", vault).code == 0
