@@ -107,7 +107,7 @@ class AuditKeeper:
         """The audits since an instant that a vault tells of; None for one that could not be read."""
         try:
             store = self.store_of(vault)
-            paths = [path for month in months(since, now) for path in _entries(store, month)]
+            paths = [path for month in layout.journal_months(since, now) for path in _entries(store, month)]
             return [one for path in paths if (one := self._believed(read_signed(store, path, self.trusted)))]
         except DrorchError as error:
             log.warning("audits not read", vault=vault, error=str(error))
@@ -201,15 +201,6 @@ def _proved(picked: Audit, seen: Pass) -> bool:
     if plan is None or plan.catalogue.find(picked.offer.point) is None:
         return True
     return any(drill.audit == picked.seed for drill in plan.catalogue.drills)
-
-
-def months(since: datetime, now: datetime) -> list[str]:
-    """The journal's folders for the months (UTC) from one instant to another."""
-    found, at = [], since.replace(day=1)
-    while at <= now:
-        found.append(layout.journal_month(at))
-        at = (at + timedelta(days=31)).replace(day=1)
-    return found
 
 
 def _entries(store: ObjectStore, month: str) -> list[str]:

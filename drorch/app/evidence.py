@@ -162,14 +162,13 @@ def _journal(store: ObjectStore, period: Period, now: datetime) -> list[str]:
     """The entries of the months in question, an hour may be told of in the month after it; of later months those of
     points whose records are gone by now.
     """
-    paths: list[str] = []
-    at = period.start.replace(day=1)
-    while at <= now:
-        found = _records(store, layout.journal_month(at))
-        later = at > period.end + timedelta(days=31)
-        paths += [path for path in found if not later or f"-{SWEPT}-" in path]
-        at = (at + timedelta(days=31)).replace(day=1)
-    return paths
+    near = frozenset(layout.journal_months(period.start, min(period.end + timedelta(days=31), now)))
+    return [
+        path
+        for month in layout.journal_months(period.start, now)
+        for path in _records(store, month)
+        if month in near or f"-{SWEPT}-" in path
+    ]
 
 
 def _records(store: ObjectStore, prefix: str) -> list[str]:

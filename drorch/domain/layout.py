@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from drorch.domain.instant import to_compact
@@ -79,6 +79,15 @@ def key_path(fingerprint: str, what: str, at: datetime) -> str:
 def journal_month(at: datetime) -> str:
     """The folder of the journal for a month (UTC), with a trailing slash: ``.../journal/202611/``."""
     return f"{JOURNAL}{to_compact(at)[:6]}/"
+
+
+def journal_months(since: datetime, until: datetime) -> list[str]:
+    """The folders of the journal for every month from that of one instant to that of another (both UTC)."""
+    found, month = [], since.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    while month <= until:
+        found.append(journal_month(month))
+        month = (month + timedelta(days=31)).replace(day=1)
+    return found
 
 
 def journal_path(at: datetime, event: str, digest: str) -> str:
