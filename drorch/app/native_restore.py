@@ -25,6 +25,7 @@ from drorch.domain.offers import Offer
 from drorch.domain.policy import Policy
 from drorch.domain.record import Record, RecordType
 from drorch.domain.recovery import Choice, Wanted, choose_point, next_best
+from drorch.domain.scenario import accounts_in
 from drorch.ports import ObjectStore, RestoresSnapshots, SnapshotKind
 
 AWS = "aws"
@@ -91,12 +92,11 @@ OptionsOf = Callable[[str, str, Mapping[str, object]], object]
 
 def natives_of(policy: Policy, region: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     """The native resources of a policy that have copies in the region: (kind, accounts of its copies there)."""
-    found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for resource in policy.resources:
-        places = [place_of(rule.vault) for rule in resource.targets] if resource.native else []
-        if accounts := tuple(account for account, where in places if where == region):
-            found[resource.name] = (resource.kind, accounts)
-    return found
+    return {
+        resource.name: (resource.kind, accounts)
+        for resource in policy.resources
+        if resource.native and (accounts := accounts_in(resource, region))
+    }
 
 
 class NativeRestores:

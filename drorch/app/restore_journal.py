@@ -21,7 +21,7 @@ from drorch.domain.errors import DrorchError
 from drorch.domain.instant import to_text
 from drorch.domain.journal import RESTORE
 from drorch.domain.recovery import Step
-from drorch.domain.runbook_order import DONE
+from drorch.domain.runbook_order import DONE, FAILED, NOT_BEGUN
 from drorch.ports import Clock
 
 if TYPE_CHECKING:  # it reads policies, which nobody has under break glass
@@ -124,8 +124,8 @@ class RestoreJournal:
         others = [step for step in report.steps if not step.resource]
         remains = [*(f"{name}: {how}" for name, how in sorted(report.left.items())), *to_do]
         if others or remains:
-            bad = any(step.outcome in ("failed", "not begun") for step in others)
-            outcome = "failed" if bad else DONE
+            bad = any(step.outcome in (FAILED, NOT_BEGUN) for step in others)
+            outcome = FAILED if bad else DONE
             remains = [text[:_LONGEST] for text in remains]
             self.tell(application, "region", wanted, began, outcome=outcome, steps=_seconds(others), remains=remains)
 

@@ -11,7 +11,7 @@ from drorch.domain.model import place_of
 from drorch.domain.native_restore import Isolation
 from drorch.domain.policy import DrillRule
 from drorch.domain.policy_resource import Draft
-from drorch.domain.runbook import Recovery, said_of
+from drorch.domain.runbook import Recovery
 from drorch.domain.vocabulary import KindWords
 
 TOUCHES_OTHERS = frozenset({"attach", "launch_template"})
@@ -46,8 +46,7 @@ def isolation_of(
 
 def options_in(recovery: Recovery | None, region: str, resource: str) -> dict[str, object]:
     """What the runbook says of a resource in a region, as plain data."""
-    options = recovery.options(region, resource) if recovery is not None else None
-    return {} if options is None else said_of(options)
+    return {} if recovery is None else recovery.said(region, resource)
 
 
 def wrong_drills(drafts: Sequence[Draft], recovery: Recovery | None) -> Iterator[Problem]:

@@ -190,6 +190,11 @@ class Recovery:
         """How the resource comes back in the region; None where that is not said."""
         return self.regions.get(region, {}).get(resource)
 
+    def said(self, region: str, resource: str) -> dict[str, object]:
+        """The same as plain data; empty where nothing is said."""
+        options = self.options(region, resource)
+        return {} if options is None else said_of(options)
+
     def in_region(self, region: str) -> Recovery:
         """As it is carried out there: no step says anything per region any more."""
         return replace(self, steps=tuple(step.in_region(region) for step in self.steps))

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from drorch.domain.model import place_of
 from drorch.domain.policy import Policy, ResourcePolicy
-from drorch.domain.runbook import Command, Launch, Manual, Recovery, Restore, RunbookStep, SwitchRecord, Wait, said_of
+from drorch.domain.runbook import Command, Launch, Manual, Recovery, Restore, RunbookStep, SwitchRecord, Wait
 from drorch.domain.runbook_order import launched
 from drorch.domain.scenario_rule import ScenarioRule
 
@@ -139,7 +139,7 @@ def rehearsal(policy: Policy, region: str) -> dict[str, Rehearsed]:
         name: Rehearsed(
             kind=resource.kind,
             accounts=accounts_in(resource, region),
-            mapped=_mapped(recovery, region, name),
+            mapped=recovery.said(region, name),
             own={**(resource.drill.options if resource.drill else {}), **({"count": 1} if name in one else {})},
         )
         for name, resource in rehearsed(policy, region).items()
@@ -169,11 +169,6 @@ def scenario_order(
         looks=tuple(sorted(own | {look for look in looks if look[1] in accounts})),
         most=rule.most,
     )
-
-
-def _mapped(recovery: Recovery, region: str, resource: str) -> dict[str, object]:
-    options = recovery.options(region, resource)
-    return {} if options is None else said_of(options)
 
 
 def scenario_places(policy: Policy) -> frozenset[tuple[str, str, str]]:

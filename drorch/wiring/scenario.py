@@ -36,15 +36,16 @@ def scenario_drill(
     key, order = SecretKey.parse(job.signing_key), job.order
     site_key = ids.site_key(key)
     # Whatever kind the records tell of is listed, brought back or not; one that does the one does the other.
-    kinds = {kind: cast(SnapshotKind, restoring(kind)) for kind in adapters.SNAPSHOT_KINDS}
+    back = {kind: restoring(kind) for kind in adapters.SNAPSHOT_KINDS}
+    kinds = {kind: cast(SnapshotKind, of) for kind, of in back.items()}
     restores = NativeRestores(
         kinds_of=lambda _accounts: kinds,
         stores={name: stores[name] for name in order.vaults if name in stores},
         reader=Reader(keys=job.trusted, identities=(), clock=clock, cancel=cancel),
         valid_id=lambda *given: ids.verify_point_id(site_key, *given) is not None,
     )
-    points = ScenarioPoints(restores, restoring, adapters.drill_options, clock)
-    drill = ScenarioDrill(points, restoring, stores, clock, key, time.monotonic, report, cancel)
+    points = ScenarioPoints(restores, back.__getitem__, adapters.drill_options, clock)
+    drill = ScenarioDrill(points, back.__getitem__, stores, clock, key, time.monotonic, report, cancel)
     accounts = {account for of in order.resources.values() for account in of.accounts}
     with drilling_in(job.host.state, accounts, f"drill of {order.application}"):
         outcome = drill.run(order)
