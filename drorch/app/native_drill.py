@@ -16,12 +16,13 @@ from threading import Event
 
 from drorch import __version__
 from drorch.app import probing
+from drorch.app.clearing_away import FIRST_PAUSE, ClearingAway
 from drorch.app.native_probes import Asking, NativeProbes
 from drorch.app.pauses import pauses
 from drorch.app.signing import write_record
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.catalogue_point import RESTORABLE
-from drorch.domain.errors import DrorchError, NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
+from drorch.domain.errors import NotFound, NotInThisVersion, OutcomeUnknown, Refused, Unavailable
 from drorch.domain.instant import floor_second, from_text, to_text
 from drorch.domain.model import place_of
 from drorch.domain.native_drill import asked_by, begun_before, drill_id, until_of
@@ -32,9 +33,6 @@ from drorch.domain.recovery import Step
 from drorch.ports import Clock, ObjectStore, ProbeResult, RestoresSnapshots
 
 PASSED, FAILED = "passed", "failed"
-FIRST_PAUSE = 1.0
-"""Seconds between the first two looks."""
-CLEARING = timedelta(minutes=30)
 """So long the things of a drill are asked to go before the sweeper is left with them."""
 
 
@@ -245,26 +243,13 @@ class NativeDrill:
 
     def _clear(self, restore: NativeRestore, found: _Found) -> tuple[Made, ...]:
         """Everything goes; what is left after a while is told, and is the sweeper's."""
-        began, deadline, left, between = self.ticker(), self.clock.now() + CLEARING, found.made, pauses(FIRST_PAUSE)
-        while True:
-            try:
-                left = self.kind.discard(restore.account, restore.region, restore.tag, restore.id)
-            except Refused:
-                break
-            except DrorchError:
-                pass
-            else:
-                if not left:
-                    break
-            stopping = self.cancel is not None and self.cancel.is_set()
-            if stopping or self.clock.now() >= deadline:
-                break
-            so_far = math.ceil(self.ticker() - began)
-            self.report({"step": "drill: clearing away", "resource": restore.resource, "seconds": so_far})
-            self.clock.sleep(next(between))
-        took = math.ceil(self.ticker() - began)
-        detail = f"{len(left)} left to the sweeper" if left else "everything that it made is gone"
-        step = Step("clear", restore.resource, detail, took_s=took, outcome=FAILED if left else "done")
+
+        def discard() -> tuple[Made, ...]:
+            return self.kind.discard(restore.account, restore.region, restore.tag, restore.id)
+
+        name = restore.resource
+        clearing = ClearingAway(self.clock, self.ticker, self.report, self.cancel)
+        left, step = clearing.run({name: discard}, {name: found.made}, subject=name, resource=name)
         found.steps.append(step)
         return left
 

@@ -11,11 +11,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from threading import Event
 
 from drorch import __version__
-from drorch.app.native_drill import CLEARING, FAILED, FIRST_PAUSE
-from drorch.app.pauses import pauses
+from drorch.app.clearing_away import ClearingAway
 from drorch.app.runbook import CarryingOut
 from drorch.app.scenario_points import Rehearsal, ScenarioPoints
 from drorch.app.signing import write_record
@@ -28,7 +28,7 @@ from drorch.domain.native_restore import READY, Made
 from drorch.domain.record import Record, RecordType, compose
 from drorch.domain.recovery import Step
 from drorch.domain.runbook import Recovery, Restore, RunbookStep, StepProgress
-from drorch.domain.runbook_order import DONE
+from drorch.domain.runbook_order import DONE, FAILED
 from drorch.domain.scenario import LEFT_OUT, SCENARIO, ScenarioOrder
 from drorch.domain.scenario_rule import REGION
 from drorch.ports import Clock, ObjectStore, RestoresSnapshots
@@ -164,32 +164,12 @@ class ScenarioDrill:
 
     def _clear(self, found: Mapping[str, Rehearsal], course: _Course) -> None:
         """Everything goes, what was brought back last first; what is left after a while is told and the sweeper's."""
-        began, deadline, between = self.ticker(), self.clock.now() + CLEARING, pauses(FIRST_PAUSE)
-        standing = {name: found[name] for name in reversed(list(found))}
-        left: dict[str, tuple[Made, ...]] = {}
-        while standing:
-            for resource, each in list(standing.items()):
-                try:
-                    left[resource] = self._discarded(each)
-                except Refused:
-                    left[resource] = course.made.get(resource, ())
-                    del standing[resource]
-                except DrorchError:
-                    left[resource] = course.made.get(resource, ())
-                else:
-                    if not left[resource]:
-                        del standing[resource]
-            stopping = self.cancel is not None and self.cancel.is_set()
-            if not standing or stopping or self.clock.now() >= deadline:
-                break
-            so_far = math.ceil(self.ticker() - began)
-            self.report({"step": "drill: clearing away", "resource": SCENARIO, "seconds": so_far})
-            self.clock.sleep(next(between))
-        course.left = [f"{made.what} {made.native_id}" for of in left.values() for made in of]
-        took, many = math.ceil(self.ticker() - began), len(course.left)
-        detail = f"{many} left to the sweeper" if many else "everything that it made is gone"
-        course.seconds["clear"] = took
-        course.steps.append(Step("clear", "", detail, took_s=took, outcome=FAILED if many else DONE))
+        discards = {name: partial(self._discarded, found[name]) for name in reversed(list(found))}
+        clearing = ClearingAway(self.clock, self.ticker, self.report, self.cancel)
+        left, step = clearing.run(discards, course.made, subject=SCENARIO, resource="")
+        course.left = [f"{made.what} {made.native_id}" for made in left]
+        course.seconds["clear"] = step.took_s or 0
+        course.steps.append(step)
 
     def _discarded(self, each: Rehearsal) -> tuple[Made, ...]:
         order = each.order
