@@ -293,86 +293,65 @@ class VersionsJob(ServersJob):
 
 
 @dataclass(frozen=True, slots=True)
-class VerifyJob:
-    """Read one turn of a resource in a vault. All `vaults`, that of the order among them, get the proofs of damage."""
+class SigningJob:
+    """Carry out `order`, and sign what came of it. All `vaults` get that, those of the order are among them."""
+
+    name: ClassVar[str]
+    of: ClassVar[type[VerifyOrder | RepairOrder | ScenarioOrder]]
+    order: Any
+    vaults: tuple[VaultSpec, ...]
+    trusted: tuple[TrustedKey, ...]
+    signing_key: str = field(repr=False)
+    host: HostSpec = HostSpec()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object for the pipe."""
+        return {
+            "job": self.name,
+            "order": self.order.to_json(),
+            "vaults": [asdict(vault) for vault in self.vaults],
+            "trusted": _keys_body(self.trusted),
+            "signing_key": self.signing_key,
+            "host": asdict(self.host),
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        return cls(
+            order=cls.of.from_json(body["order"]),
+            vaults=_vaults(body["vaults"]),
+            trusted=_keys(body["trusted"]),
+            signing_key=body["signing_key"],
+            host=HostSpec.from_json(body["host"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyJob(SigningJob):
+    """Read one turn of a resource in a vault; damage is signed."""
 
     name: ClassVar[str] = "verify"
+    of: ClassVar = VerifyOrder
     order: VerifyOrder
-    vaults: tuple[VaultSpec, ...]
-    trusted: tuple[TrustedKey, ...]
-    signing_key: str = field(repr=False)
-    host: HostSpec = HostSpec()
-
-    def to_json(self) -> dict[str, Any]:
-        """The object for the pipe."""
-        return _signing_body(self)
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> VerifyJob:
-        """The inverse of `to_json`."""
-        return cls(order=VerifyOrder.from_json(body["order"]), **_signing_fields(body))
 
 
 @dataclass(frozen=True, slots=True)
-class RepairJob:
-    """Repair one copy. All `vaults` get the mark and the proof; source and target of the order are among them."""
+class RepairJob(SigningJob):
+    """Repair one copy: mark and proof."""
 
     name: ClassVar[str] = "repair"
+    of: ClassVar = RepairOrder
     order: RepairOrder
-    vaults: tuple[VaultSpec, ...]
-    trusted: tuple[TrustedKey, ...]
-    signing_key: str = field(repr=False)
-    host: HostSpec = HostSpec()
-
-    def to_json(self) -> dict[str, Any]:
-        """The object for the pipe."""
-        return _signing_body(self)
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> RepairJob:
-        """The inverse of `to_json`."""
-        return cls(order=RepairOrder.from_json(body["order"]), **_signing_fields(body))
 
 
 @dataclass(frozen=True, slots=True)
-class ScenarioJob:
-    """Drill a whole application. All `vaults` get the proof; points are read from those that the order names."""
+class ScenarioJob(SigningJob):
+    """Drill a whole application; points are read from the vaults that the order names."""
 
     name: ClassVar[str] = "scenario-drill"
+    of: ClassVar = ScenarioOrder
     order: ScenarioOrder
-    vaults: tuple[VaultSpec, ...]
-    trusted: tuple[TrustedKey, ...]
-    signing_key: str = field(repr=False)
-    host: HostSpec = HostSpec()
-
-    def to_json(self) -> dict[str, Any]:
-        """The object for the pipe."""
-        return _signing_body(self)
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> ScenarioJob:
-        """The inverse of `to_json`."""
-        return cls(order=ScenarioOrder.from_json(body["order"]), **_signing_fields(body))
-
-
-def _signing_body(job: VerifyJob | RepairJob | ScenarioJob) -> dict[str, Any]:
-    return {
-        "job": job.name,
-        "order": job.order.to_json(),
-        "vaults": [asdict(vault) for vault in job.vaults],
-        "trusted": _keys_body(job.trusted),
-        "signing_key": job.signing_key,
-        "host": asdict(job.host),
-    }
-
-
-def _signing_fields(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "vaults": _vaults(body["vaults"]),
-        "trusted": _keys(body["trusted"]),
-        "signing_key": body["signing_key"],
-        "host": HostSpec.from_json(body["host"]),
-    }
 
 
 def _vaults(bodies: Sequence[Mapping[str, Any]]) -> tuple[VaultSpec, ...]:
