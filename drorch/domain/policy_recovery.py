@@ -14,8 +14,9 @@ from drorch.domain.explain import Loc, Problem, explain, near, read_fields
 from drorch.domain.model import FailureLevel, place_of
 from drorch.domain.policy import AWS, Home, Policy
 from drorch.domain.policy_datasets import Said
+from drorch.domain.policy_grants import not_granted
 from drorch.domain.policy_recovery_form import RecoveryForm, StepForm
-from drorch.domain.policy_resource import Draft, check_region, not_granted
+from drorch.domain.policy_resource import Draft, check_region
 from drorch.domain.runbook import Recovery, RunbookStep, record_region, said_of
 from drorch.domain.vocabulary import Vocabulary
 
@@ -142,7 +143,8 @@ def _options(draft: Draft, given: object, place: Loc, problems: list[Problem]) -
         problems.append(Problem(place, f"cannot stand in a record: {error}", "whole numbers and text"))
     else:
         credential = options.credential if isinstance(options, DumpReturn) else ""
-        if not credential or (why := not_granted(draft, credential)) is None:
+        around = draft.around
+        if not credential or (why := not_granted(credential, around.application, around.vocabulary)) is None:
             return options
         problems.append(Problem((*place, "password", "credential"), *why))
     return None

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from drorch.domain.explain import Loc, Problem, explain, near, read_fields, unknown_keys
-from drorch.domain.host_path import HostPath, granting
+from drorch.domain.host_path import HostPath
 from drorch.domain.instant import to_slot
 from drorch.domain.model import native_vault_name
 from drorch.domain.policy import CredentialRef, DerivedCadence, DrillRule, Home, Keep, ResourcePolicy, VaultRule
@@ -26,6 +26,7 @@ from drorch.domain.policy_form import (
     ScheduleForm,
     TargetForm,
 )
+from drorch.domain.policy_grants import not_granted, not_readable, to_be_granted
 from drorch.domain.schedule import Every, Schedule
 from drorch.domain.template import server_options
 from drorch.domain.vocabulary import KindWords, Vocabulary
@@ -190,53 +191,20 @@ def _options(draft: Draft, words: KindWords) -> None:
     except ValidationError as error:
         draft.problems.extend(explain(error, given, draft.loc, words.options))
         return
-    for place, named in _to_be_granted(draft.options):
+    for place, named in to_be_granted(draft.options):
         if isinstance(named, HostPath):
-            _readable(draft, place, named.root)
+            _granted(draft, place, not_readable(named.root, draft.around.application, draft.around.vocabulary))
         else:
-            _granted(draft, (*place, "credential"), named.credential)
+            _may_use(draft, (*place, "credential"), named)
 
 
-def _to_be_granted(value: object, place: Loc = ()) -> Iterator[tuple[Loc, CredentialRef | HostPath]]:
-    """Every credential and path of this host that the options name, wherever a kind has put it."""
-    if isinstance(value, CredentialRef | HostPath):
-        yield place, value
-    elif isinstance(value, BaseModel):
-        for name, item in type(value).model_fields.items():
-            yield from _to_be_granted(getattr(value, name), (*place, item.alias or name))
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _to_be_granted(inner, (*place, str(key)))
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from _to_be_granted(inner, (*place, index))
+def _may_use(draft: Draft, place: Loc, named: CredentialRef) -> None:
+    _granted(draft, place, not_granted(named.credential, draft.around.application, draft.around.vocabulary))
 
 
-def _readable(draft: Draft, place: Loc, path: str) -> None:
-    granted = draft.around.vocabulary.paths
-    application = draft.around.application
-    if granted is not None and application and granting(path, granted.get(application, ())) is None:
-        hint = f"paths: {{{application}: [{path}]}} in drorch.yaml"
-        draft.wrong(*place, message=f"path {path[:200]} is not granted to {application}", hint=hint)
-
-
-def _granted(draft: Draft, place: Loc, credential: str) -> None:
-    if why := not_granted(draft, credential):
-        draft.wrong(*place, message=why[0], hint=why[1])
-
-
-def not_granted(draft: Draft, credential: str) -> tuple[str, str] | None:
-    """Why a resource may not use a credential, with a hint; None when it may."""
-    granted = draft.around.vocabulary.credentials
-    application = draft.around.application
-    if granted is None:
-        return None
-    if credential not in granted:
-        return f"unknown credential {credential}", near(credential, granted) or "credentials are named in drorch.yaml"
-    if application and application not in granted[credential]:
-        hint = f"add {application} to its applications in drorch.yaml"
-        return f"credential {credential} is not granted to {application}", hint
-    return None
+def _granted(draft: Draft, place: Loc, why_not: tuple[str, str] | None) -> None:
+    if why_not is not None:
+        draft.wrong(*place, message=why_not[0], hint=why_not[1])
 
 
 def _only_where_it_belongs(draft: Draft, words: KindWords) -> None:
@@ -433,7 +401,7 @@ def _check_native_words(draft: Draft, own: DrillRule | None, *, native: bool) ->
         hint = "it is drilled whether all of it can be made from the copy; probes are for databases"
         draft.wrong("drill", "probes", message=f"a drill of kind {draft.values['kind']} asks no probes", hint=hint)
     if native and own.connect:
-        _granted(draft, ("drill", "connect", "password", "credential"), own.connect.password.credential)
+        _may_use(draft, ("drill", "connect", "password", "credential"), own.connect.password)
     for key in ("options", "max_hours", "connect", "isolation", "reach_from"):
         if getattr(own, key) and not native:
             draft.wrong("drill", key, message=f"{key} is for drills of snapshots", hint="leave it out", at_key=True)
