@@ -20,7 +20,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from drorch.app.clock import WorkerClock
@@ -43,10 +42,10 @@ from drorch.app.jobs import (
 from drorch.app.processes import kill_session
 from drorch.app.ship import ship
 from drorch.app.worker_protocol import done_event, failed_event, fault_event, progress_event
-from drorch.aws import AwsAccount
 from drorch.crypto.minisign import SecretKey
 from drorch.domain.errors import DrorchError, InvalidInput, Refused, Unavailable
 from drorch.ports import Engine, ListsDatabases, ObjectStore, RestoresSnapshots, TellsVersions
+from drorch.wiring.builders import Wired
 
 GRACE = 5.0
 """Seconds from the order to stop until the process is gone, whatever its threads are waiting for."""
@@ -71,51 +70,6 @@ class Builders(Protocol):
 
     def restore_options(self, kind: str, options: Mapping[str, Any], /) -> object:
         """How, from the JSON of its own model."""
-
-
-class Wired:
-    """Builders over `drorch.wiring`, for one job: AWS accounts are shared by its vaults."""
-
-    def __init__(self, host: HostSpec) -> None:
-        # Imported late: the job's environment must be there before any SDK looks for it.
-        from drorch.wiring import adapters
-
-        self._adapters = adapters
-        self._tools = host.tools
-        self._budget = host.inventory_budget
-        self._granted = host.paths
-        self._scratch = Path(host.scratch) if host.scratch else None
-        self._accounts = adapters.build_accounts({name: AwsAccount(**body) for name, body in host.accounts.items()})
-
-    def store(self, spec: VaultSpec, /) -> ObjectStore:
-        """See `Builders`."""
-        return self._adapters.build_store(spec.name, spec.type, spec.options, self._accounts)
-
-    def engine(self, kind: str, /) -> Engine:
-        """See `Builders`."""
-        return self._adapters.build_engine(
-            kind, self._tools, inventory_budget=self._budget, granted=self._granted, scratch=self._scratch
-        )
-
-    def engine_options(self, kind: str, options: Mapping[str, Any], /) -> object:
-        """See `Builders`. Refused for a kind without dumps and for options that are not its own."""
-        words = self._adapters.vocabulary(allow_unknown_regions=True).kinds.get(kind)
-        if words is None:
-            raise Refused(f"{kind} is no kind of dump", operation="worker")
-        try:
-            return words.options.model_validate(dict(options))
-        except ValueError as error:
-            raise Refused(f"these are no options of {kind}", operation="worker", cause=str(error)) from error
-
-    def restoring(self, kind: str, /) -> RestoresSnapshots:
-        """See `Builders`. Refused for a kind that is none."""
-        from drorch.app.native_restore import restoring_kind
-
-        return restoring_kind(self._adapters.build_kinds(self._accounts), kind)
-
-    def restore_options(self, kind: str, options: Mapping[str, Any], /) -> object:
-        """See `Builders`. Refused when they are not whole."""
-        return self._adapters.restore_options(kind, options)
 
 
 @dataclass(frozen=True, slots=True)
