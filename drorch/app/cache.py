@@ -12,10 +12,12 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from drorch.domain import layout
 from drorch.domain.errors import Unavailable
+from drorch.domain.instant import from_text
 
 VERSION = 7
 
@@ -231,8 +233,16 @@ class Cache:
             db.execute("insert or replace into turn values (?, ?, ?, ?, ?)", (vault, application, resource, turn, at))
             _note_changes(db, vault, {application})
 
+    def turns_read(self, vaults: Iterable[str], application: str) -> dict[tuple[str, str], dict[int, datetime]]:
+        """(resource, vault) -> turn -> when it was read last, as far as this cache remembers."""
+        return {
+            (resource, vault): {turn: from_text(at) for turn, at in turns.items()}
+            for vault in vaults
+            for resource, turns in self.turns(vault, application).items()
+        }
+
     def turns(self, vault: str, application: str) -> dict[str, dict[int, str]]:
-        """resource -> turn -> when it was read last (text), as far as this cache remembers."""
+        """resource -> turn -> when it was read last (text)."""
         with self._transaction() as db:
             rows = db.execute(
                 "select resource, turn, at from turn where vault = ? and application = ?", (vault, application)

@@ -8,6 +8,7 @@ it would come out differently. Nothing else can be asked of either: no text, no 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -66,17 +67,19 @@ class _Closed:
         raise Unfollowed("its text")
 
 
-class _Compared(_Closed):
+class _Compared(_Closed, ABC):
     """Can be compared: `_against` notes what with, and gives what `_value` has to be compared with."""
 
     __slots__ = ()
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
+    @abstractmethod
     def _value(self) -> Any:
-        raise NotImplementedError
+        """What it is now."""
 
+    @abstractmethod
     def _against(self, other: object) -> Any:
-        raise NotImplementedError
+        """What it is compared with, noted."""
 
     def __lt__(self, other: object) -> bool:
         return bool(self._value() < self._against(other))

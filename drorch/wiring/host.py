@@ -21,7 +21,6 @@ from drorch.app.config_form import IdentityRef
 from drorch.app.databases import DatabaseLists
 from drorch.app.drill_sweep import DrillSweep
 from drorch.app.expiry import ExpiryHands
-from drorch.app.farewell import Farewell
 from drorch.app.guide_writing import GuideKeeper, dumps_known
 from drorch.app.heavy import LocalHands
 from drorch.app.intents import Intents
@@ -49,7 +48,7 @@ from drorch.crypto.minisign import SecretKey
 from drorch.domain.action import Action, Copy, Cut, Expire, Lock, Verify
 from drorch.domain.admit import Limits
 from drorch.domain.errors import NotFound, Refused
-from drorch.domain.instant import from_text, to_text
+from drorch.domain.instant import to_text
 from drorch.domain.model import ObjectLock, Vault, place_of
 from drorch.domain.priority import priority_of
 from drorch.domain.vocabulary import Vocabulary
@@ -58,7 +57,7 @@ from drorch.telemetry.redact import redact
 from drorch.wiring import adapters
 from drorch.wiring.databases import ask_servers
 from drorch.wiring.jobs import compose_job
-from drorch.wiring.journal import audits_of, journal_of
+from drorch.wiring.journal import audits_of, farewell_of, journal_of
 from drorch.wiring.machine import host_name, own_folder, person
 
 
@@ -328,7 +327,7 @@ class Host:
             host=self.name,
             remember_lock=self._remember_lock,
             provenance=self.provenance,
-            farewell=Farewell(self.journal, tuple(self.vaults), self.store, self._trusted_and_own).tell,
+            farewell=farewell_of(self, self._trusted_and_own),
         )
 
     def _throttled(self, kind: str, action: Action) -> str:
@@ -345,14 +344,6 @@ class Host:
 
     def _remember_lock(self, vault: str, application: str, point: str, lock: ObjectLock) -> None:
         self.cache.set_lock(vault, application, point, lock.mode.value, to_text(lock.until))
-
-    def _turns(self, application: str) -> dict[tuple[str, str], dict[int, datetime]]:
-        """(resource, vault) -> turn -> when it was read, as far as this cache remembers."""
-        return {
-            (resource, vault): {turn: from_text(at) for turn, at in turns.items()}
-            for vault in self.vaults
-            for resource, turns in self.cache.turns(vault, application).items()
-        }
 
     def _turn_read(self, action: Verify, at: datetime) -> None:
         self.cache.set_turn(action.vault, action.application, action.resource, action.turn, to_text(at))
@@ -405,7 +396,7 @@ class Host:
                 brake=self.config.brake,
                 locks=dict(self.vocabulary.locks or {}),
                 host=self.name,
-                turns=self._turns,
+                turns=partial(self.cache.turns_read, tuple(self.vaults)),
                 turn_read=self._turn_read,
                 audit=self.audits.of,
             ),

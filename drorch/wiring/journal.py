@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drorch.app.audits import AuditKeeper
+from drorch.app.farewell import Farewell
 from drorch.app.journal import JournalBook
 from drorch.app.reading import TrustedKey
 from drorch.app.restore_journal import RestoreJournal
+from drorch.domain.action import Sweep
 from drorch.ports import ObjectStore
 
 if TYPE_CHECKING:
@@ -32,6 +35,11 @@ def journal_of(host: Host, state: Path, marked: Callable[[ObjectStore], bool]) -
 def restores_of(host: Host, missed: Callable[[str], None]) -> RestoreJournal:
     """Where restores by this host are written down; `missed` hears why one is not."""
     return RestoreJournal(lambda: host.journal, tuple(host.vaults), host.clock, host.who(), missed)
+
+
+def farewell_of(host: Host, trusted: Sequence[TrustedKey]) -> Callable[[Sweep, datetime], None]:
+    """What keeps, in the journal, what records say that are about to be removed."""
+    return Farewell(host.journal, tuple(host.vaults), host.store, trusted).tell
 
 
 def audits_of(host: Host, trusted: Sequence[TrustedKey]) -> AuditKeeper:
