@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from drorch.app.passing import Pass
+    from drorch.app.passing import Finished, Pass
     from drorch.cli.screen import ProgressLine
+    from drorch.domain.errors import DrorchError
     from drorch.wiring.host import Host
 
 
@@ -98,27 +99,39 @@ def drill(
         if not as_json:
             print_drill(finished.result)
     if as_json:
-        steps = [step for outcome in outcomes for step in outcome["steps"]]
-        emit_json({"steps": steps, "drills": outcomes, "errors": [str(error) for error in failed]})
+        emit_json(_document(outcomes, failed))
+    return worst(failed)
+
+
+def _document(outcomes: Sequence[Mapping[str, Any]], failed: Sequence[DrorchError]) -> dict[str, object]:
+    """The stable fields (contract, section 4)."""
+    steps = [step for outcome in outcomes for step in outcome["steps"]]
+    return {"steps": steps, "drills": list(outcomes), "errors": [str(error) for error in failed]}
+
+
+def told(finished: Finished, show: Callable[[Mapping[str, Any]], None], *, as_json: bool) -> int:
+    """One drill that ended, as JSON or as `show` has it for people; its exit code."""
+    from drorch.cli.backup import worst
+    from drorch.cli.screen import emit_json
+
+    failed = [finished.error] if finished.error is not None else []
+    if as_json:
+        emit_json(_document([finished.result], failed))
+    else:
+        show(finished.result)
     return worst(failed)
 
 
 def _audit(host: Host, seen: Pass, line: ProgressLine, *, as_json: bool) -> int:
     """Pick, or go on with what was picked and has no proof yet; drill it."""
-    from drorch.cli.backup import worst
-    from drorch.cli.screen import emit_json, tell
+    from drorch.cli.screen import tell
 
     picked = host.audits.by_hand(seen, host.who())
     offer = picked.offer
     tell(f"{picked.reason}: {offer.application}/{offer.resource}, point {offer.point} from {offer.vault}")
     finished = host.orders.audit(seen, picked)
     line.end()
-    if as_json:
-        errors = [str(finished.error)] if finished.error else []
-        emit_json({"steps": finished.result["steps"], "drills": [finished.result], "errors": errors})
-    else:
-        print_drill(finished.result)
-    return worst([finished.error] if finished.error else [])
+    return told(finished, print_drill, as_json=as_json)
 
 
 def print_drill(outcome: Mapping[str, Any]) -> None:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 def drill_scenario(host: Host, application: str, region: str, *, as_json: bool) -> int:
     """Run it now, and tell what came of it. Exit 6 when it failed; the proof says so, too."""
-    from drorch.cli.backup import worst
-    from drorch.cli.screen import ProgressLine, emit_json, progress_words
+    from drorch.cli.drill import told
+    from drorch.cli.screen import ProgressLine, progress_words
     from drorch.cli.selection import chosen
 
     seen = host.reconciler.look()
@@ -21,18 +21,13 @@ def drill_scenario(host: Host, application: str, region: str, *, as_json: bool) 
     host.orders.watch = lambda _name, progress: line.show(progress_words(progress))
     finished = host.orders.rehearse(seen, plan, region)
     line.end()
-    failed = [finished.error] if finished.error is not None else []
-    if as_json:
-        drills = [finished.result]
-        emit_json({"steps": finished.result["steps"], "drills": drills, "errors": [str(error) for error in failed]})
-    else:
-        print_scenario(finished.result)
-    return worst(failed)
+    return told(finished, print_scenario, as_json=as_json)
 
 
 def print_scenario(outcome: Mapping[str, Any]) -> None:
     """What a drill of a whole application found, for people."""
     from drorch.cli.screen import say, size
+    from drorch.domain.runbook_order import FAILED, NOT_BEGUN
 
     well, seconds = outcome["outcome"] == "restorable", outcome["seconds"]
     say(
@@ -44,7 +39,7 @@ def print_scenario(outcome: Mapping[str, Any]) -> None:
     width = max(len(step["step"]) for step in outcome["steps"])
     for step in outcome["steps"]:
         took = f" ({step['took_s']} s)" if step["took_s"] is not None else ""
-        wrong = step["outcome"] in ("failed", "not begun")
+        wrong = step["outcome"] in (FAILED, NOT_BEGUN)
         say(f"  {step['step']:<{width}}  {step['outcome']}: {step['detail']}{took}", color="red" if wrong else None)
     if well:
         say("  every step that ran did; what is in it was asked by nobody, so it is not verified")
