@@ -387,11 +387,6 @@ def check_all(
     return notes
 
 
-def data_loss(located: Located, now: datetime) -> int:
-    """Seconds between the data and the present."""
-    return max(0, int((now - located.choice.cut_at).total_seconds()))
-
-
 def as_of(located: Located) -> str:
     """Of which point, as of when, from where."""
     return f"point {located.choice.point.id}, data as of {to_text(located.choice.cut_at)}, in {located.vault}"

@@ -129,7 +129,7 @@ def restore(
         point=choice.point.id,
         vault=ready.store.vault,
         cut_at=choice.cut_at,
-        data_loss_s=max(0, int((reader.clock.now() - choice.cut_at).total_seconds())),
+        data_loss_s=choice.data_loss_s(reader.clock.now()),
         bytes=ready.bytes,
         steps=tuple(steps.taken),
         newer=choice.newer,

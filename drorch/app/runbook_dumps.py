@@ -180,7 +180,7 @@ class LoadedDumps:
                 restore=each.id,
                 made=(),
                 outcome=DONE if ended[name].outcome in OVER else FAILED,
-                data_loss_s=max(0, int((now - each.choice.cut_at).total_seconds())),
+                data_loss_s=each.choice.data_loss_s(now),
                 why=_why_not(ended[name]),
                 notes=each.choice.notes,
                 into=each.options.into,

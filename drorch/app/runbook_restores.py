@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from drorch.app.native_restore import Found, Located, data_loss
+from drorch.app.native_restore import Found, Located
 from drorch.app.region_report import BroughtBack
 from drorch.domain.errors import DrorchError, NotFound, Refused
 from drorch.domain.native import IMAGE
@@ -86,7 +86,7 @@ class LocatedRestores:
                 restore=each.order.id,
                 made=self._made(each),
                 outcome=DONE if ended[each.resource].outcome in OVER else FAILED,
-                data_loss_s=data_loss(each, clock.now()),
+                data_loss_s=each.choice.data_loss_s(clock.now()),
                 why=_why(each, ended[each.resource]),
                 notes=(*each.choice.notes, *each.notes, *noted.get(each.resource, ())),
             )

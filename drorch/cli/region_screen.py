@@ -51,13 +51,9 @@ def _chosen_json(each: Chosen, clock: Clock) -> dict[str, object]:
         "point": each.choice.point.id,
         "vault": each.vault,
         "cut_at": to_text(each.choice.cut_at),
-        "data_loss_s": _lost(each, clock),
+        "data_loss_s": each.choice.data_loss_s(clock.now()),
         "newer": [newer.to_json() for newer in each.choice.newer],
     }
-
-
-def _lost(each: Chosen, clock: Clock) -> int:
-    return max(0, int((clock.now() - each.choice.cut_at).total_seconds()))
 
 
 def _plan_json(
@@ -103,7 +99,7 @@ def _row(each: Chosen, makes: str, clock: Clock) -> tuple[str, ...]:
         each.resource,
         each.choice.point.id,
         when(each.choice.cut_at),
-        age(timedelta(seconds=_lost(each, clock))),
+        age(timedelta(seconds=each.choice.data_loss_s(clock.now()))),
         each.vault,
         "" if each.estimate_s is None else f"about {age(timedelta(seconds=each.estimate_s))}",
         makes,

@@ -68,6 +68,10 @@ class Choice:
     newer: tuple[Newer, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def data_loss_s(self, now: datetime) -> int:
+        """Seconds between the data and the present."""
+        return max(0, int((now - self.cut_at).total_seconds()))
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
